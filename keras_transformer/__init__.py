@@ -1,0 +1,56 @@
+"""The Transformer of "Attention Is All You Need" for Keras: train, decode, serve."""
+
+import importlib
+
+from keras_transformer.layers import (
+    Decoder,
+    DecoderLayer,
+    Encoder,
+    EncoderLayer,
+    FeedForward,
+    MultiHeadAttention,
+    PositionalEncoding,
+    TokenEmbedding,
+)
+from keras_transformer.losses import LabelSmoothedCrossEntropy
+from keras_transformer.metrics import MaskedAccuracy, Perplexity
+from keras_transformer.model import Transformer
+from keras_transformer.schedules import TransformerSchedule
+
+__version__ = "0.1.0"
+
+# These need TensorFlow and TensorFlow Text: loaded at first use, so that the rest runs without.
+_LAZY = {
+    "Tokenizer": "keras_transformer.text",
+    "Translator": "keras_transformer.translate",
+    "parallel_corpus": "keras_transformer.data",
+}
+
+__all__ = [
+    "Decoder",
+    "DecoderLayer",
+    "Encoder",
+    "EncoderLayer",
+    "FeedForward",
+    "LabelSmoothedCrossEntropy",
+    "MaskedAccuracy",
+    "MultiHeadAttention",
+    "Perplexity",
+    "PositionalEncoding",
+    "TokenEmbedding",
+    "Tokenizer",
+    "Transformer",
+    "TransformerSchedule",
+    "Translator",
+    "parallel_corpus",
+]
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_LAZY])

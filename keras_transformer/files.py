@@ -1,0 +1,57 @@
+"""Text files in, finished files out: what every room that touches the disk shares."""
+
+import contextlib
+import gzip
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def read_lines(path):
+    """Yield the lines of a UTF-8 text file, plain or `.gz`, one at a time.
+
+    Lines end at `\\n` alone (a `\\r` before it is dropped), so characters such as U+2028 stay inside
+    their sentence and two aligned files stay aligned.
+
+    Raises:
+        ValueError: bytes that are not UTF-8; the message names the file and the line.
+        OSError: a file that cannot be read, or a broken gzip stream.
+    """
+    path = Path(path)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            line = line.removesuffix(b"\n").removesuffix(b"\r")
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1} of the line is "
+                    f"0x{line[error.start]:02x}). Convert the file to UTF-8, or remove the line."
+                ) from error
+
+
+@contextlib.contextmanager
+def written_beside(path, overwrite=False):
+    """Give a temporary path beside `path`; move what was written there into place when the block ends well.
+
+    Works for a file or a folder. When the block raises, the temporary output is removed and whatever
+    stood at `path` stays as it was.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        beside = scratch / path.name
+        yield beside
+        if path.is_dir():
+            os.replace(path, scratch / "replaced")
+        os.replace(beside, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

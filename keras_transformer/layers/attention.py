@@ -1,0 +1,146 @@
+"""Scaled dot-product attention and multi-head attention, section 3.2."""
+
+import keras
+from keras import ops
+
+from keras_transformer.layers.masks import MASKED_SCORE, over_heads
+
+
+def attention_weights(query, key, mask=None):
+    """softmax(QKᵀ/√d_k), equation 1 without its V.
+
+    Args:
+        query: (..., T, K).
+        key: (..., S, K).
+        mask: bool, broadcastable to (..., T, S); True = may attend. A row without any True gets
+            uniform weights.
+
+    Returns:
+        (..., T, S) float32, whatever the inputs' dtype.
+    """
+    scale = float(query.shape[-1]) ** -0.5
+    scores = ops.matmul(query * ops.cast(scale, query.dtype), ops.swapaxes(key, -1, -2))  # (..., T, S)
+    scores = ops.cast(scores, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, MASKED_SCORE)
+    return ops.softmax(scores, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class MultiHeadAttention(keras.layers.Layer):
+    """MultiHead(Q, K, V) = Concat(head_1, …, head_H) W^O, section 3.2.2.
+
+    Keys and values come from the same sequence, `memory`; without one the layer attends to `query`
+    itself. Projections carry no bias unless asked, as in the paper. Each of the four kernels is
+    one matrix, so that Glorot initialisation sees its true fan-in and fan-out.
+
+    Differs from the paper only where asked: `dropout` on the attention weights, `use_bias`.
+
+    Args:
+        num_heads: H.
+        d_k: width of a head's queries and keys. Default: d_model / num_heads.
+        d_v: width of a head's values. Default: `d_k`.
+        dropout: rate on the attention weights.
+        use_bias: add a bias in the four projections.
+
+    Call arguments:
+        query: (B, T, D).
+        memory: (B, S, D'), or None for self-attention.
+        mask: bool, True = may attend: (B, S) over the memory, (B, T, S) or (B, H, T, S); a dimension
+            may be 1.
+
+    Returns:
+        (B, T, D), in the layer's compute dtype. `call_with_weights` also returns the weights.
+
+    Raises:
+        ValueError: a size that is not positive, a d_model that `num_heads` does not divide while `d_k` is
+            not given, a mask of another rank.
+    """
+
+    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, **kwargs):
+        super().__init__(**kwargs)
+        for argument, size in {"num_heads": num_heads, "d_k": d_k, "d_v": d_v}.items():
+            if size is not None and size < 1:
+                raise ValueError(f"{argument} must be at least 1, got {size}.")
+        self.num_heads = num_heads
+        self.d_k = d_k
+        self.d_v = d_v
+        self.dropout = dropout
+        self.use_bias = use_bias
+        self.supports_masking = True
+
+    def build(self, query_shape, memory_shape=None):
+        d_model = query_shape[-1]
+        if self.d_k is None and d_model % self.num_heads:
+            raise ValueError(
+                f"num_heads={self.num_heads} does not divide d_model={d_model}. "
+                "Choose a divisor, or give d_k (and d_v) explicitly."
+            )
+        d_k = self.d_k or d_model // self.num_heads
+        d_v = self.d_v or d_k
+        memory_shape = memory_shape or query_shape
+
+        def projection(name, input_shape, width):
+            layer = keras.layers.Dense(width, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+            layer.build((None, input_shape[-1]))
+            return layer
+
+        self.query_projection = projection("query", query_shape, self.num_heads * d_k)
+        self.key_projection = projection("key", memory_shape, self.num_heads * d_k)
+        self.value_projection = projection("value", memory_shape, self.num_heads * d_v)
+        self.output_projection = projection("output", (None, self.num_heads * d_v), d_model)
+        self.weights_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="weights_dropout")
+        self.built = True
+
+    def _split_heads(self, x):
+        batch, length = ops.shape(x)[:2]
+        x = ops.reshape(x, (batch, length, self.num_heads, x.shape[-1] // self.num_heads))  # (B, T, H, K)
+        return ops.transpose(x, (0, 2, 1, 3))  # (B, H, T, K)
+
+    def project_query(self, query):
+        """(B, T, D) -> (B, H, T, d_k)."""
+        return self._split_heads(self.query_projection(query))
+
+    def project_memory(self, memory):
+        """(B, S, D) -> keys (B, H, S, d_k), values (B, H, S, d_v)."""
+        return self._split_heads(self.key_projection(memory)), self._split_heads(self.value_projection(memory))
+
+    def attend(self, query, key, value, mask=None, training=None):
+        """Attention over projected heads, joined and mapped by W^O.
+
+        Args:
+            query: (B, H, T, d_k).
+            key: (B, H, S, d_k).
+            value: (B, H, S, d_v).
+            mask: as in the call.
+
+        Returns:
+            The output (B, T, D), and the weights before dropout (B, H, T, S) float32.
+        """
+        weights = attention_weights(query, key, over_heads(mask))
+        kept = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
+        heads = ops.transpose(ops.matmul(kept, value), (0, 2, 1, 3))  # (B, T, H, d_v)
+        batch, length = ops.shape(heads)[:2]
+        joined = ops.reshape(heads, (batch, length, heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
+        return self.output_projection(joined), weights
+
+    def call_with_weights(self, query, memory=None, mask=None, training=None):
+        """The call's output (B, T, D) and the attention weights (B, H, T, S) float32."""
+        key, value = self.project_memory(query if memory is None else memory)
+        return self.attend(self.project_query(query), key, value, mask, training)
+
+    def call(self, query, memory=None, mask=None, training=None):
+        return self.call_with_weights(query, memory, mask, training)[0]
+
+    def compute_output_shape(self, query_shape, memory_shape=None):
+        return query_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "d_k": self.d_k,
+            "d_v": self.d_v,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+        }

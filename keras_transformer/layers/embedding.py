@@ -1,0 +1,135 @@
+"""Token embeddings with their tied output map, and positions: sections 3.4 and 3.5."""
+
+import keras
+from keras import ops
+
+
+def sinusoids(positions, d_model):
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos(the same): section 3.5.
+
+    Args:
+        positions: (T,), any numeric dtype.
+        d_model: D; for an odd one the last sine stands alone.
+
+    Returns:
+        (T, D) float32, sines and cosines interleaved.
+    """
+    pairs = (d_model + 1) // 2
+    exponents = ops.arange(pairs, dtype="float32") * (2.0 / d_model)
+    angles = ops.cast(positions, "float32")[:, None] * ops.power(10000.0, -exponents)[None, :]  # (T, pairs)
+    interleaved = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (T, pairs, 2)
+    return ops.reshape(interleaved, (-1, 2 * pairs))[:, :d_model]  # (T, D)
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class TokenEmbedding(keras.layers.Layer):
+    """Ids to vectors × √d_model, and, through the same matrix, vectors to logits (section 3.4).
+
+    Drawn from N(0, 1/d_model), so that embeddings enter the stack with unit variance and logits leave
+    it with unit variance too. The sharing is of this layer, hence safe to save and load.
+
+    Args:
+        vocabulary_size: V.
+        d_model: D.
+
+    Call arguments:
+        x: ids (B, T) int; with `reverse=True` vectors (B, T, D).
+        reverse: apply the output map instead.
+
+    Returns:
+        (B, T, D) in the layer's compute dtype; with `reverse=True` logits (B, T, V) float32.
+    """
+
+    def __init__(self, vocabulary_size, d_model, **kwargs):
+        super().__init__(**kwargs)
+        for argument, size in {"vocabulary_size": vocabulary_size, "d_model": d_model}.items():
+            if size < 1:
+                raise ValueError(f"{argument} must be at least 1, got {size}.")
+        self.vocabulary_size = vocabulary_size
+        self.d_model = d_model
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.vocabulary_size, self.d_model),
+            initializer=keras.initializers.RandomNormal(stddev=self.d_model**-0.5),
+        )
+        self.built = True
+
+    def call(self, x, reverse=False):
+        matrix = ops.cast(self.embeddings, self.compute_dtype)
+        if reverse:
+            logits = ops.matmul(ops.cast(x, self.compute_dtype), ops.transpose(matrix))  # (B, T, V)
+            return ops.cast(logits, "float32")
+        return ops.take(matrix, x, axis=0) * ops.cast(self.d_model**0.5, self.compute_dtype)  # (B, T, D)
+
+    def compute_output_spec(self, x, reverse=False):
+        if reverse:
+            return keras.KerasTensor((*x.shape[:-1], self.vocabulary_size), dtype="float32")
+        return keras.KerasTensor((*x.shape, self.d_model), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size, "d_model": self.d_model}
+
+
+POSITION_KINDS = ("sinusoidal", "learned")
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class PositionalEncoding(keras.layers.Layer):
+    """Adds a vector for each position to the embeddings, section 3.5.
+
+    Sinusoids are computed in float32 for any length and added in the compute dtype. Learned positions
+    (Table 3, row E) are one trained matrix of `max_length` rows, drawn from N(0, 1/d_model).
+
+    Args:
+        kind: "sinusoidal" or "learned".
+        max_length: rows of the learned matrix; sinusoids need none.
+
+    Call arguments:
+        x: (B, T, D).
+
+    Returns:
+        (B, T, D), in the layer's compute dtype.
+
+    Raises:
+        ValueError: another kind, learned positions without `max_length`, an input longer than it.
+    """
+
+    def __init__(self, kind="sinusoidal", max_length=None, **kwargs):
+        super().__init__(**kwargs)
+        if kind not in POSITION_KINDS:
+            raise ValueError(f"positions must be one of {POSITION_KINDS}, got {kind!r}.")
+        if kind == "learned" and (max_length is None or max_length < 1):
+            raise ValueError(f"learned positions need max_length, a positive number of rows, got {max_length}.")
+        self.kind = kind
+        self.max_length = max_length
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.d_model = input_shape[-1]
+        if self.kind == "learned":
+            self.table = self.add_weight(
+                name="table",
+                shape=(self.max_length, self.d_model),
+                initializer=keras.initializers.RandomNormal(stddev=self.d_model**-0.5),
+            )
+        self.built = True
+
+    def at(self, positions):
+        """The vectors of some positions: (T,) int -> (T, D) in the compute dtype."""
+        if self.kind == "learned":
+            return ops.take(ops.cast(self.table, self.compute_dtype), positions, axis=0)
+        return ops.cast(sinusoids(positions, self.d_model), self.compute_dtype)
+
+    def call(self, x):
+        length = x.shape[1]
+        if self.kind == "learned" and length is not None and length > self.max_length:
+            raise ValueError(f"a sequence of {length} tokens is longer than the {self.max_length} learned positions.")
+        return x + self.at(ops.arange(ops.shape(x)[1]))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "max_length": self.max_length}

@@ -1,0 +1,80 @@
+"""The encoder: a stack of self-attention and feed-forward sub-layers, section 3.1."""
+
+import keras
+
+from keras_transformer.layers.attention import MultiHeadAttention
+from keras_transformer.layers.feed_forward import FeedForward
+from keras_transformer.layers.layer_options import LayerOptions, Stack
+from keras_transformer.layers.residual import Residual
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class EncoderLayer(LayerOptions):
+    """Self-attention, then a feed-forward network, each in a residual connection.
+
+    Args: see `LayerOptions`.
+
+    Call arguments:
+        x: (B, S, D).
+        mask: (B, S) bool, True at tokens; also (B, S, S) or (B, H, S, S). Padding that is not masked
+            is attended to.
+
+    Returns:
+        (B, S, D), in the layer's compute dtype. `call_with_weights` also returns the attention weights.
+    """
+
+    def build(self, x_shape):
+        self.self_attention = MultiHeadAttention(**self.attention_options, name="self_attention")
+        self.self_attention.build(x_shape)
+        self.self_attention_residual = Residual(**self.residual_options, name="self_attention_residual")
+        self.self_attention_residual.build(x_shape)
+        self.feed_forward = FeedForward(**self.feed_forward_options, name="feed_forward")
+        self.feed_forward.build(x_shape)
+        self.feed_forward_residual = Residual(**self.residual_options, name="feed_forward_residual")
+        self.feed_forward_residual.build(x_shape)
+        self.built = True
+
+    def call_with_weights(self, x, mask=None, training=None):
+        """The call's output (B, S, D) and the attention weights (B, H, S, S) float32."""
+        h = self.self_attention_residual.enter(x)
+        h, weights = self.self_attention.call_with_weights(h, mask=mask, training=training)
+        x = self.self_attention_residual.leave(x, h, training)
+        h = self.feed_forward(self.feed_forward_residual.enter(x), training=training)
+        return self.feed_forward_residual.leave(x, h, training), weights
+
+    def call(self, x, mask=None, training=None):
+        return self.call_with_weights(x, mask, training)[0]
+
+    def compute_output_shape(self, x_shape):
+        return x_shape
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class Encoder(Stack):
+    """N encoder layers, with a final normalisation if they are pre-norm.
+
+    Args:
+        num_layers: N.
+        **layer_options: what `EncoderLayer` takes.
+
+    Call arguments and result: those of `EncoderLayer`.
+    """
+
+    layer_class = EncoderLayer
+
+    def build(self, x_shape):
+        self.build_layers(x_shape)
+
+    def call_with_weights(self, x, mask=None, training=None):
+        """The call's output (B, S, D) and N attention weights (B, H, S, S) float32."""
+        weights = []
+        for layer in self.layers:
+            x, layer_weights = layer.call_with_weights(x, mask, training)
+            weights.append(layer_weights)
+        return self.finish(x), weights
+
+    def call(self, x, mask=None, training=None):
+        return self.call_with_weights(x, mask, training)[0]
+
+    def compute_output_shape(self, x_shape):
+        return x_shape

@@ -1,0 +1,54 @@
+"""The position-wise feed-forward network, section 3.3."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class FeedForward(keras.layers.Layer):
+    """FFN(x) = max(0, xW_1 + b_1)W_2 + b_2, equation 2.
+
+    Differs from the paper only where asked: another `activation`, `dropout` after it.
+
+    Args:
+        d_ff: inner width F.
+        activation: a Keras activation, by name or as a function.
+        dropout: rate on the inner activations.
+
+    Call arguments:
+        x: (B, T, D).
+
+    Returns:
+        (B, T, D), in the layer's compute dtype.
+    """
+
+    def __init__(self, d_ff, activation="relu", dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if d_ff < 1:
+            raise ValueError(f"d_ff must be at least 1, got {d_ff}.")
+        self.d_ff = d_ff
+        self.activation = keras.activations.get(activation)
+        self.dropout = dropout
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        d_model = input_shape[-1]
+        self.inner = keras.layers.Dense(self.d_ff, self.activation, dtype=self.dtype_policy, name="inner")
+        self.inner.build((None, d_model))
+        self.inner_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="inner_dropout")
+        self.outer = keras.layers.Dense(d_model, dtype=self.dtype_policy, name="outer")
+        self.outer.build((None, self.d_ff))
+        self.built = True
+
+    def call(self, x, training=None):
+        return self.outer(self.inner_dropout(self.inner(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "d_ff": self.d_ff,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,223 @@
+"""The encoder-decoder Transformer as a functional Keras model, section 3."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.masks import padding_mask
+from keras_transformer.presets import preset
+
+TIES = ("all", "target", "none")
+
+
+class DecoderState(NamedTuple):
+    """What decoding carries from token to token; see `Transformer.start`."""
+
+    position: Any  # () int32: tokens decoded so far
+    caches: Any  # one LayerCache a decoder layer
+    memory_mask: Any  # (B, S) bool
+
+
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class Transformer(keras.Model):
+    """The Transformer of "Attention Is All You Need": ids in, logits out.
+
+    A functional model of {"source": (B, S), "target": (B, T)} int32 -> logits (B, T, V) float32, where
+    `target` is the decoder's input, already shifted right. Id 0 is padding: masked in the source, and
+    expected at the end of a row. The defaults are the paper's base model (Table 3).
+
+    `encode`, `start` and `step` decode over the same layers as training.
+
+    Args:
+        vocabulary_size: V of the source, and of the target unless that is given.
+        target_vocabulary_size: V of the target; needs `tie_embeddings` other than "all" if it differs.
+        num_encoder_layers, num_decoder_layers: N.
+        d_model, num_heads, d_ff, d_k, d_v, dropout: as in Table 3. `dropout` stands on each sub-layer's
+            output and on the sums of embedding and position (section 5.4).
+        attention_dropout, activation_dropout, activation, norm, use_bias, layer_norm_epsilon: see
+            `EncoderLayer`; their defaults are the paper's.
+        positions: "sinusoidal" or "learned".
+        max_length: rows of learned positions.
+        tie_embeddings: "all", one matrix for source, target and output (section 3.4); "target", one for
+            target and output; "none".
+
+    Raises:
+        ValueError: arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size,
+        target_vocabulary_size=None,
+        num_encoder_layers=6,
+        num_decoder_layers=6,
+        d_model=512,
+        num_heads=8,
+        d_ff=2048,
+        d_k=None,
+        d_v=None,
+        dropout=0.1,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        activation="relu",
+        norm="post",
+        positions="sinusoidal",
+        max_length=None,
+        tie_embeddings="all",
+        use_bias=False,
+        layer_norm_epsilon=1e-6,
+        name="transformer",
+        dtype=None,
+        **kwargs,
+    ):
+        target_vocabulary_size = target_vocabulary_size or vocabulary_size
+        if tie_embeddings not in TIES:
+            raise ValueError(f"tie_embeddings must be one of {TIES}, got {tie_embeddings!r}.")
+        if tie_embeddings == "all" and target_vocabulary_size != vocabulary_size:
+            raise ValueError(
+                f"tie_embeddings='all' needs one vocabulary, got vocabulary_size={vocabulary_size} and "
+                f"target_vocabulary_size={target_vocabulary_size}. Choose 'target' or 'none'."
+            )
+        layer_options = {
+            "num_heads": num_heads,
+            "d_ff": d_ff,
+            "d_k": d_k,
+            "d_v": d_v,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "activation_dropout": activation_dropout,
+            "activation": activation,
+            "norm": norm,
+            "use_bias": use_bias,
+            "layer_norm_epsilon": layer_norm_epsilon,
+            "dtype": dtype,
+        }
+        self._config = {
+            "vocabulary_size": vocabulary_size,
+            "target_vocabulary_size": target_vocabulary_size,
+            "num_encoder_layers": num_encoder_layers,
+            "num_decoder_layers": num_decoder_layers,
+            "d_model": d_model,
+            **{argument: value for argument, value in layer_options.items() if argument != "dtype"},
+            "positions": positions,
+            "max_length": max_length,
+            "tie_embeddings": tie_embeddings,
+        }
+        self.vocabulary_size = vocabulary_size
+        self.target_vocabulary_size = target_vocabulary_size
+        self.d_model = d_model
+
+        def embedding(name, size):
+            return TokenEmbedding(size, d_model, dtype=dtype, name=name)
+
+        if tie_embeddings == "all":
+            self.source_embedding = self.target_embedding = embedding("token_embedding", vocabulary_size)
+        else:
+            self.source_embedding = embedding("source_embedding", vocabulary_size)
+            self.target_embedding = embedding("target_embedding", target_vocabulary_size)
+        self.output_map = self.target_embedding
+        if tie_embeddings == "none":
+            self.output_map = embedding("output_map", target_vocabulary_size)
+        self.source_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="source_positions")
+        self.target_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="target_positions")
+        self.source_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="source_dropout")
+        self.target_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="target_dropout")
+        self.encoder = Encoder(num_encoder_layers, **layer_options, name="encoder")
+        self.decoder = Decoder(num_decoder_layers, **layer_options, name="decoder")
+
+        source = keras.Input((None,), dtype="int32", name="source")
+        target = keras.Input((None,), dtype="int32", name="target")
+        x = self.decoder(self._embed_target(target), self.encode(source), memory_mask=padding_mask(source))
+        logits = self.output_map(x, reverse=True)
+        super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, **kwargs)
+        self.dtype_policy = self.encoder.dtype_policy
+
+    def _embed_source(self, source):
+        return self.source_dropout(self.source_positions(self.source_embedding(source)))
+
+    def _embed_target(self, target):
+        return self.target_dropout(self.target_positions(self.target_embedding(target)))
+
+    def encode(self, source):
+        """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
+        return self.encoder(self._embed_source(source), mask=padding_mask(source))
+
+    def start(self, memory, source, max_length, num_hypotheses=1):
+        """The state before the first token, for W = `num_hypotheses` a sentence.
+
+        Args:
+            memory: `encode(source)`, (B, S, D).
+            source: the ids (B, S), for their padding.
+            max_length: L, how many tokens the caches have room for. An int, or a scalar tensor in a
+                TensorFlow graph.
+            num_hypotheses: W.
+
+        Returns:
+            A `DecoderState`, a value to hand to `step`. Keys and values of the source are computed
+            here, once a sentence.
+        """
+        return DecoderState(
+            position=ops.zeros((), "int32"),
+            caches=self.decoder.start(memory, num_hypotheses, max_length),
+            memory_mask=padding_mask(source),
+        )
+
+    def step(self, ids, state):
+        """The next token's logits.
+
+        Args:
+            ids: (B, W) int32, each hypothesis' last token; START at the first step.
+            state: a `DecoderState`.
+
+        Returns:
+            Logits (B, W, V) float32, and the new state.
+        """
+        x = self.target_embedding(ids) + self.target_positions.at(state.position[None])  # (B, W, D)
+        x, caches = self.decoder.step(x, state.caches, state.position, state.memory_mask)
+        return self.output_map(x, reverse=True), state._replace(position=state.position + 1, caches=caches)
+
+    @staticmethod
+    def reorder(state, rows):
+        """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32."""
+        caches = [
+            cache._replace(key=ops.take(cache.key, rows, axis=0), value=ops.take(cache.value, rows, axis=0))
+            for cache in state.caches
+        ]
+        return state._replace(caches=caches)
+
+    def attention_weights(self, source, target):
+        """What every head attends to, for plots.
+
+        Args:
+            source: (B, S) int32.
+            target: the decoder's input (B, T) int32.
+
+        Returns:
+            A dictionary of float32 arrays: "encoder" (N, B, H, S, S), "decoder" (N, B, H, T, T),
+            "cross" (N, B, H, T, S).
+        """
+        mask = padding_mask(source)
+        memory, encoder = self.encoder.call_with_weights(self._embed_source(source), mask)
+        _, decoder, cross = self.decoder.call_with_weights(self._embed_target(target), memory, memory_mask=mask)
+        return {"encoder": ops.stack(encoder), "decoder": ops.stack(decoder), "cross": ops.stack(cross)}
+
+    def get_config(self):
+        """The constructor's arguments, flat."""
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**self._config, "name": self.name, "trainable": self.trainable, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+    @classmethod
+    def from_preset(cls, name, **changes):
+        """A model of a named preset, with any of the constructor's arguments changed.
+
+        Raises:
+            ValueError: an unknown preset; the message lists the known ones.
+        """
+        return cls(**{**preset(name), **changes})
