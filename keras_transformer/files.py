@@ -50,6 +50,8 @@ def written_beside(path, overwrite=False):
     try:
         beside = scratch / path.name
         yield beside
+        if not beside.exists():
+            raise FileNotFoundError(f"nothing was written to {beside}, which was to become {path}.")
         if path.is_dir():
             os.replace(path, scratch / "replaced")
         os.replace(beside, path)

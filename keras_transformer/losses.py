@@ -12,38 +12,52 @@ def token_mask(labels):
     return ops.cast(ops.not_equal(labels, PAD), "float32")
 
 
-def cross_entropy(labels, logits):
-    """-log P(label) for each token, unsmoothed and unmasked.
+def smoothed_cross_entropy(labels, logits, epsilon=0.0):
+    """-Σ q log p for each token against q = (1-ε)·onehot(label) + ε/V, without ever making q.
+
+    With z the logits it is log Σ exp z - (1-ε)·z_label - ε·mean z, and its gradient softmax(z) - q. The
+    gradient is written out here, over the exponentials that the value needs anyway: automatic
+    differentiation would fill three more arrays of the logits' size.
 
     Args:
         labels: (B, T) int.
         logits: (B, T, V).
+        epsilon: ε; 0 is plain cross-entropy.
 
     Returns:
-        (B, T) float32.
+        (B, T) float32, in nats; padding is not masked.
     """
-    return ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    labels = ops.cast(labels, "int32")[..., None]  # (B, T, 1)
+    size = logits.shape[-1]
+
+    @ops.custom_gradient
+    def value(logits):
+        highest = ops.max(logits, axis=-1, keepdims=True)
+        exponentials = ops.exp(logits - highest)  # (B, T, V)
+        total = ops.sum(exponentials, axis=-1, keepdims=True)  # (B, T, 1)
+        losses = highest + ops.log(total) - (1 - epsilon) * ops.take_along_axis(logits, labels, axis=-1)
+        if epsilon:
+            losses = losses - epsilon * ops.mean(logits, axis=-1, keepdims=True)
+
+        def gradient(*args, upstream=None):
+            upstream = (args[0] if upstream is None else upstream)[..., None]  # (B, T, 1)
+            towards_all = exponentials * (upstream / total)
+            if epsilon:
+                towards_all = towards_all - upstream * (epsilon / size)
+            return scattered_add(towards_all, labels, -(1 - epsilon) * upstream)
+
+        return losses[..., 0], gradient
+
+    return value(ops.cast(logits, "float32"))
 
 
-def smoothed_cross_entropy(labels, logits, epsilon):
-    """Cross-entropy against (1-ε)·onehot(label) + ε/V, without ever making that target.
-
-    -Σ q log p = CE(label) + ε·(logit of the label - mean of the logits).
-
-    Args:
-        labels: (B, T) int.
-        logits: (B, T, V).
-        epsilon: ε.
-
-    Returns:
-        (B, T) float32.
-    """
-    logits = ops.cast(logits, "float32")
-    losses = cross_entropy(labels, logits)
-    if not epsilon:
-        return losses
-    label_logits = ops.squeeze(ops.take_along_axis(logits, labels[..., None], axis=-1), -1)  # (B, T)
-    return losses + epsilon * (label_logits - ops.mean(logits, axis=-1))
+def scattered_add(x, indices, updates):
+    """`x` (B, T, V) with `updates` (B, T, 1) added at `indices` (B, T, 1) of the last axis."""
+    updated = ops.take_along_axis(x, indices, axis=-1) + updates
+    flat = ops.reshape(x, (-1, x.shape[-1]))  # (B·T, V)
+    columns = ops.reshape(indices, (-1,))
+    places = ops.stack([ops.arange(ops.shape(flat)[0], dtype="int32"), columns], axis=-1)  # (B·T, 2)
+    return ops.reshape(ops.scatter_update(flat, places, ops.reshape(updated, (-1,))), ops.shape(x))
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")

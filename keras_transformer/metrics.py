@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.losses import cross_entropy, token_mask
+from keras_transformer.losses import smoothed_cross_entropy, token_mask
 
 
 class TokenMetric(keras.metrics.Metric):
@@ -60,7 +60,7 @@ class Perplexity(TokenMetric):
         super().__init__(name=name, dtype=dtype)
 
     def values(self, labels, logits):
-        return cross_entropy(labels, logits)
+        return smoothed_cross_entropy(labels, logits)
 
     def result(self):
         return ops.exp(self.mean())

@@ -81,7 +81,7 @@ def plain_beam(table, limit, width, alpha):
     live, finished = [((), 0.0)], []
     for _ in range(limit):
         extended = [
-            (tokens + (token,), log_probability(table, tokens + (token,)))
+            ((*tokens, token), log_probability(table, (*tokens, token)))
             for tokens, _ in live
             for token in (*WORDS, END)
         ]

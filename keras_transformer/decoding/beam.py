@@ -130,7 +130,9 @@ def beam_search(step, reorder, state, limits, max_length, beam_size=4, alpha=0.6
         )
 
     def no_beams(first_score):
-        scores = ops.concatenate([ops.full((batch, 1), first_score), ops.full((batch, beam_size - 1), UNREACHED)], axis=1)
+        scores = ops.concatenate(
+            [ops.full((batch, 1), first_score), ops.full((batch, beam_size - 1), UNREACHED)], axis=1
+        )
         return Beams(ops.full((batch, beam_size, max_length), PAD, "int32"), scores, scores)
 
     loop = BeamState(
@@ -142,9 +144,7 @@ def beam_search(step, reorder, state, limits, max_length, beam_size=4, alpha=0.6
         model=state,
     )
     loop = BeamState(
-        *ops.while_loop(
-            lambda *v: ops.logical_not(ops.all(BeamState(*v).done)), lambda *v: extend(BeamState(*v)), loop
-        )
+        *ops.while_loop(lambda *v: ops.logical_not(ops.all(BeamState(*v).done)), lambda *v: extend(BeamState(*v)), loop)
     )
     return results(loop, limit_penalty, beam_size)
 

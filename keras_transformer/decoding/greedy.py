@@ -70,7 +70,9 @@ def greedy_search(step, state, limits, max_length, alpha=0.6):
         finished=ops.zeros((batch,), "bool"),
         model=state,
     )
-    loop = GreedyState(*ops.while_loop(lambda *v: unfinished(GreedyState(*v)), lambda *v: extend(GreedyState(*v)), loop))
+    loop = GreedyState(
+        *ops.while_loop(lambda *v: unfinished(GreedyState(*v)), lambda *v: extend(GreedyState(*v)), loop)
+    )
     scores = loop.log_probabilities / length_penalty(loop.lengths, alpha)
     return Hypotheses(
         ids=loop.ids[:, None, :],

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_transformer.layers.residual import check_norm
+
 
 class LayerOptions(keras.layers.Layer):
     """Base of `EncoderLayer` and `DecoderLayer`: the options both take.
@@ -36,6 +38,7 @@ class LayerOptions(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_norm(norm)
         rates = {
             "dropout": dropout,
             "attention_dropout": attention_dropout,

@@ -5,6 +5,12 @@ import keras
 NORM_PLACES = ("post", "pre")
 
 
+def check_norm(norm):
+    """Raise ValueError for a place of the normalisation that does not exist."""
+    if norm not in NORM_PLACES:
+        raise ValueError(f"norm must be one of {NORM_PLACES}, got {norm!r}.")
+
+
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class Residual(keras.layers.Layer):
     """LayerNorm(x + Dropout(Sublayer(x))), around any sub-layer.
@@ -25,8 +31,7 @@ class Residual(keras.layers.Layer):
 
     def __init__(self, dropout=0.1, norm="post", layer_norm_epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
-        if norm not in NORM_PLACES:
-            raise ValueError(f"norm must be one of {NORM_PLACES}, got {norm!r}.")
+        check_norm(norm)
         self.dropout = dropout
         self.norm = norm
         self.layer_norm_epsilon = layer_norm_epsilon

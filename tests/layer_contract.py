@@ -1,0 +1,56 @@
+"""What every layer must keep, called by each layer's own test."""
+
+import keras
+import numpy as np
+
+
+def values(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def check_layer(make, *inputs, num_weights, atol=1e-6, half_atol=0.1):
+    """Config round trip, symbolic = eager, save and load inside a model, a fit step, dtype policies.
+
+    Args:
+        make: a function of keyword arguments (dtype, name) that makes the layer.
+        *inputs: NumPy arrays, the call's positional arguments; the first axis is the batch.
+        num_weights: how many weight arrays the layer must have.
+        half_atol: how far half precision may be from float32.
+    """
+    layer = make(name="layer")
+    expected = values(layer(*inputs))
+    assert len(layer.weights) == num_weights
+
+    twin = type(layer).from_config(layer.get_config())
+    assert twin.get_config() == layer.get_config()
+    twin.build_from_config(layer.get_build_config())
+    twin.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(values(twin(*inputs)), expected)
+
+    symbolic = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
+    outputs = layer(*symbolic)
+    model = keras.Model(symbolic, outputs)
+    assert outputs.shape[1:] == expected.shape[1:]
+    np.testing.assert_allclose(values(model(list(inputs))), expected, atol=atol)
+
+    if layer.trainable_weights:
+        before = [w.copy() for w in layer.get_weights()]
+        model.compile("sgd", "mse")
+        model.fit(list(inputs), np.ones_like(expected), verbose=0)
+        assert any((a != b).any() for a, b in zip(before, layer.get_weights(), strict=True))
+        layer.set_weights(before)
+
+    for policy, dtype in (("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")):
+        half = make(name="layer", dtype=policy)
+        result = half(*inputs)
+        half.set_weights(layer.get_weights())
+        result = half(*inputs)
+        assert keras.backend.standardize_dtype(result.dtype) == dtype
+        assert all(keras.backend.standardize_dtype(w.dtype) == "float32" for w in half.weights)
+        np.testing.assert_allclose(values(keras.ops.cast(result, "float32")), expected, atol=half_atol)
+
+
+def reloaded(model, tmp_path):
+    """The model after `.keras` save and load."""
+    model.save(tmp_path / "model.keras")
+    return keras.saving.load_model(tmp_path / "model.keras")

@@ -1,0 +1,111 @@
+"""Token embeddings and positions."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from layer_contract import check_layer, reloaded, values
+
+from keras_transformer import PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.embedding import sinusoids
+
+pytestmark = pytest.mark.core
+
+
+@pytest.mark.parametrize("d_model", [6, 7])
+def test_sinusoids_are_the_papers(d_model):
+    positions = np.array([0, 1, 2, 50, 997])
+    expected = [[reference.sinusoid(p, i, d_model) for i in range(d_model)] for p in positions]
+    np.testing.assert_allclose(values(sinusoids(positions, d_model)), expected, atol=1e-4)
+    np.testing.assert_allclose(values(sinusoids(positions[:4], d_model)), expected[:4], atol=5e-6)
+
+
+def test_a_shift_is_a_rotation_of_each_pair():
+    """PE(pos + k) is linear in PE(pos): section 3.5's reason for sinusoids."""
+    d_model, k = 8, 5
+    table = values(sinusoids(np.arange(30), d_model)).astype("float64")
+    for pair in range(d_model // 2):
+        angle = k / 10000 ** (2 * pair / d_model)
+        rotation = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        columns = slice(2 * pair, 2 * pair + 2)
+        np.testing.assert_allclose(table[:-k, columns] @ np.transpose(rotation), table[k:, columns], atol=1e-5)
+
+
+def test_positions_stay_apart_in_bfloat16():
+    layer = PositionalEncoding(dtype="bfloat16")
+    layer.build((None, None, 4))
+    first, second = values(keras.ops.cast(layer.at(np.array([256, 257])), "float32"))
+    assert np.abs(first - second).max() > 0.1  # computed in bfloat16, 257 would be 256
+
+
+def test_embedding_by_hand():
+    layer = TokenEmbedding(3, 4)
+    layer.build()
+    table = np.arange(12, dtype="float32").reshape(3, 4)
+    layer.set_weights([table])
+    np.testing.assert_array_equal(values(layer(np.array([[2, 0]]))), 2 * table[[[2, 0]]])  # × √4
+    vectors = np.array([[[1, 0, 0, 2.0]]], "float32")
+    np.testing.assert_array_equal(values(layer(vectors, reverse=True)), vectors @ table.T)
+
+
+def test_embeddings_start_with_unit_variance():
+    layer = TokenEmbedding(997, 64)
+    layer.build()
+    assert abs(values(layer(np.arange(997)[None])).std() - 1) < 0.02
+
+
+def test_logits_are_float32_under_any_policy():
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+        layer = TokenEmbedding(5, 4, dtype=policy)
+        symbolic = layer(keras.Input((None,), dtype="int32"))
+        logits = layer(symbolic, reverse=True)
+        eager = layer(layer(np.array([[1, 2, 3]])), reverse=True)
+        assert logits.dtype == keras.backend.standardize_dtype(eager.dtype) == "float32"
+        assert symbolic.dtype == layer.compute_dtype
+
+
+def test_tied_map_survives_saving(tmp_path):
+    layer = TokenEmbedding(5, 4)
+    ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(ids, layer(layer(ids), reverse=True))
+    again = reloaded(model, tmp_path)
+    x = np.array([[1, 4]])
+    np.testing.assert_array_equal(values(again(x)), values(model(x)))
+    assert len(again.weights) == 1
+
+
+def test_contract():
+    ids = np.array([[3, 1, 0], [2, 4, 4]], "int32")
+    x = np.random.default_rng(0).normal(size=(2, 5, 7)).astype("float32")
+    check_layer(lambda **options: TokenEmbedding(5, 6, **options), ids, num_weights=1)
+    check_layer(lambda **options: PositionalEncoding(**options), x, num_weights=0)
+    check_layer(lambda **options: PositionalEncoding("learned", max_length=5, **options), x, num_weights=1)
+
+
+def test_learned_positions_are_added():
+    layer = PositionalEncoding("learned", max_length=3)
+    x = np.ones((2, 2, 4), "float32")
+    result = values(layer(x))
+    np.testing.assert_allclose(result, 1 + np.broadcast_to(values(layer.table)[None, :2], (2, 2, 4)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"kind": "rotary"}, "positions must be one of"),
+        ({"kind": "learned"}, "learned positions need max_length"),
+    ],
+)
+def test_wrong_positions_are_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        PositionalEncoding(**options)
+
+
+def test_an_over_long_sequence_is_named():
+    with pytest.raises(ValueError, match="a sequence of 4 tokens is longer than the 3 learned positions"):
+        PositionalEncoding("learned", max_length=3)(np.ones((1, 4, 2), "float32"))
+
+
+def test_wrong_sizes_are_named():
+    with pytest.raises(ValueError, match="vocabulary_size must be at least 1, got 0"):
+        TokenEmbedding(0, 4)

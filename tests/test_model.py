@@ -1,0 +1,217 @@
+"""The whole model: counts, the formula in NumPy, decoding, saving, presets, learning."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from keras import ops
+from layer_contract import reloaded, values
+
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity, Transformer, TransformerSchedule
+from keras_transformer.presets import PRESETS
+
+pytestmark = pytest.mark.core
+
+V = 23
+SOURCE = np.array([[5, 6, 7, 22, 3], [9, 8, 3, 0, 0]], "int32")
+TARGET = np.array([[2, 7, 5, 9], [2, 11, 4, 0]], "int32")
+TINY = {
+    "vocabulary_size": V,
+    "num_encoder_layers": 2,
+    "num_decoder_layers": 3,
+    "d_model": 12,
+    "num_heads": 3,
+    "d_ff": 17,
+    "d_k": 5,
+    "d_v": 2,
+}
+
+
+def tiny(**changes):
+    return Transformer(**{**TINY, **changes})
+
+
+def logits(model, source=SOURCE, target=TARGET):
+    return values(model({"source": source, "target": target}))
+
+
+def per_layer_counts(model):
+    return model.encoder.count_params() + model.decoder.count_params()
+
+
+def test_base_has_the_papers_parameters():
+    model = Transformer(vocabulary_size=11)
+    assert per_layer_counts(model) == 44_101_632
+    assert model.count_params() == 44_101_632 + 11 * 512
+
+
+def parameters(n, d, d_ff, d_k, d_v, h):
+    """Counted from the paper's description: 3 attentions and 2 FFNs a layer pair, 5 norms."""
+    attention = d * h * d_k * 2 + d * h * d_v + h * d_v * d
+    return n * (3 * attention + 2 * (2 * d * d_ff + d_ff + d) + 5 * 2 * d)
+
+
+@pytest.mark.parametrize(
+    "changes, millions",
+    [
+        ({"d_k": 16, "d_v": 64}, 58),
+        ({"d_k": 32, "d_v": 64}, 60),
+        ({"num_encoder_layers": 2, "num_decoder_layers": 2}, 36),
+        ({"d_ff": 1024}, 53),
+    ],
+)
+def test_table_3_counts(changes, millions):
+    model = Transformer(vocabulary_size=11, **changes)
+    n = changes.get("num_encoder_layers", 6)
+    count = parameters(n, 512, changes.get("d_ff", 2048), changes.get("d_k", 64), 64, 8)
+    assert per_layer_counts(model) == count
+    assert round((count + 41_100 * 512) / 1e6) == millions
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_equals_the_formula(norm):
+    model = tiny(norm=norm)
+    generator = np.random.default_rng(3)
+    model.set_weights([w + generator.normal(size=w.shape, scale=0.1).astype("float32") for w in model.get_weights()])
+    expected = reference.transformer(model, SOURCE, TARGET)
+    np.testing.assert_allclose(logits(model), expected, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm": "pre"}, {"positions": "learned", "max_length": 9}, {"tie_embeddings": "none"}]
+)
+@pytest.mark.parametrize("width", [1, 3])
+def test_steps_equal_the_whole(changes, width):
+    model = tiny(**changes)
+    rows = np.repeat([0, 1], width)
+    generator = np.random.default_rng(1)
+    target = generator.integers(4, V, (2 * width, 4)).astype("int32")
+    whole = logits(model, SOURCE[rows], target)
+    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 5, num_hypotheses=width)
+    for t in range(4):
+        step_logits, state = model.step(ops.convert_to_tensor(target[:, t].reshape(2, width)), state)
+        np.testing.assert_allclose(values(step_logits).reshape(-1, V), whole[:, t], atol=5e-6)
+
+
+def test_reordered_hypotheses_go_on_from_their_new_past():
+    model = tiny()
+    generator = np.random.default_rng(1)
+    first = generator.integers(4, V, (4, 2)).astype("int32")
+    then = generator.integers(4, V, (4, 1)).astype("int32")
+    rows = np.array([1, 1, 3, 2])
+    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, num_hypotheses=2)
+    for t in range(2):
+        _, state = model.step(ops.convert_to_tensor(first[:, t].reshape(2, 2)), state)
+    state = model.reorder(state, ops.convert_to_tensor(rows))
+    step_logits, _ = model.step(ops.convert_to_tensor(then.reshape(2, 2)), state)
+    whole = logits(model, SOURCE[[0, 0, 1, 1]], np.concatenate([first[rows], then], axis=1))
+    np.testing.assert_allclose(values(step_logits).reshape(4, V), whole[:, 2], atol=5e-6)
+
+
+def test_padding_changes_nothing():
+    model = tiny()
+    alone = logits(model, SOURCE[1:, :3], TARGET[1:, :3])
+    np.testing.assert_allclose(logits(model)[1:, :3], alone, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dtype": "mixed_bfloat16"},
+        {"tie_embeddings": "none", "target_vocabulary_size": 19, "norm": "pre", "activation": "gelu", "use_bias": True},
+        {"tie_embeddings": "target", "positions": "learned", "max_length": 8},
+    ],
+)
+def test_saved_and_loaded(changes, tmp_path):
+    model = tiny(**changes)
+    target = TARGET % 19
+    again = reloaded(model, tmp_path)
+    assert again.get_config() == model.get_config()
+    assert len(again.weights) == len(model.weights)
+    np.testing.assert_array_equal(logits(again, target=target), logits(model, target=target))
+
+
+def test_config_is_the_constructors_arguments():
+    config = tiny(dropout=0.3).get_config()
+    assert {name: config[name] for name in TINY} == TINY
+    assert config["dropout"] == 0.3
+    assert Transformer.from_config(config).get_config() == config
+
+
+def test_ties_share_one_matrix():
+    embeddings = [
+        {id(m.source_embedding), id(m.target_embedding), id(m.output_map)} for m in map(tie, ("all", "target", "none"))
+    ]
+    assert [len(layers) for layers in embeddings] == [1, 2, 3]
+
+
+def tie(how):
+    return tiny(tie_embeddings=how)
+
+
+def test_attention_weights_are_those_of_the_model():
+    model = tiny()
+    weights = {name: values(w) for name, w in model.attention_weights(SOURCE, TARGET).items()}
+    assert {name: w.shape for name, w in weights.items()} == {
+        "encoder": (2, 2, 3, 5, 5),
+        "decoder": (3, 2, 3, 4, 4),
+        "cross": (3, 2, 3, 4, 5),
+    }
+    for w in weights.values():
+        np.testing.assert_allclose(w.sum(-1), np.ones(w.shape[:-1]), rtol=1e-5)
+    assert weights["cross"][:, 1, :, :, 3:].max() == 0
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_float32_logits(policy):
+    model = tiny(dtype=policy)
+    exact = tiny()
+    exact.set_weights(model.get_weights())
+    result = model({"source": SOURCE, "target": TARGET})
+    assert keras.backend.standardize_dtype(result.dtype) == model.output.dtype == "float32"
+    np.testing.assert_allclose(values(result), logits(exact), atol=0.15)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_build(name):
+    model = Transformer.from_preset(name, vocabulary_size=11, num_encoder_layers=1, num_decoder_layers=1)
+    config = model.get_config()
+    assert all(config[key] == value for key, value in PRESETS[name].items() if not key.startswith("num_"))
+
+
+def test_the_published_tiny_model():
+    """Wu et al. 2021 give about 2.6M parameters with a joint vocabulary of 10K merges."""
+    assert round(Transformer.from_preset("multi30k_tiny", vocabulary_size=10_000).count_params() / 1e6, 1) == 2.6
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (
+            lambda: Transformer.from_preset("base", vocabulary_size=5),
+            "unknown preset 'base'. Known presets: multi30k_small",
+        ),
+        (lambda: tiny(tie_embeddings="some"), "tie_embeddings must be one of"),
+        (lambda: tiny(target_vocabulary_size=7), "needs one vocabulary"),
+        (lambda: tiny(positions="learned"), "learned positions need max_length"),
+        (lambda: tiny(num_heads=5, d_k=None), "num_heads=5 does not divide d_model=12"),
+    ],
+)
+def test_wrong_options_are_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_it_learns_to_copy_a_batch():
+    model = tiny(dropout=0.0, num_decoder_layers=2)
+    model.compile(
+        keras.optimizers.Adam(TransformerSchedule.with_peak(5e-3, 12, warmup_steps=20), beta_2=0.98, epsilon=1e-9),
+        loss=LabelSmoothedCrossEntropy(0.0),
+        metrics=[MaskedAccuracy(), Perplexity()],
+    )
+    source = np.random.default_rng(0).integers(4, V, (8, 5)).astype("int32")
+    target = np.concatenate([np.full((8, 1), 2), source[:, :-1]], axis=1)
+    history = model.fit({"source": source, "target": target}, source, epochs=150, batch_size=8, verbose=0).history
+    assert history["accuracy"][-1] == 1.0
+    assert history["perplexity"][-1] < 1.5
