@@ -5,6 +5,7 @@ import gzip
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 
@@ -16,20 +17,31 @@ def read_lines(path):
 
     Raises:
         ValueError: bytes that are not UTF-8; the message names the file and the line.
-        OSError: a file that cannot be read, or a broken gzip stream.
+            A broken `.gz`; the message names the file.
+        OSError: a file that cannot be read.
     """
     path = Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1} of the line is "
-                    f"0x{line[error.start]:02x}). Convert the file to UTF-8, or remove the line."
-                ) from error
+    for number, line in enumerate(_raw_lines(path), start=1):
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1} of the line is "
+                f"0x{line[error.start]:02x}). Convert the file to UTF-8, or remove the line."
+            ) from error
+
+
+def _raw_lines(path):
+    if path.suffix != ".gz":
+        with open(path, "rb") as stream:
+            yield from stream
+        return
+    try:
+        with gzip.open(path, "rb") as stream:
+            yield from stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no gzip file, or a broken one: {error}.") from error
 
 
 @contextlib.contextmanager
