@@ -1,0 +1,149 @@
+"""Learning curves side by side: what initialisation, warm-up and dropout placement bring a token seen.
+
+    python benchmarks/convergence.py --data DIR --output benchmarks/results/convergence
+
+trains the multi30k_tiny model on Multi30k once for each variant, same data order and seed, and draws
+validation perplexity over the target tokens seen.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import keras
+import numpy as np
+import typer
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+from translate_multi30k import corpus_files
+
+from keras_transformer import (
+    LabelSmoothedCrossEntropy,
+    Perplexity,
+    Tokenizer,
+    Transformer,
+    TransformerSchedule,
+    parallel_corpus,
+    plots,
+)
+from keras_transformer.files import written_beside
+from keras_transformer.training import Throughput, TrainingProgress
+
+PEAK, WARMUP = 5e-3, 2000  # the published recipe's
+
+
+def schedule(model, peak=PEAK, warmup_steps=WARMUP):
+    return TransformerSchedule.with_peak(peak, model.d_model, warmup_steps)
+
+
+def redraw(model, chosen, draw):
+    """Give every weight whose path `chosen` accepts a new value, `draw(shape)`."""
+    for weight in model.weights:
+        if chosen(weight.path):
+            weight.assign(draw(weight.shape))
+
+
+def uniform(limit):
+    return lambda shape: np.random.default_rng(shape[0]).uniform(-limit(shape), limit(shape), shape)
+
+
+def is_projection(path):
+    return any(f"/{name}/kernel" in path for name in ("query", "key", "value"))
+
+
+def is_embedding(path):
+    return path.endswith("embeddings")
+
+
+def keras_defaults(model):
+    """keras.layers.Embedding's U(±0.05); Glorot over (D, H, K), as keras.layers.MultiHeadAttention draws it."""
+    heads = model.get_config()["num_heads"]
+    redraw(model, is_embedding, uniform(lambda shape: 0.05))
+    # Keras takes the first axis of a 3-D kernel for a receptive field: fans D·H and D·K.
+    redraw(model, is_projection, uniform(lambda s: (6 / (s[0] * heads + s[0] * (s[1] // heads))) ** 0.5))
+
+
+def fairseq(model):
+    """Query, key and value drawn with gain 1/√2, as one matrix of three."""
+    redraw(model, is_projection, uniform(lambda shape: (6 / sum(shape)) ** 0.5 / 2**0.5))
+
+
+def marian(model):
+    """Embeddings Glorot like any matrix."""
+    redraw(model, is_embedding, uniform(lambda shape: (6 / sum(shape)) ** 0.5))
+
+
+# name: (changes of the model, what to do with its weights, changes of the schedule)
+VARIANTS = {
+    "ours: N(0, 1/d) embeddings, Glorot": ({}, None, {}),
+    "Keras' default initialisers": ({}, keras_defaults, {}),
+    "fairseq: query, key, value × 1/√2": ({}, fairseq, {}),
+    "Marian: Glorot embeddings": ({}, marian, {}),
+    "warm-up 500 instead of 2000": ({}, None, {"warmup_steps": 500}),
+    "peak 2e-3 instead of 5e-3": ({}, None, {"peak": 2e-3}),
+    "dropout 0.1 instead of 0.3": ({"dropout": 0.1}, None, {}),
+    "also in attention and FFN, 0.1": ({"attention_dropout": 0.1, "activation_dropout": 0.1}, None, {}),
+    "pre-norm": ({"norm": "pre"}, None, {}),
+}
+
+
+def train(name, files, tokenizer, epochs, tokens_per_batch, console):
+    """Curves of one variant: a dictionary of lists, one value an epoch."""
+    changes, initialise, rates = VARIANTS[name]
+    keras.utils.set_random_seed(1)
+    model = Transformer.from_preset("multi30k_tiny", vocabulary_size=tokenizer.vocabulary_size, **changes)
+    if initialise is not None:
+        initialise(model)
+    batches = {"tokens_per_batch": tokens_per_batch}
+    corpus = parallel_corpus(*files["train"], tokenizer, seed=1, **batches)
+    valid = parallel_corpus(*files["valid"], tokenizer, shuffle=False, **batches)
+    optimizer = keras.optimizers.Adam(schedule(model, **rates), beta_2=0.98, epsilon=1e-8, global_clipnorm=25.0)
+    model.compile(optimizer, loss=LabelSmoothedCrossEntropy(0.1), metrics=[Perplexity()])
+    callbacks = [Throughput(), TrainingProgress(console)]
+    history = model.fit(
+        corpus, validation_data=valid, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks
+    ).history
+    return {key: history[key] for key in ("target_tokens", "perplexity", "val_perplexity")}
+
+
+def draw(folder):
+    """The picture and the table of all variants whose curves lie in `folder`."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found.sort(key=lambda result: list(VARIANTS).index(result["variant"]))
+    curves = {r["variant"]: ([t / 1e6 for t in r["target_tokens"]], r["val_perplexity"]) for r in found}
+    plots.learning_curves(
+        curves, "million target tokens seen", "validation perplexity", folder / "convergence.png", log_y=True
+    )
+    lines = ["| variant | target tokens seen | validation perplexity |", "|---|---|---|"]
+    lines += [f"| {r['variant']} | {r['target_tokens'][-1]:,} | {r['val_perplexity'][-1]:.2f} |" for r in found]
+    return "\n".join(lines)
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for the curves, one JSON file a variant, and the picture.")],
+    data: Annotated[Path | None, typer.Option(help="Folder with Multi30k; downloaded if not given.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 8,
+    tokens_per_batch: Annotated[int, typer.Option(help="Padded tokens a batch.")] = 3072,
+    vocabulary_size: Annotated[int, typer.Option(help="Pieces of the joint BPE vocabulary.")] = 10_000,
+    only: Annotated[list[int] | None, typer.Option(help="Numbers of variants, from 0; all if not given.")] = None,
+):
+    """Train the variants whose curves are not in the folder yet, then draw all."""
+    console = Console()
+    files = corpus_files(data, "tok", ("en", "de"))
+    tokenizer = Tokenizer.train(files["train"], vocabulary_size)
+    for number, name in enumerate(VARIANTS):
+        path = output / f"{number}.json"
+        if path.exists() or (only and number not in only):
+            continue
+        console.print(f"variant {number}: {name}")
+        curves = train(name, files, tokenizer, epochs, tokens_per_batch, console)
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps({"variant": name, **curves}, indent=1) + "\n", encoding="utf-8")
+    console.print(draw(output))
+
+
+if __name__ == "__main__":
+    typer.run(main)

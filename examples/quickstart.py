@@ -1,0 +1,184 @@
+"""Learn to translate numbers, dates and times from English to German: the whole way, in a few minutes.
+
+    python examples/quickstart.py                           train, score, export, translate
+    python examples/quickstart.py "The ticket costs …"      the same with your sentences; once trained, at once
+
+Needs no download: the corpus is made by `numbers_corpus.py`. No phrase of the test set is in the
+training set. The model runs at the end as it would on a server: the exported SavedModel, loaded in a
+fresh process by TensorFlow and TensorFlow Text alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: warnings, without its notes
+
+import keras
+import numbers_corpus
+import typer
+from rich.console import Console
+
+from keras_transformer import (
+    LabelSmoothedCrossEntropy,
+    MaskedAccuracy,
+    Perplexity,
+    Tokenizer,
+    Transformer,
+    TransformerSchedule,
+    Translator,
+    parallel_corpus,
+    plots,
+)
+from keras_transformer.data import read_pairs
+from keras_transformer.evaluate import evaluate
+from keras_transformer.files import written_beside
+from keras_transformer.training import Checkpoint, SampleTranslations, Throughput, TrainingProgress, write_card
+
+PRESET = "quickstart"
+TOKENS_PER_BATCH = 1024
+PEAK, WARMUP_STEPS = 2e-3, 400
+DRAWN = "They want to sell twenty-one books.", "Sie wollen einundzwanzig Bücher verkaufen."
+
+# What a server does: of this project, only the folder is needed.
+SERVE = """
+import json
+import sys
+import tensorflow as tf
+import tensorflow_text  # the tokenizer's ops
+
+_, folder, *sentences = sys.argv
+serve = tf.saved_model.load(folder).signatures["serving_default"]
+translations = serve(sentences=tf.constant(sentences))["translations"]
+print(json.dumps([text.decode() for text in translations.numpy()]))
+"""
+
+
+def refuse_to_replace(output, export):
+    """Stop, and say what to do, where an earlier run has left something."""
+    for path in (export, output):
+        if path.exists():
+            program = f"{sys.executable} {sys.argv[0]}"
+            use = f'To translate with it:\n    {program} "It is half past six."\n' if path == export else ""
+            raise SystemExit(
+                f"{path} exists already, from an earlier run.\n{use}"
+                f"To train again and replace it:\n    {program} --overwrite\n"
+                "To keep it beside a new one, choose another --output and another --export."
+            )
+
+
+def make_data(folder, num_pairs, vocabulary_size, seed, overwrite):
+    """Write the corpus: {split: (English path, German path)}, a tokenizer, and batches to train and validate on."""
+    numbers_corpus.write(folder, num_pairs, overwrite=overwrite)
+    files = {split: (folder / f"{split}.en", folder / f"{split}.de") for split in ("train", "valid", "test")}
+    tokenizer = Tokenizer.train(files["train"], vocabulary_size)
+    options = {"tokens_per_batch": TOKENS_PER_BATCH, "num_shapes": 6}
+    train = parallel_corpus(*files["train"], tokenizer, seed=seed, **options)
+    valid = parallel_corpus(*files["valid"], tokenizer, shuffle=False, **options)
+    return files, tokenizer, train, valid
+
+
+def make_model(vocabulary_size):
+    """The preset's model, compiled."""
+    model = Transformer.from_preset(PRESET, vocabulary_size=vocabulary_size)
+    schedule = TransformerSchedule.with_peak(PEAK, model.d_model, WARMUP_STEPS)
+    model.compile(
+        keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9),
+        loss=LabelSmoothedCrossEntropy(0.1),
+        metrics=[MaskedAccuracy(), Perplexity()],
+    )
+    return model
+
+
+def draw(history, translator, folder):
+    """Pictures of the learning curve, and of where the last decoder layer looks as it writes one sentence."""
+    tokens = [count / 1e6 for count in history["target_tokens"]]
+    curves = {"training": (tokens, history["perplexity"]), "validation": (tokens, history["val_perplexity"])}
+    plots.learning_curves(curves, "million target tokens seen", "perplexity", folder / "learning_curve.png", log_y=True)
+    source, target, weights = translator.attention(*DRAWN)
+    plots.attention_map(weights["cross"][-1].mean(axis=0), source, target, folder / "attention.png")  # (T, S)
+
+
+def translate_with_export(export, sentences, console):
+    """Load the export in a fresh process and print its translations."""
+    console.print(f"\nTranslated by {export}, with TensorFlow alone:")
+    command = [sys.executable, "-c", SERVE, str(export), *sentences]
+    run = subprocess.run(command, capture_output=True, encoding="utf-8")
+    if run.returncode:
+        raise RuntimeError(f"the export {export} does not run:\n{run.stderr}")
+    for sentence, translation in zip(sentences, json.loads(run.stdout), strict=True):
+        console.print(f"    {sentence}\n  → {translation}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main(
+    sentences: Annotated[list[str] | None, typer.Argument(help="English sentences to translate.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for corpus, model and pictures.")] = Path("runs/quickstart"),
+    export: Annotated[Path, typer.Option(help="Folder of the SavedModel.")] = Path("saved_models/numbers_en_de/1"),
+    num_pairs: Annotated[int, typer.Option(help="Sentence pairs to make.")] = 30_000,
+    vocabulary_size: Annotated[int, typer.Option(help="Pieces of the joint BPE vocabulary.")] = 1000,
+    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of weights, dropout and shuffling.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train again and replace what is there.")] = False,
+):
+    """Train a small English-German Transformer on sentences with numbers; score, draw, export and use it."""
+    console = Console()
+    if sentences and export.exists() and not overwrite:
+        translate_with_export(export, sentences, console)
+        return
+    if not overwrite:
+        refuse_to_replace(output, export)
+    started = time.monotonic()
+    keras.utils.set_random_seed(seed)
+    console.print(f"Making {num_pairs:,} sentence pairs and learning {vocabulary_size:,} subwords …")
+    files, tokenizer, train, valid = make_data(output / "corpus", num_pairs, vocabulary_size, seed, overwrite)
+    console.print(str(train.report), highlight=False, soft_wrap=True)
+    model = make_model(vocabulary_size)
+    console.print(f"Training {model.count_params():,} parameters, a few minutes on two processor cores …")
+    samples = read_pairs(*files["valid"])[:3]
+    greedy = Translator(model, tokenizer, beam_size=1)
+    history = model.fit(
+        train,
+        validation_data=valid,
+        epochs=epochs,
+        verbose=0,
+        shuffle=False,  # the dataset shuffles itself
+        callbacks=[
+            Throughput(),
+            TrainingProgress(console),
+            Checkpoint(output / "model", tokenizer, overwrite=overwrite),
+            SampleTranslations(greedy, *zip(*samples, strict=True), console=console),
+        ],
+    ).history
+    minutes = (time.monotonic() - started) / 60
+
+    translator = Translator(model, tokenizer)
+    english, german = zip(*read_pairs(*files["test"]), strict=True)
+    translations = translator(english, progress=True)
+    with written_beside(output / "test.translations", overwrite=True) as path:
+        path.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
+    draw(history, translator, output)
+    translator.export(export, overwrite=overwrite)
+
+    exact = sum(map(str.__eq__, translations, german))
+    facts = {
+        "corpus": f"numbers, dates and times, {train.report.kept:,} training pairs",
+        "model": f"{PRESET}, {model.count_params():,} parameters",
+        "batch": f"{train.report.target_tokens / train.report.batches:,.0f} target tokens an update",
+        "updates": epochs * train.report.batches,
+        "seed": seed,
+        "time": f"{minutes:.1f} minutes, from nothing to the trained model",
+        "search": f"beam {translator.beam_size}, length penalty {translator.length_penalty}",
+        "exact match": f"{exact / len(german):.2%}, {exact:,} of {len(german):,} held-out sentences",
+        "test": str(evaluate(translations, german)).replace("\n", "\n  "),
+    }
+    card = write_card(output, "Quickstart: numbers, English to German", facts)
+    console.print(card, markup=False, highlight=False, soft_wrap=True)
+    translate_with_export(export, sentences or english[:5], console)
+
+
+if __name__ == "__main__":
+    typer.run(main)

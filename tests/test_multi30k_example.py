@@ -1,0 +1,127 @@
+"""The Multi30k example, on a corpus made here: its three sources of files, and one tiny run of everything."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import tiny
+import translate_multi30k as example
+import typer
+
+ROOT = Path(__file__).parents[1]
+SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+
+
+def write_corpus(folder, name):
+    """The six files under `folder`, each called `name` with split and language put in."""
+    pairs = tiny.digit_pairs(140)
+    for split, part in (("train", pairs[:100]), ("valid", pairs[100:120]), ("test", pairs[120:])):
+        for language, lines in zip(("en", "de"), zip(*part, strict=True), strict=True):
+            path = folder / name.format(split=SPLITS[split], language=language)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = "".join(f"{line}\n" for line in lines).encode()
+            path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    [
+        ("raw", "raw/{split}.{language}.gz"),
+        ("raw", "{split}.{language}.gz"),
+        ("raw", "raw/{split}.{language}"),
+        ("raw", "{split}.{language}"),
+        ("tok", "tok/{split}.lc.norm.tok.{language}"),
+        ("tok", "{split}.lc.norm.tok.{language}"),
+    ],
+)
+def test_the_corpus_is_found_however_the_folder_is_laid_out(tmp_path, variant, name):
+    write_corpus(tmp_path, name)
+    assert example.corpus_files(tmp_path, variant, ("de", "en")) == {
+        split: tuple(tmp_path / name.format(split=SPLITS[split], language=language) for language in ("de", "en"))
+        for split in SPLITS
+    }
+
+
+def test_a_missing_file_is_named_with_every_place_looked_in(tmp_path):
+    write_corpus(tmp_path, "raw/{split}.{language}")
+    (tmp_path / "raw" / "val.de").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no valid file for 'de'.*raw/val\.de\.gz.*raw/val\.de,.*/val\.de\."):
+        example.corpus_files(tmp_path, "raw", ("en", "de"))
+
+
+def test_the_corpus_is_downloaded_once(tmp_path):
+    """The real download, from a file's address, in a process whose Keras folder is `tmp_path`."""
+    write_corpus(tmp_path / "server", "raw/{split}.{language}.gz")
+    code = f"""
+import gzip, shutil
+from translate_multi30k import corpus_files
+files = corpus_files(None, "raw", ("en", "de"), {(tmp_path / "server").as_uri()!r})
+shutil.rmtree({str(tmp_path / "server")!r})
+assert corpus_files(None, "raw", ("en", "de"), {(tmp_path / "server").as_uri()!r}) == files
+print(*sorted(str(path) for pair in files.values() for path in pair), sep="\\n")
+print(len(gzip.open(files["train"][1]).read().splitlines()))
+"""
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path / "keras"), "PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    *paths, lines = result.stdout.splitlines()[-7:]
+    assert len(set(paths)) == 6 and all(path.startswith(str(tmp_path / "keras")) for path in paths)
+    assert lines == "100"
+
+
+TINY = {"preset": "quickstart", "vocabulary_size": 281, "epochs": 1, "tokens_per_batch": 400, "warmup_steps": 10}
+
+
+def test_one_tiny_run_writes_everything(tmp_path, capsys):
+    pairs = write_corpus(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
+    output = tmp_path / "run"
+    example.main(output, data=tmp_path / "corpus", **TINY)
+    assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()) == [
+        "RESULT.md",
+        "learning_rate.png",
+        "model/last.keras",
+        "model/model.keras",
+        "model/tokenizer.model",
+        "perplexity.png",
+        "result.json",
+        "saved_model/1/fingerprint.pb",
+        "saved_model/1/saved_model.pb",
+        "saved_model/1/variables/variables.data-00000-of-00001",
+        "saved_model/1/variables/variables.index",
+        "test_2016.translations",
+    ]
+    translations = (output / "test_2016.translations").read_text(encoding="utf-8").split("\n")[:-1]
+    sources = [source for source, _ in pairs[120:]]
+    served = tf.saved_model.load(output / "saved_model" / "1").signatures["serving_default"]
+    assert [text.decode() for text in served(sentences=tf.constant(sources))["translations"].numpy()] == translations
+
+    printed, card = capsys.readouterr().out, (output / "RESULT.md").read_text(encoding="utf-8")
+    assert card in printed
+    facts = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    assert facts["corpus"] == "Multi30k tok, en-de, 100 of 100 pairs"
+    assert "|tok:none|" in facts["test_2016"] and "chrF" in facts["test_2016"]
+    assert {"command", "versions", "seed", "batch", "training time"} <= facts.keys()
+
+
+def forbid(*arguments, **options):
+    raise AssertionError("the work began")
+
+
+def test_an_output_that_exists_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(example, "corpus_files", forbid)
+    for output in (tmp_path / "folder" / "saved_model", tmp_path / "file"):
+        output.parent.mkdir(exist_ok=True)
+        output.write_text("precious")
+    for output in (tmp_path / "folder", tmp_path / "file"):
+        with pytest.raises(typer.BadParameter, match="exists and is not an empty folder"):
+            example.main(output)
+    with pytest.raises(typer.BadParameter, match="must be one of raw, tok, got 'Raw'"):
+        example.main(tmp_path / "new", variant="Raw")
+    with pytest.raises(AssertionError, match="the work began"):
+        example.main(tmp_path / "new")

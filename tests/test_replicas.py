@@ -1,0 +1,59 @@
+"""Two replicas train as one does: the same weights, loss and metrics, however the tokens lie between them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from keras_transformer import parallel_corpus
+
+UNEVEN = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5, 5, 1, 1], [1, 7, 1, 1]), ([3, 8, 2, 2], [9, 9, 1, 3])]
+SECOND_HALF_EMPTY = [([7, 6, 0, 0], [9, 8, 0, 0]), ([5, 2, 0, 0], [3, 4, 0, 0]), ([3, 8, 0, 0], [1, 6, 0, 0])]
+OPTIMIZERS = {"sgd": lambda: keras.optimizers.SGD(0.1), "adam": lambda: keras.optimizers.Adam(0.003)}
+
+
+def dataset(lengths):
+    """One global batch of four rows a step; a strategy gives its first two to one replica, the rest to the other."""
+    rng = np.random.default_rng(3)
+    batches = [tiny.random_batch(rng, *rows) for rows in lengths]
+    whole = [tf.data.Dataset.from_tensors(batch) for batch in batches]
+    return whole[0].concatenate(whole[1]).concatenate(whole[2])
+
+
+def train(strategy, lengths, optimizer):
+    """Weights after three steps, and what `fit` logged."""
+    keras.utils.set_random_seed(5)
+    with strategy.scope():
+        model = tiny.compiled(tiny.make_model(), OPTIMIZERS[optimizer]())
+    logs = model.fit(dataset(lengths), epochs=1, verbose=0, shuffle=False).history
+    return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights], logs
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("lengths", [UNEVEN, SECOND_HALF_EMPTY], ids=["uneven", "second half empty"])
+def test_two_replicas_are_one(lengths, optimizer):
+    weights, logs = train(tiny.two_replicas(), lengths, optimizer)
+    expected_weights, expected_logs = train(tf.distribute.get_strategy(), lengths, optimizer)
+    assert sorted(logs) == ["accuracy", "loss", "perplexity"]
+    for name, values in expected_logs.items():
+        assert logs[name] == pytest.approx(values, rel=1e-5), name
+    for weight, expected in zip(weights, expected_weights, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=2e-6)
+
+
+def test_a_corpus_trains_and_validates_under_a_strategy(tmp_path):
+    tokenizer = tiny.make_tokenizer(tmp_path)
+    files = tiny.write_pairs(tmp_path / "corpus", tiny.digit_pairs(101))
+    corpus = parallel_corpus(*files, tokenizer, tokens_per_batch=160, num_shapes=1, shuffle=False)
+    results = []
+    for strategy in (tiny.two_replicas(), tf.distribute.get_strategy()):
+        keras.utils.set_random_seed(5)
+        with strategy.scope():
+            model = tiny.compiled(tiny.make_model(), keras.optimizers.Adam(0.01))
+        logs = model.fit(corpus, validation_data=corpus, epochs=2, verbose=0, shuffle=False).history
+        assert model.optimizer.iterations == 2 * corpus.report.batches
+        results.append(logs)
+    for name, values in results[1].items():
+        assert results[0][name] == pytest.approx(values, rel=1e-4), name
+    assert results[0]["val_perplexity"][1] < results[0]["val_perplexity"][0]
