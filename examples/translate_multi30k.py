@@ -34,6 +34,12 @@ SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 # "raw" is cased running text; "tok" is lower-cased, normalised and Moses-tokenised, what published scores are of.
 VARIANTS = {"raw": "raw/{split}.{language}.gz", "tok": "tok/{split}.lc.norm.tok.{language}"}
 SACREBLEU_TOKENIZE = {"raw": "13a", "tok": "none"}
+SCHEDULES = {
+    "paper": lambda peak, d_model, warmup, updates: TransformerSchedule.with_peak(peak, d_model, warmup),
+    "cosine": lambda peak, d_model, warmup, updates: keras.optimizers.schedules.CosineDecay(
+        0.0, max(updates - warmup, 1), warmup_target=peak, warmup_steps=warmup
+    ),
+}
 
 
 def corpus_files(data, variant, languages, address=ADDRESS):
@@ -80,18 +86,20 @@ def main(
     target: Annotated[str, typer.Option(help="Target language: en, de or fr.")] = "de",
     preset: Annotated[str, typer.Option(help="A preset of the model.")] = "multi30k_small",
     dropout: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
-    vocabulary_size: Annotated[int, typer.Option(help="Pieces of the joint BPE vocabulary.")] = 8000,
-    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 20,
+    vocabulary_size: Annotated[int, typer.Option(help="Pieces of the joint BPE vocabulary.")] = 6000,
+    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 14,
     tokens_per_batch: Annotated[int, typer.Option(help="Padded tokens a batch, on its longer side.")] = 2560,
-    peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Updates to the highest learning rate.")] = 1000,
-    precision: Annotated[str, typer.Option(help="float32 or mixed_bfloat16.")] = "float32",
+    schedule: Annotated[str, typer.Option(help="cosine (to zero, for short runs) or paper (inverse root).")] = "cosine",
+    peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Updates to the highest learning rate.")] = 600,
+    precision: Annotated[str, typer.Option(help="Of training: mixed_bfloat16 or float32.")] = "mixed_bfloat16",
     jit: Annotated[bool, typer.Option(help="Compile the training step with XLA.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights, dropout and shuffling.")] = 1,
 ):
     """Train on Multi30k, score test_2016 with beam 4, export, and print a result card."""
-    if variant not in VARIANTS:
-        raise typer.BadParameter(f"must be one of {', '.join(VARIANTS)}, got {variant!r}.", param_hint="--variant")
+    for option, value, known in (("--variant", variant, VARIANTS), ("--schedule", schedule, SCHEDULES)):
+        if value not in known:
+            raise typer.BadParameter(f"must be one of {', '.join(known)}, got {value!r}.", param_hint=option)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise typer.BadParameter(f"{output} exists and is not an empty folder; choose another.", param_hint="--output")
     console = Console()
@@ -105,10 +113,10 @@ def main(
 
     changes = {} if dropout is None else {"dropout": dropout}
     model = Transformer.from_preset(preset, vocabulary_size=tokenizer.vocabulary_size, dtype=precision, **changes)
+    updates = epochs * train.report.batches
+    rate = SCHEDULES[schedule](peak, model.d_model, warmup_steps, updates)
     model.compile(
-        keras.optimizers.Adam(
-            TransformerSchedule.with_peak(peak, model.d_model, warmup_steps), beta_2=0.98, epsilon=1e-9
-        ),
+        keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9),
         loss=LabelSmoothedCrossEntropy(0.1),
         metrics=[MaskedAccuracy(), Perplexity()],
         jit_compile=jit,
@@ -133,7 +141,7 @@ def main(
     minutes = (time.monotonic() - started) / 60
     draw_curves(history, output)
 
-    translator = Translator.load(folder)
+    translator = Translator.load(folder, dtype="float32")
     sentences, references = zip(*test, strict=True)
     translations = translator(sentences, progress=True)
     (output / "test_2016.translations").write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
@@ -143,9 +151,9 @@ def main(
         "corpus": f"Multi30k {variant}, {source}-{target}, {train.report.kept:,} of {train.report.pairs:,} pairs",
         "model": f"{preset}{''.join(f', {k} {v}' for k, v in changes.items())}, {model.count_params():,} parameters",
         "vocabulary": f"joint BPE, {vocabulary_size:,} pieces",
-        "learning rate": f"peak {peak:g} after {warmup_steps:,} updates, then inverse square root",
+        "learning rate": f"{schedule}, peak {peak:g} after {warmup_steps:,} updates",
         "batch": f"{train.report.target_tokens / train.report.batches:,.0f} target tokens an update",
-        "updates": epochs * train.report.batches,
+        "updates": updates,
         "epochs": epochs,
         "precision": f"{precision}, jit {jit}",
         "seed": seed,

@@ -209,18 +209,21 @@ class Translator(tf.Module):
             self.tokenizer.save(beside / TOKENIZER_FILE)
 
     @classmethod
-    def load(cls, folder, **options):
+    def load(cls, folder, dtype=None, **options):
         """Read a folder that `save` or training wrote.
 
         Args:
             folder: holds `model.keras` and `tokenizer.model`.
+            dtype: the Keras dtype policy to translate under, such as "float32" after training in
+                "mixed_bfloat16". Default: the trained one.
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
             FileNotFoundError: one of the two files is missing.
             ValueError: a file that is no such model or tokenizer.
         """
-        return cls(load_model(Path(folder) / MODEL_FILE), Tokenizer.load(Path(folder) / TOKENIZER_FILE), **options)
+        folder = Path(folder)
+        return cls(load_model(folder / MODEL_FILE, dtype), Tokenizer.load(folder / TOKENIZER_FILE), **options)
 
     def export(self, path, overwrite=False):
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`."""
@@ -229,8 +232,12 @@ class Translator(tf.Module):
         export(self, path, overwrite)
 
 
-def load_model(path):
+def load_model(path, dtype=None):
     """Read a `.keras` file that holds a `Transformer`, for translating: without its optimizer.
+
+    Args:
+        path: the file.
+        dtype: a Keras dtype policy instead of the trained one.
 
     Raises:
         FileNotFoundError: no such file.
@@ -245,4 +252,8 @@ def load_model(path):
         raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
-    return model
+    if dtype is None:
+        return model
+    recast = Transformer.from_config({**model.get_config(), "dtype": dtype})
+    recast.set_weights(model.get_weights())
+    return recast
