@@ -9,11 +9,10 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from keras_transformer.files import read_lines
+from keras_transformer.files import BLANK, read_lines
 from keras_transformer.ids import NUM_RESERVED, UNK
 
 CHUNK = 1000  # lines tokenised at a time
-BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"  # nothing but what str.isspace() calls white space
 CARRIAGE_RETURN = "a carriage return inside the line. Replace it with a space, or with a line end on both sides."
 BAD_ID = "the tokenizer gave an id that is neither {unknown} (unknown) nor in {first}..{last}."
 

@@ -9,9 +9,9 @@ def serving_module(translator):
     """A `tf.Module` that holds what the serving graph needs and nothing of Keras."""
     module = tf.Module(name="translator")
     module.tokenizer = translator.tokenizer
-    module.model_variables = [variable.value for variable in translator.model.variables]
+    module.model_variables = [variable.value for variable in translator.model.weights]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")], autograph=False)
     def serve(sentences):
         found = translator.search(sentences)
         return {"translations": found["texts"][:, 0], "scores": found["scores"][:, 0]}

@@ -8,6 +8,9 @@ import tempfile
 import zlib
 from pathlib import Path
 
+# A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
+BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
+
 
 def read_lines(path):
     """Yield the lines of a UTF-8 text file, plain or `.gz`, one at a time.

@@ -192,7 +192,9 @@ class SampleTranslations(keras.callbacks.Callback):
         translations = self.translate(self.sentences)
         for source, reference, translation in zip(self.sentences, self.references, translations, strict=True):
             mark = "=" if translation == reference else "≠"
-            self.console.print(f"    {source}\n  → {translation}\n  {mark} {reference}", markup=False, highlight=False)
+            self.console.print(
+                f"    {source}\n  → {translation}\n  {mark} {reference}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacrebleu", "numpy")

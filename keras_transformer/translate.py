@@ -11,14 +11,13 @@ from rich.progress import Progress
 
 from keras_transformer.decoding import beam_search, greedy_search
 from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.files import written_beside
+from keras_transformer.files import BLANK, written_beside
 from keras_transformer.ids import END, PAD, START
 from keras_transformer.model import Transformer
 from keras_transformer.text import Tokenizer
 
 MODEL_FILE = "model.keras"
 TOKENIZER_FILE = "tokenizer.model"
-BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"  # nothing but what str.isspace() calls white space, as in training
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Translator(tf.Module):
 
     def _in_graph(self, num_results):
         sentences = tf.TensorSpec([None], tf.string, name="sentences")
-        return tf.function(lambda x: self.search(x, num_results), input_signature=[sentences])
+        return tf.function(lambda x: self.search(x, num_results), input_signature=[sentences], autograph=False)
 
     def source_ids(self, sentences):
         """Strings [B] -> ids (B, S) int32, pieces + END, padded."""

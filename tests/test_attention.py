@@ -30,6 +30,13 @@ def test_nothing_to_attend_to_is_uniform_not_nan():
     np.testing.assert_allclose(weights, np.full((1, 2, 5), 0.2), rtol=1e-6)
 
 
+def test_one_position_gets_all_the_weight():
+    mask = np.array([[[True], [False]]])
+    np.testing.assert_array_equal(
+        values(attention_weights(numbers(1, 2, 3), numbers(1, 1, 3), mask)), np.ones((1, 2, 1))
+    )
+
+
 def test_masks_by_hand():
     np.testing.assert_array_equal(values(padding_mask(np.array([[7, 0, 2], [0, 0, 0]]))), [[1, 0, 1], [0, 0, 0]])
     np.testing.assert_array_equal(values(causal_mask(3)), [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]])

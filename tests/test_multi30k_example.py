@@ -1,6 +1,5 @@
 """The Multi30k example, on a corpus made here: its three sources of files, and one tiny run of everything."""
 
-import gzip
 import json
 import os
 import subprocess
@@ -14,19 +13,6 @@ import translate_multi30k as example
 import typer
 
 ROOT = Path(__file__).parents[1]
-SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
-
-
-def write_corpus(folder, name):
-    """The six files under `folder`, each called `name` with split and language put in."""
-    pairs = tiny.digit_pairs(140)
-    for split, part in (("train", pairs[:100]), ("valid", pairs[100:120]), ("test", pairs[120:])):
-        for language, lines in zip(("en", "de"), zip(*part, strict=True), strict=True):
-            path = folder / name.format(split=SPLITS[split], language=language)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            data = "".join(f"{line}\n" for line in lines).encode()
-            path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return pairs
 
 
 @pytest.mark.parametrize(
@@ -41,15 +27,15 @@ def write_corpus(folder, name):
     ],
 )
 def test_the_corpus_is_found_however_the_folder_is_laid_out(tmp_path, variant, name):
-    write_corpus(tmp_path, name)
+    tiny.write_multi30k(tmp_path, name)
     assert example.corpus_files(tmp_path, variant, ("de", "en")) == {
-        split: tuple(tmp_path / name.format(split=SPLITS[split], language=language) for language in ("de", "en"))
-        for split in SPLITS
+        split: tuple(tmp_path / name.format(split=tiny.SPLITS[split], language=language) for language in ("de", "en"))
+        for split in tiny.SPLITS
     }
 
 
 def test_a_missing_file_is_named_with_every_place_looked_in(tmp_path):
-    write_corpus(tmp_path, "raw/{split}.{language}")
+    tiny.write_multi30k(tmp_path, "raw/{split}.{language}")
     (tmp_path / "raw" / "val.de").unlink()
     with pytest.raises(FileNotFoundError, match=r"no valid file for 'de'.*raw/val\.de\.gz.*raw/val\.de,.*/val\.de\."):
         example.corpus_files(tmp_path, "raw", ("en", "de"))
@@ -57,7 +43,7 @@ def test_a_missing_file_is_named_with_every_place_looked_in(tmp_path):
 
 def test_the_corpus_is_downloaded_once(tmp_path):
     """The real download, from a file's address, in a process whose Keras folder is `tmp_path`."""
-    write_corpus(tmp_path / "server", "raw/{split}.{language}.gz")
+    tiny.write_multi30k(tmp_path / "server", "raw/{split}.{language}.gz")
     code = f"""
 import gzip, shutil
 from translate_multi30k import corpus_files
@@ -79,7 +65,7 @@ TINY = {"preset": "quickstart", "vocabulary_size": 281, "epochs": 1, "tokens_per
 
 
 def test_one_tiny_run_writes_everything(tmp_path, capsys):
-    pairs = write_corpus(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
+    pairs = tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "run"
     example.main(output, data=tmp_path / "corpus", **TINY)
     assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()) == [

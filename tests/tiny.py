@@ -1,6 +1,7 @@
 """Small things that several tests share: a corpus of digits, its tokenizer, and models of a few thousand weights."""
 
 import functools
+import gzip
 import random
 
 import keras
@@ -38,6 +39,21 @@ def write_pairs(folder, pairs, name="train"):
     for path, side in zip(paths, zip(*pairs, strict=True), strict=True):
         path.write_text("".join(f"{line}\n" for line in side), encoding="utf-8")
     return paths
+
+
+SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+
+
+def write_multi30k(folder, name):
+    """Multi30k's six files under `folder`, each called `name` with split and language put in; their pairs."""
+    pairs = digit_pairs(140)
+    for split, part in (("train", pairs[:100]), ("valid", pairs[100:120]), ("test", pairs[120:])):
+        for language, lines in zip(("en", "de"), zip(*part, strict=True), strict=True):
+            path = folder / name.format(split=SPLITS[split], language=language)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = "".join(f"{line}\n" for line in lines).encode()
+            path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return pairs
 
 
 def make_tokenizer(folder, model="wordpiece"):

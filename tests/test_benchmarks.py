@@ -1,0 +1,42 @@
+"""Each benchmark once, tiny: it runs, and writes what it says."""
+
+import json
+
+import convergence
+import pytest
+import tiny
+
+TINY = {"epochs": 2, "tokens_per_batch": 400, "vocabulary_size": 281}
+
+
+def test_convergence(tmp_path, capsys):
+    tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
+    output = tmp_path / "results"
+    output.mkdir()
+    done = {"variant": next(iter(convergence.VARIANTS)), "target_tokens": [5, 10], "val_perplexity": [9.0, 7.0]}
+    (output / "0.json").write_text(json.dumps(done))  # not trained again
+    convergence.main(output, data=tmp_path / "corpus", only=[0, 1], **TINY)
+    curves = json.loads((output / "1.json").read_text())
+    assert [len(curves[key]) for key in ("target_tokens", "perplexity", "val_perplexity")] == [2, 2, 2]
+    assert curves["target_tokens"][1] == 2 * curves["target_tokens"][0]
+    assert (output / "convergence.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "variant 1" in printed and "variant 0:" not in printed
+    assert f"| {done['variant']} | 10 | 7.00 |" in printed
+
+
+@pytest.mark.parametrize("initialise", [convergence.keras_defaults, convergence.fairseq, convergence.marian])
+def test_initialisers_redraw_what_they_say(initialise):
+    model = tiny.make_model(d_model=32, num_heads=4)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    initialise(model)
+    changed = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
+    expected = convergence.is_embedding if initialise is convergence.marian else convergence.is_projection
+    assert {path for path in before if expected(path)} <= changed
+    limits = {  # of a 32 x 32 projection: fans 32 + 32; 32·4 + 32·8 as Keras counts them; and half the variance
+        convergence.keras_defaults: (6 / (128 + 256)) ** 0.5,
+        convergence.fairseq: (3 / 64) ** 0.5,
+    }
+    if initialise in limits:
+        highest = abs(model.encoder.layers[0].self_attention.query_projection.kernel.numpy()).max()
+        assert 0.97 * limits[initialise] < highest <= limits[initialise]
