@@ -7,6 +7,7 @@ validation perplexity over the target tokens seen.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +33,7 @@ from keras_transformer import (
 from keras_transformer.files import written_beside
 from keras_transformer.training import Throughput, TrainingProgress
 
-PEAK, WARMUP = 5e-3, 2000  # the published recipe's
+PEAK, WARMUP = 2e-3, 500
 
 
 def schedule(model, peak=PEAK, warmup_steps=WARMUP):
@@ -47,11 +48,16 @@ def redraw(model, chosen, draw):
 
 
 def uniform(limit):
-    return lambda shape: np.random.default_rng(shape[0]).uniform(-limit(shape), limit(shape), shape)
+    rng = np.random.default_rng(1)
+    return lambda shape: rng.uniform(-limit(shape), limit(shape), shape)
 
 
 def is_projection(path):
     return any(f"/{name}/kernel" in path for name in ("query", "key", "value"))
+
+
+def is_attention_output(path):
+    return "_attention/output/kernel" in path
 
 
 def is_embedding(path):
@@ -64,6 +70,7 @@ def keras_defaults(model):
     redraw(model, is_embedding, uniform(lambda shape: 0.05))
     # Keras takes the first axis of a 3-D kernel for a receptive field: fans D·H and D·K.
     redraw(model, is_projection, uniform(lambda s: (6 / (s[0] * heads + s[0] * (s[1] // heads))) ** 0.5))
+    redraw(model, is_attention_output, uniform(lambda s: (6 / (s[0] + s[1] * heads)) ** 0.5))  # (H, K, D): K·H, D·H
 
 
 def fairseq(model):
@@ -82,10 +89,10 @@ VARIANTS = {
     "Keras' default initialisers": ({}, keras_defaults, {}),
     "fairseq: query, key, value × 1/√2": ({}, fairseq, {}),
     "Marian: Glorot embeddings": ({}, marian, {}),
-    "warm-up 500 instead of 2000": ({}, None, {"warmup_steps": 500}),
-    "peak 2e-3 instead of 5e-3": ({}, None, {"peak": 2e-3}),
     "dropout 0.1 instead of 0.3": ({"dropout": 0.1}, None, {}),
-    "also in attention and FFN, 0.1": ({"attention_dropout": 0.1, "activation_dropout": 0.1}, None, {}),
+    "recipe's rate: 5e-3 after 2,000 updates": ({}, None, {"peak": 5e-3, "warmup_steps": 2000}),
+    "warm-up 100 instead of 500": ({}, None, {"warmup_steps": 100}),
+    "dropout 0.1 in attention and FFN too": ({"attention_dropout": 0.1, "activation_dropout": 0.1}, None, {}),
     "pre-norm": ({"norm": "pre"}, None, {}),
 }
 
@@ -122,6 +129,13 @@ def draw(folder):
     return "\n".join(lines)
 
 
+def refuse_other(path, options):
+    """Curves of other options must not stand in one picture."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if any(found[name] != value for name, value in options.items()):
+        raise typer.BadParameter(f"{path} was made with other options than {options}; choose another --output.")
+
+
 def main(
     output: Annotated[Path, typer.Option(help="Folder for the curves, one JSON file a variant, and the picture.")],
     data: Annotated[Path | None, typer.Option(help="Folder with Multi30k; downloaded if not given.")] = None,
@@ -134,14 +148,16 @@ def main(
     console = Console()
     files = corpus_files(data, "tok", ("en", "de"))
     tokenizer = Tokenizer.train(files["train"], vocabulary_size)
+    options = {"epochs": epochs, "tokens_per_batch": tokens_per_batch, "vocabulary_size": vocabulary_size}
     for number, name in enumerate(VARIANTS):
-        path = output / f"{number}.json"
-        if path.exists() or (only and number not in only):
-            continue
-        console.print(f"variant {number}: {name}")
-        curves = train(name, files, tokenizer, epochs, tokens_per_batch, console)
-        with written_beside(path) as beside:
-            beside.write_text(json.dumps({"variant": name, **curves}, indent=1) + "\n", encoding="utf-8")
+        path = output / f"{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')}.json"
+        if path.exists():
+            refuse_other(path, options)
+        elif not only or number in only:
+            console.print(f"variant {number}: {name}")
+            curves = train(name, files, tokenizer, epochs, tokens_per_batch, console)
+            with written_beside(path) as beside:
+                beside.write_text(json.dumps({"variant": name, **options, **curves}, indent=1) + "\n", encoding="utf-8")
     console.print(draw(output))
 
 

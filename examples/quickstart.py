@@ -107,7 +107,8 @@ def translate_with_export(export, sentences, console):
     """Load the export in a fresh process and print its translations."""
     console.print(f"\nTranslated by {export}, with TensorFlow alone:")
     command = [sys.executable, "-c", SERVE, str(export), *sentences]
-    run = subprocess.run(command, capture_output=True, encoding="utf-8")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # this process may hold all the memory of a GPU
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     if run.returncode:
         raise RuntimeError(f"the export {export} does not run:\n{run.stderr}")
     for sentence, translation in zip(sentences, json.loads(run.stdout), strict=True):

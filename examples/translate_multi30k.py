@@ -27,6 +27,7 @@ from keras_transformer import (
 )
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
+from keras_transformer.files import written_beside
 from keras_transformer.training import Checkpoint, SampleTranslations, Throughput, TrainingProgress, write_card
 
 ADDRESS = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1"
@@ -59,23 +60,19 @@ def corpus_files(data, variant, languages, address=ADDRESS):
     return {split: tuple(find(split, language) for language in languages) for split in SPLITS}
 
 
-def draw_curves(history, folder):
-    """Pictures of perplexity and learning rate over the target tokens seen."""
+def draw_curves(history, rates, folder):
+    """Pictures of loss and perplexity over the target tokens seen, and of each update's learning rate."""
     tokens = [count / 1e6 for count in history["target_tokens"]]
-    curves = {"training (with dropout)": history["perplexity"], "validation": history["val_perplexity"]}
-    plots.learning_curves(
-        {name: (tokens, values) for name, values in curves.items()},
-        "million target tokens seen",
-        "perplexity",
-        folder / "perplexity.png",
-        log_y=True,
-    )
-    plots.learning_curves(
-        {"learning rate": (tokens, history["learning_rate"])},
-        "million target tokens seen",
-        "learning rate",
-        folder / "learning_rate.png",
-    )
+    for quantity in ("loss", "perplexity"):
+        names = {"training (with dropout)": quantity, "validation": f"val_{quantity}"}
+        plots.learning_curves(
+            {name: (tokens, history[key]) for name, key in names.items()},
+            "million target tokens seen",
+            quantity,
+            folder / f"{quantity}.png",
+            log_y=quantity == "perplexity",
+        )
+    plots.learning_rate(rates, folder / "learning_rate.png")
 
 
 def main(
@@ -139,12 +136,13 @@ def main(
         ],
     ).history
     minutes = (time.monotonic() - started) / 60
-    draw_curves(history, output)
+    draw_curves(history, [float(rate(step)) for step in range(updates)], output)
 
     translator = Translator.load(folder, dtype="float32")
     sentences, references = zip(*test, strict=True)
     translations = translator(sentences, progress=True)
-    (output / "test_2016.translations").write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
+    with written_beside(output / "test_2016.translations") as beside:
+        beside.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
     scores = evaluate(translations, references, SACREBLEU_TOKENIZE[variant])
     translator.export(output / "saved_model" / "1")
     facts = {

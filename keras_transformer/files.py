@@ -8,6 +8,11 @@ import tempfile
 import zlib
 from pathlib import Path
 
+# What a training folder holds.
+MODEL_FILE = "model.keras"
+LAST_FILE = "last.keras"
+TOKENIZER_FILE = "tokenizer.model"
+
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
 
@@ -67,8 +72,19 @@ def written_beside(path, overwrite=False):
         yield beside
         if not beside.exists():
             raise FileNotFoundError(f"nothing was written to {beside}, which was to become {path}.")
-        if path.is_dir():
-            os.replace(path, scratch / "replaced")
-        os.replace(beside, path)
+        _move(beside, path, scratch / "replaced")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(beside, path, replaced):
+    """Put `beside` where `path` is; a folder there goes to `replaced`, and comes back if the move fails."""
+    is_folder = path.is_dir()  # a file is replaced in one move
+    if is_folder:
+        os.replace(path, replaced)
+    try:
+        os.replace(beside, path)
+    except OSError:
+        if is_folder:
+            os.replace(replaced, path)
+        raise

@@ -71,7 +71,7 @@ class Transformer(keras.Model):
         layer_norm_epsilon=1e-6,
         name="transformer",
         dtype=None,
-        **kwargs,
+        trainable=True,
     ):
         target_vocabulary_size = target_vocabulary_size or vocabulary_size
         if tie_embeddings not in TIES:
@@ -132,7 +132,7 @@ class Transformer(keras.Model):
         target = keras.Input((None,), dtype="int32", name="target")
         x = self.decoder(self._embed_target(target), self.encode(source), memory_mask=padding_mask(source))
         logits = self.output_map(x, reverse=True)
-        super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, **kwargs)
+        super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, trainable=trainable)
         self.dtype_policy = self.encoder.dtype_policy
 
     def _embed_source(self, source):

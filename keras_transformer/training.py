@@ -7,14 +7,14 @@ import platform
 import shlex
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keras_transformer.files import written_beside
+from keras_transformer.files import LAST_FILE, MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.metrics import TokenMetric
 
 
@@ -73,10 +73,10 @@ class TrainingProgress(keras.callbacks.Callback):
         super().__init__()
         self.console = console or Console()
         self.bar = None
-        atexit.register(self._close)  # after an interrupted fit the cursor would stay hidden
 
     def on_train_begin(self, logs=None):
         self._close()
+        atexit.register(self._close)  # after an interrupted fit the cursor would stay hidden
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = Progress(
@@ -101,7 +101,7 @@ class TrainingProgress(keras.callbacks.Callback):
             tokens = target_tokens(self.model)
             rate = f"{tokens / (now - self.started):,.0f} tokens/s  " if tokens else ""
             shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
-        self.bar.update(self.task, advance=1, **shown)
+        self.bar.update(self.task, completed=batch + 1, **shown)
 
     def on_epoch_end(self, epoch, logs=None):
         self._close()
@@ -110,6 +110,7 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._close()
+        atexit.unregister(self._close)
 
     def _close(self):
         if self.bar is not None:
@@ -127,7 +128,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: created if missing.
-        tokenizer: saved once, at the start.
+        tokenizer: saved once, before the first model.
         monitor: name of a logged value whose lowest epoch `model.keras` keeps, such as
             "val_perplexity"; None keeps the latest.
 
@@ -136,37 +137,38 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError: after the first epoch, a `monitor` that is not logged; the message lists what is.
     """
 
-    MODEL, LAST, TOKENIZER = "model.keras", "last.keras", "tokenizer.model"
-
     def __init__(self, folder, tokenizer, monitor=None, overwrite=False):
         super().__init__()
         self.folder = Path(folder)
         self.tokenizer = tokenizer
         self.monitor = monitor
         self.best = float("inf")
-        for name in (self.MODEL, self.LAST, self.TOKENIZER):
+        for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE):
             if (self.folder / name).exists() and not overwrite:
                 raise FileExistsError(
                     f"{self.folder} holds a {name} already. Choose another folder, or pass overwrite=True."
                 )
 
     def on_train_begin(self, logs=None):
-        self.tokenizer.save(self.folder / self.TOKENIZER, overwrite=True)
+        self.tokenizer_saved = False
 
     def _save(self, name):
+        if not self.tokenizer_saved:  # with the first model, so that files of an earlier run stay a pair until then
+            self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
+            self.tokenizer_saved = True
         with written_beside(self.folder / name, overwrite=True) as beside:
             self.model.save(beside)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor is None:
-            self._save(self.MODEL)
+            self._save(MODEL_FILE)
             return
-        self._save(self.LAST)  # first, so that a mistyped name costs no training
+        self._save(LAST_FILE)  # first, so that a mistyped name costs no training
         if self.monitor not in (logs or {}):
             raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs or {}))}.")
         if logs[self.monitor] < self.best:
             self.best = logs[self.monitor]
-            self._save(self.MODEL)
+            self._save(MODEL_FILE)
 
 
 class SampleTranslations(keras.callbacks.Callback):
@@ -207,8 +209,16 @@ def provenance():
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores, "
         f"devices {', '.join(keras.distribution.list_devices())}",
         "python": platform.python_version(),
-        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "versions": ", ".join(f"{name} {installed(name)}" for name in PACKAGES),
     }
+
+
+def installed(package):
+    """The version of a distribution, or that none of this name is there, as with a nightly TensorFlow."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "under another name"
 
 
 def result_card(title, facts):

@@ -11,13 +11,10 @@ from rich.progress import Progress
 
 from keras_transformer.decoding import beam_search, greedy_search
 from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.files import BLANK, written_beside
+from keras_transformer.files import BLANK, MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, PAD, START
 from keras_transformer.model import Transformer
 from keras_transformer.text import Tokenizer
-
-MODEL_FILE = "model.keras"
-TOKENIZER_FILE = "tokenizer.model"
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,10 @@ class Translator(tf.Module):
         lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
         limits = lengths + self.max_extra_length
         max_length = tf.maximum(tf.reduce_max(limits), 1)  # an empty batch has no longest sentence
+        if (positions := self._learned_positions()) is not None:
+            message = f"a sentence and its translation need more than the model's {positions} learned positions"
+            with tf.control_dependencies([tf.debugging.assert_less_equal(max_length, positions, message)]):
+                source = tf.identity(source)
         state = self.model.start(self.model.encode(source), source, max_length, self.beam_size)
         if self.beam_size == 1:
             found = greedy_search(self.model.step, state, limits, max_length, alpha=self.length_penalty)
@@ -144,11 +145,21 @@ class Translator(tf.Module):
                         for text, score, log, closed in zip(*rows, strict=True)
                         if score > UNREACHED / 2
                     ]
+                    if not results[index]:
+                        raise ValueError(
+                            f"sentence {index} got no translation, {sentences[index][:60]!r}: the model's "
+                            "probabilities are not finite. Was its training stopped by NaN?"
+                        )
                 bar.advance(task, len(chosen))
         return results
 
+    def _learned_positions(self):
+        """How many positions the model has learnt; None for sinusoids, which have no end."""
+        config = self.model.get_config()
+        return config["max_length"] if config["positions"] == "learned" else None
+
     def _refuse_long(self, sentences, lengths):
-        limit = self.model.get_config()["max_length"]
+        limit = self._learned_positions()
         if limit is None:
             return
         for number, (sentence, length) in enumerate(zip(sentences, lengths, strict=True)):

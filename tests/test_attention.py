@@ -100,6 +100,23 @@ def test_a_keras_mask_is_honoured():
     np.testing.assert_allclose(values(layer(embedding(ids))), values(layer(x, mask=ids != 0)), rtol=1e-6)
 
 
+def test_a_keras_mask_of_the_memory_is_honoured():
+    layer = MultiHeadAttention(num_heads=2)
+    ids = np.array([[3, 1, 0], [2, 0, 0]])
+    embedding = keras.layers.Embedding(5, 4, mask_zero=True)
+    query, memory = numbers(2, 4, 4), values(embedding(ids))
+    explicit = values(layer(query, memory, mask=ids != 0))
+    np.testing.assert_allclose(values(layer(query, embedding(ids))), explicit, rtol=1e-6)
+    both = layer(query, memory, mask=np.tril(np.ones((1, 4, 3), bool)), memory_mask=ids != 0)
+    np.testing.assert_allclose(values(both)[:, 3], explicit[:, 3], rtol=1e-5)
+    assert np.abs(values(both)[0, 0] - explicit[0, 0]).max() > 1e-3
+
+
+def test_weights_of_a_layer_not_called_before():
+    _, weights = MultiHeadAttention(num_heads=2).call_with_weights(numbers(2, 3, 6), numbers(2, 5, 4))
+    assert weights.shape == (2, 2, 3, 5)
+
+
 def test_contract():
     check_layer(
         lambda **options: MultiHeadAttention(num_heads=3, d_k=5, d_v=2, **options), numbers(2, 4, 7), num_weights=4

@@ -3,8 +3,10 @@
 import json
 
 import convergence
+import numpy as np
 import pytest
 import tiny
+import typer
 
 TINY = {"epochs": 2, "tokens_per_batch": 400, "vocabulary_size": 281}
 
@@ -13,16 +15,19 @@ def test_convergence(tmp_path, capsys):
     tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "results"
     output.mkdir()
-    done = {"variant": next(iter(convergence.VARIANTS)), "target_tokens": [5, 10], "val_perplexity": [9.0, 7.0]}
-    (output / "0.json").write_text(json.dumps(done))  # not trained again
+    first = next(iter(convergence.VARIANTS))
+    done = {"variant": first, **TINY, "target_tokens": [5, 10], "val_perplexity": [9.0, 7.0]}
+    (output / "ours_n_0_1_d_embeddings_glorot.json").write_text(json.dumps(done))  # not trained again
     convergence.main(output, data=tmp_path / "corpus", only=[0, 1], **TINY)
-    curves = json.loads((output / "1.json").read_text())
+    curves = json.loads((output / "keras_default_initialisers.json").read_text())
     assert [len(curves[key]) for key in ("target_tokens", "perplexity", "val_perplexity")] == [2, 2, 2]
     assert curves["target_tokens"][1] == 2 * curves["target_tokens"][0]
     assert (output / "convergence.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert "variant 1" in printed and "variant 0:" not in printed
-    assert f"| {done['variant']} | 10 | 7.00 |" in printed
+    assert f"| {first} | 10 | 7.00 |" in printed
+    with pytest.raises(typer.BadParameter, match="was made with other options"):
+        convergence.main(output, data=tmp_path / "corpus", **{**TINY, "epochs": 3})
 
 
 @pytest.mark.parametrize("initialise", [convergence.keras_defaults, convergence.fairseq, convergence.marian])
@@ -38,5 +43,10 @@ def test_initialisers_redraw_what_they_say(initialise):
         convergence.fairseq: (3 / 64) ** 0.5,
     }
     if initialise in limits:
-        highest = abs(model.encoder.layers[0].self_attention.query_projection.kernel.numpy()).max()
+        attention = model.encoder.layers[0].self_attention
+        query, key = (
+            projection.kernel.numpy() for projection in (attention.query_projection, attention.key_projection)
+        )
+        assert abs(np.corrcoef(query.ravel(), key.ravel())[0, 1]) < 0.2
+        highest = abs(query).max()
         assert 0.97 * limits[initialise] < highest <= limits[initialise]

@@ -126,10 +126,12 @@ def test_contract(norm):
     check_layer(lambda **names: Decoder(2, **options, **names), X, MEMORY, num_weights=52 + final)
 
 
-def test_all_dropouts_are_used():
-    for name in ("dropout", "attention_dropout", "activation_dropout"):
-        layer = EncoderLayer(**{**OPTIONS, name: 0.5})
-        assert (values(layer(X, training=True)) != values(layer(X))).any(), name
+@pytest.mark.parametrize("name", ["dropout", "attention_dropout", "activation_dropout"])
+def test_all_dropouts_are_used(name):
+    for layer, inputs in ((EncoderLayer, (X,)), (DecoderLayer, (X, MEMORY))):
+        layer = layer(**{**OPTIONS, name: 0.5})
+        assert (values(layer(*inputs, training=True)) != values(layer(*inputs))).any()
+        np.testing.assert_array_equal(values(layer(*inputs, training=False)), values(layer(*inputs)))
 
 
 def test_alone_in_a_functional_model_with_a_keras_mask():

@@ -173,6 +173,42 @@ def test_mixed_precision_keeps_float32_logits(policy):
     np.testing.assert_allclose(values(result), logits(exact), atol=0.15)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns(policy):
+    model = tiny(dtype=policy, dropout=0.1)
+    model.compile(keras.optimizers.Adam(0.01), loss=LabelSmoothedCrossEntropy(0.1))
+    losses = model.fit({"source": SOURCE, "target": TARGET}, TARGET, epochs=6, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.5
+    assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in model.trainable_weights)
+
+
+def test_dropout_on_the_embeddings():
+    """Sections 5.4: also on the sums of embedding and position, on both sides."""
+    for side in ("source", "target"):
+        model = tiny(dropout=0.0)
+        expected = logits(model)
+        getattr(model, f"{side}_dropout").rate = 0.5
+        np.testing.assert_array_equal(logits(model), expected)
+        assert (values(model({"source": SOURCE, "target": TARGET}, training=True)) != expected).any()
+    assert tiny(dropout=0.3).source_dropout.rate == tiny(dropout=0.3).target_dropout.rate == 0.3
+
+
+def test_summary_names_the_parts(capsys):
+    tiny().summary(line_length=120)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("token_embedding", "source_positions", "encoder", "decoder"))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX clamps indices without a word")
+@pytest.mark.parametrize("where", ["source", "target"])
+def test_an_id_out_of_range_is_named(where):
+    ids = {"source": SOURCE, "target": TARGET}
+    ids[where] = ids[where].copy()
+    ids[where][1, 1] = V
+    with pytest.raises(Exception, match=rf"indices\[1,1\] = {V} is not in \[0, {V}\)"):
+        tiny()(ids)
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_build(name):
     model = Transformer.from_preset(name, vocabulary_size=11, num_encoder_layers=1, num_decoder_layers=1)
@@ -201,6 +237,11 @@ def test_the_published_tiny_model():
 def test_wrong_options_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_mistyped_argument_is_refused():
+    with pytest.raises(TypeError, match="droput"):
+        tiny(droput=0.3)
 
 
 def test_it_learns_to_copy_a_batch():

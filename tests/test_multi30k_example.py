@@ -71,6 +71,7 @@ def test_one_tiny_run_writes_everything(tmp_path, capsys):
     assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()) == [
         "RESULT.md",
         "learning_rate.png",
+        "loss.png",
         "model/last.keras",
         "model/model.keras",
         "model/tokenizer.model",

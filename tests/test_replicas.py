@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from keras_transformer import parallel_corpus
+from keras_transformer import Translator, parallel_corpus
+from keras_transformer.training import Checkpoint, Throughput
 
 UNEVEN = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5, 5, 1, 1], [1, 7, 1, 1]), ([3, 8, 2, 2], [9, 9, 1, 3])]
 SECOND_HALF_EMPTY = [([7, 6, 0, 0], [9, 8, 0, 0]), ([5, 2, 0, 0], [3, 4, 0, 0]), ([3, 8, 0, 0], [1, 6, 0, 0])]
@@ -51,7 +52,16 @@ def test_a_corpus_trains_and_validates_under_a_strategy(tmp_path):
         keras.utils.set_random_seed(5)
         with strategy.scope():
             model = tiny.compiled(tiny.make_model(), keras.optimizers.Adam(0.01))
-        logs = model.fit(corpus, validation_data=corpus, epochs=2, verbose=0, shuffle=False).history
+        folder = tmp_path / f"{strategy.num_replicas_in_sync} replicas"
+        callbacks = [Throughput(), Checkpoint(folder, tokenizer, monitor="val_perplexity")]
+        logs = model.fit(
+            corpus, validation_data=corpus, epochs=2, verbose=0, shuffle=False, callbacks=callbacks
+        ).history
+        assert logs["target_tokens"] == [corpus.report.target_tokens, 2 * corpus.report.target_tokens]
+        del logs["seconds"], logs["tokens_per_second"]
+        saved = Translator.load(folder).model.get_weights()
+        for weight, expected in zip(saved, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
         assert model.optimizer.iterations == 2 * corpus.report.batches
         results.append(logs)
     for name, values in results[1].items():

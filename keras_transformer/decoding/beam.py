@@ -65,7 +65,7 @@ def beam_search(step, reorder, state, limits, max_length, beam_size=4, alpha=0.6
     A hypothesis' score is log P / ((5+|Y|)/6)^α, |Y| counting END. Log P only falls and the penalty
     only grows, so a live hypothesis can score at most its log P over the penalty at the sentence's
     limit. A sentence is done when its `num_results`-th finished hypothesis scores at least that.
-    (With one beam and α > 0 the search may go on past greedy's end; `greedy_search` does not.)
+    With one beam its single place is taken by the first that finishes, as in greedy search.
 
     Args:
         step, reorder: see `keras_transformer.decoding`.
@@ -119,7 +119,8 @@ def beam_search(step, reorder, state, limits, max_length, beam_size=4, alpha=0.6
         rows = ops.reshape(first_row + ops.take_along_axis(parents, chosen, axis=1), (-1,))  # (B·W,)
 
         can_reach = ops.max(live.log_probabilities, axis=1) / limit_penalty  # (B,)
-        beaten = ops.greater_equal(finished.scores[:, num_results - 1], can_reach)
+        least = finished.scores[:, num_results - 1]
+        beaten = least > NOWHERE if beam_size == 1 else ops.greater_equal(least, can_reach)
         return BeamState(
             position=length,
             last=ops.take_along_axis(tokens, chosen, axis=1),

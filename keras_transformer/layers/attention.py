@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.layers.masks import MASKED_SCORE, over_heads
+from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
 
 
 def attention_weights(query, key, mask=None):
@@ -49,7 +49,9 @@ class MultiHeadAttention(keras.layers.Layer):
         query: (B, T, D).
         memory: (B, S, D'), or None for self-attention.
         mask: bool, True = may attend: (B, S) over the memory, (B, T, S) or (B, H, T, S); a dimension
-            may be 1.
+            may be 1. A Keras mask of `query` is taken where there is no memory.
+        memory_mask: bool (B, S), True at the memory's tokens, on top of `mask`. A Keras mask of `memory`
+            is taken.
 
     Returns:
         (B, T, D), in the layer's compute dtype. `call_with_weights` also returns the weights.
@@ -114,25 +116,28 @@ class MultiHeadAttention(keras.layers.Layer):
             query: (B, H, T, d_k).
             key: (B, H, S, d_k).
             value: (B, H, S, d_v).
-            mask: as in the call.
+            mask: bool, broadcastable to (B, H, T, S), or None.
 
         Returns:
             The output (B, T, D), and the weights before dropout (B, H, T, S) float32.
         """
-        weights = attention_weights(query, key, over_heads(mask))
+        weights = attention_weights(query, key, mask)
         kept = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
         heads = ops.transpose(ops.matmul(kept, value), (0, 2, 1, 3))  # (B, T, H, d_v)
         batch, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch, length, heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights
 
-    def call_with_weights(self, query, memory=None, mask=None, training=None):
+    def call_with_weights(self, query, memory=None, mask=None, memory_mask=None, training=None):
         """The call's output (B, T, D) and the attention weights (B, H, T, S) float32."""
+        if not self.built:
+            self.build(query.shape, None if memory is None else memory.shape)
         key, value = self.project_memory(query if memory is None else memory)
+        mask = combined(over_heads(mask), over_heads(memory_mask))
         return self.attend(self.project_query(query), key, value, mask, training)
 
-    def call(self, query, memory=None, mask=None, training=None):
-        return self.call_with_weights(query, memory, mask, training)[0]
+    def call(self, query, memory=None, mask=None, memory_mask=None, training=None):
+        return self.call_with_weights(query, memory, mask, memory_mask, training)[0]
 
     def compute_output_shape(self, query_shape, memory_shape=None):
         return query_shape

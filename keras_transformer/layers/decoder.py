@@ -68,7 +68,7 @@ class DecoderLayer(LayerOptions):
             return self.self_attention.call_with_weights(h, mask=causal, training=training)
 
         def attend_to_memory(h):
-            return self.memory_attention.call_with_weights(h, memory, memory_mask, training)
+            return self.memory_attention.call_with_weights(h, memory, memory_mask=memory_mask, training=training)
 
         return self._sublayers(x, attend_to_self, attend_to_memory, training)
 
@@ -98,7 +98,7 @@ class DecoderLayer(LayerOptions):
             x: (B, W, D).
             cache: a `LayerCache`.
             slot: (L, 1) bool, True at the token's position.
-            past_mask: (1, L) bool, True up to the token's position.
+            past_mask: (1, 1, 1, L) bool, True up to the token's position.
             memory_mask: (B, S) bool.
 
         Returns:
@@ -122,7 +122,8 @@ class DecoderLayer(LayerOptions):
         def attend_to_memory(h):
             # The W hypotheses of a sentence share its keys: they stand where a target's length would.
             query = self.memory_attention.project_query(h)
-            return self.memory_attention.attend(query, cache.memory_key, cache.memory_value, memory_mask)
+            mask = memory_mask[:, None, None, :]
+            return self.memory_attention.attend(query, cache.memory_key, cache.memory_value, mask)
 
         x, _, _ = self._sublayers(x, attend_to_self, attend_to_memory)
         return x, cache

@@ -29,6 +29,13 @@ def causal_padding_mask(length, mask=None):
     return causal if mask is None else ops.logical_and(causal, mask[:, None, :])
 
 
+def combined(first, second):
+    """Both masks of rank 4 at once, where either may be None."""
+    if first is None or second is None:
+        return second if first is None else first
+    return ops.logical_and(first, second)
+
+
 def over_heads(mask):
     """Bring a mask to rank 4: (B, S), (B, T, S) or (B, H, T, S) -> broadcastable to (B, H, T, S)."""
     if mask is None:
