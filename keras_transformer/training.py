@@ -51,7 +51,7 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._stop()
         logs["seconds"] = self.seconds
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         if self.epoch_tokens is not None:
             self.tokens += self.epoch_tokens
             logs["target_tokens"] = self.tokens
