@@ -28,7 +28,8 @@ class Transformer(keras.Model):
     `target` is the decoder's input, already shifted right. Id 0 is padding: masked in the source, and
     expected at the end of a row. The defaults are the paper's base model (Table 3).
 
-    `encode`, `start` and `step` decode over the same layers as training.
+    `encode`, `start` and `step` decode over the same layers as training. Saved as `.keras`, the model is
+    read by `keras.saving.load_model` wherever `keras_transformer` has been imported.
 
     Args:
         vocabulary_size: V of the source, and of the target unless that is given.
