@@ -64,13 +64,22 @@ def is_embedding(path):
     return path.endswith("embeddings")
 
 
-def keras_defaults(model):
-    """keras.layers.Embedding's U(±0.05); Glorot over (D, H, K), as keras.layers.MultiHeadAttention draws it."""
-    heads = model.get_config()["num_heads"]
+def keras_embeddings(model):
+    """keras.layers.Embedding's U(±0.05)."""
     redraw(model, is_embedding, uniform(lambda shape: 0.05))
-    # Keras takes the first axis of a 3-D kernel for a receptive field: fans D·H and D·K.
+
+
+def keras_attention(model):
+    """Glorot over three axes, as keras.layers.MultiHeadAttention draws its kernels."""
+    heads = model.get_config()["num_heads"]
+    # (D, H, K): Keras takes the first axis of a 3-D kernel for a receptive field: fans D·H and D·K.
     redraw(model, is_projection, uniform(lambda s: (6 / (s[0] * heads + s[0] * (s[1] // heads))) ** 0.5))
     redraw(model, is_attention_output, uniform(lambda s: (6 / (s[0] + s[1] * heads)) ** 0.5))  # (H, K, D): K·H, D·H
+
+
+def keras_defaults(model):
+    keras_embeddings(model)
+    keras_attention(model)
 
 
 def fairseq(model):
@@ -87,6 +96,8 @@ def marian(model):
 VARIANTS = {
     "ours: N(0, 1/d) embeddings, Glorot": ({}, None, {}),
     "Keras' default initialisers": ({}, keras_defaults, {}),
+    "Keras' attention, our embeddings": ({}, keras_attention, {}),
+    "Keras' embeddings, our attention": ({}, keras_embeddings, {}),
     "fairseq: query, key, value × 1/√2": ({}, fairseq, {}),
     "Marian: Glorot embeddings": ({}, marian, {}),
     "dropout 0.1 instead of 0.3": ({"dropout": 0.1}, None, {}),
