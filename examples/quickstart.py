@@ -63,7 +63,7 @@ def refuse_to_replace(output, export):
     for path in (export, output):
         if path.exists():
             program = f"{sys.executable} {sys.argv[0]}"
-            use = f'To translate with it:\n    {program} "It is half past six."\n' if path == export else ""
+            use = f'To translate with it:\n    {program} "It is a quarter past seven."\n' if path == export else ""
             raise SystemExit(
                 f"{path} exists already, from an earlier run.\n{use}"
                 f"To train again and replace it:\n    {program} --overwrite\n"
