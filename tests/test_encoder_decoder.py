@@ -58,10 +58,12 @@ def test_steps_are_the_whole(norm):
     decoder = shaken(Decoder(2, **OPTIONS, norm=norm), X, MEMORY)
     rows = np.repeat(np.arange(2), width)
     whole = values(decoder(x, MEMORY[rows], memory_mask=MEMORY_MASK[rows]))
+    weights = decoder.step_weights()
     caches = decoder.start(ops.convert_to_tensor(MEMORY), width, length + 1)
+    past = ops.zeros((2, width, length + 1, width), "bool")
     for t in range(length):
         step = ops.convert_to_tensor(x[:, t].reshape(2, width, 7))
-        out, caches = decoder.step(step, caches, t, ops.convert_to_tensor(MEMORY_MASK))
+        out, caches, past, _ = decoder.step(step, caches, past, t, ops.convert_to_tensor(MEMORY_MASK), weights)
         np.testing.assert_allclose(values(out).reshape(4, 7), whole[:, t], atol=2e-6)
 
 
