@@ -117,6 +117,19 @@ def test_weights_on_request():
     assert np.triu(values(to_self[1])[0, 0], 1).max() == 0
 
 
+@pytest.mark.parametrize(("norm", "gain"), [("post", 1 / 2), ("pre", 1.0)])  # (8·2)^-¼
+def test_what_adds_to_the_residual_starts_smaller_the_deeper_the_stack(norm, gain):
+    for stack, inputs in ((Encoder, (X,)), (Decoder, (X, MEMORY))):
+        stack = stack(2, num_heads=7, d_ff=53, norm=norm)
+        stack(*inputs)
+        for weight in stack.weights:
+            if weight.path.endswith("kernel"):
+                small = any(f"/{name}/" in weight.path for name in ("value", "output", "inner", "outer"))
+                limit = (gain if small else 1.0) * np.sqrt(6 / sum(weight.shape))
+                assert 0.85 * limit < np.abs(values(weight)).max() <= limit
+        assert type(stack).from_config(stack.get_config()).layers[0].options == stack.layers[0].options
+
+
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_contract(norm):
     options = {**OPTIONS, "norm": norm, "activation": "gelu", "use_bias": True}

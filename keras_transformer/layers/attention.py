@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.kernels import STANDARD
+from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
 
 
@@ -46,6 +47,7 @@ class MultiHeadAttention(keras.layers.Layer):
         d_v: width of a head's values. Default: `d_k`.
         dropout: rate on the attention weights.
         use_bias: add a bias in the four projections.
+        initial_gain: what the first values of W^V and W^O are multiplied by; see `residual_gain`.
 
     Call arguments:
         query: (B, T, D).
@@ -63,7 +65,7 @@ class MultiHeadAttention(keras.layers.Layer):
             not given, a mask of another rank.
     """
 
-    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, **kwargs):
+    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, initial_gain=1.0, **kwargs):
         super().__init__(**kwargs)
         for argument, size in {"num_heads": num_heads, "d_k": d_k, "d_v": d_v}.items():
             if size is not None and size < 1:
@@ -73,6 +75,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.d_v = d_v
         self.dropout = dropout
         self.use_bias = use_bias
+        self.initial_gain = initial_gain
         self.supports_masking = True
 
     def build(self, query_shape, memory_shape=None):
@@ -86,15 +89,17 @@ class MultiHeadAttention(keras.layers.Layer):
         d_v = self.d_v or d_k
         memory_shape = memory_shape or query_shape
 
-        def projection(name, input_shape, width):
-            layer = keras.layers.Dense(width, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+        def projection(name, input_shape, width, gain=1.0):
+            options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain)}
+            layer = keras.layers.Dense(width, **options, dtype=self.dtype_policy, name=name)
             layer.build((None, input_shape[-1]))
             return layer
 
         self.query_projection = projection("query", query_shape, self.num_heads * d_k)
         self.key_projection = projection("key", memory_shape, self.num_heads * d_k)
-        self.value_projection = projection("value", memory_shape, self.num_heads * d_v)
-        self.output_projection = projection("output", (None, self.num_heads * d_v), d_model)
+        gain = self.initial_gain
+        self.value_projection = projection("value", memory_shape, self.num_heads * d_v, gain)
+        self.output_projection = projection("output", (None, self.num_heads * d_v), d_model, gain)
         self.weights_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="weights_dropout")
         self.built = True
 
@@ -175,4 +180,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "d_v": self.d_v,
             "dropout": self.dropout,
             "use_bias": self.use_bias,
+            "initial_gain": self.initial_gain,
         }
