@@ -141,6 +141,7 @@ def spec_variables(model, max_length=None):
 
 
 def _float32(tensor):
+    """A copy, because CTranslate2 quantizes arrays in place."""
     return keras.ops.convert_to_numpy(tensor).astype("float32")
 
 
