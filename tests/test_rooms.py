@@ -27,7 +27,7 @@ ROOMS = {
     "schedules": "",
     "decoding": "decoding",
     "averaging": "numpy model files",
-    "interop": "interop numpy model",
+    "interop": "interop numpy model files text ctranslate2",
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
     "text": "tensorflow numpy subwords files",
     "buckets": "numpy",
