@@ -238,7 +238,8 @@ class Transformer(keras.Model):
         batch, _, room, _ = ops.shape(state.past)
 
         def kept(rows):
-            by_sentence = ops.reshape(rows, (batch, -1, rows.shape[-1]))  # (B, H·C, W·K)
+            heads = state.caches[0].memory_key.shape[1]
+            by_sentence = ops.reshape(rows, (batch, heads * room, rows.shape[-1]))  # (B, H·C, W·K)
             return ops.reshape(take_rows(by_sentence, sentences), (-1, rows.shape[-1]))
 
         def of(x):
@@ -260,15 +261,23 @@ class Transformer(keras.Model):
         )
 
     @staticmethod
+    def attention(state):
+        """Whom the last step attended to: (B, W, S) float32, a mean over the last layer's heads."""
+        return state.attention
+
+    @staticmethod
     def grow(state, more):
         """The state with room for `more` tokens than it had."""
         room = ops.shape(state.past)[2]
 
-        def grown(rows):
-            by_slot = ops.reshape(rows, (-1, room, rows.shape[-1]))  # (B·H, C, W·K)
+        def grown(cache, rows):
+            batch, heads = ops.shape(cache.memory_key)[:2]
+            by_slot = ops.reshape(rows, (batch * heads, room, rows.shape[-1]))  # (B·H, C, W·K)
             return ops.reshape(ops.pad(by_slot, ((0, 0), (0, more), (0, 0))), (-1, rows.shape[-1]))
 
-        caches = [cache._replace(key=grown(cache.key), value=grown(cache.value)) for cache in state.caches]
+        caches = [
+            cache._replace(key=grown(cache, cache.key), value=grown(cache, cache.value)) for cache in state.caches
+        ]
         past = ops.pad(state.past, ((0, 0), (0, 0), (0, more), (0, 0)))
         return state._replace(caches=caches, past=past)
 

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from keras_transformer.decoding import beam_search, greedy_search
+from keras_transformer.decoding.beam import BeamOptions
+from keras_transformer.decoding.rules import Bounds
+SEGMENT=16
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.files import BLANK, MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, PAD, START
@@ -95,20 +98,13 @@ class Translator(tf.Module):
             message = f"a sentence and its translation need more than the model's {positions} learned positions"
             with tf.control_dependencies([tf.debugging.assert_less_equal(max_length, positions, message)]):
                 source = tf.identity(source)
-        state = self.model.start(self.model.encode(source), source, max_length, self.beam_size)
+        state = self.model.start(self.model.encode(source), source, max_length * 0, self.beam_size)
+        bounds = Bounds(limits, (), ())
         if self.beam_size == 1:
-            found = greedy_search(self.model.step, state, limits, max_length, alpha=self.length_penalty)
+            found = greedy_search(self.model, state, bounds, max_length, alpha=self.length_penalty, segment=SEGMENT)
         else:
-            found = beam_search(
-                self.model.step,
-                self.model.reorder,
-                state,
-                limits,
-                max_length,
-                beam_size=self.beam_size,
-                alpha=self.length_penalty,
-                num_results=num_results,
-            )
+            options = BeamOptions(self.beam_size, self.length_penalty, num_results=num_results)
+            found = beam_search(self.model, state, bounds, max_length, options, segment=SEGMENT)
         texts = self.tokenizer.detokenize(tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]]))
         texts = tf.reshape(texts, tf.shape(found.scores))
         blank = tf.strings.regex_full_match(sentences, BLANK)[:, None]

@@ -1,13 +1,16 @@
-"""Beam search with live and finished hypotheses kept apart, and a length penalty."""
+"""Beam search with live and finished hypotheses kept apart, a length and a coverage penalty."""
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
-from keras_transformer.decoding.penalties import length_penalty
-from keras_transformer.decoding.rules import next_log_probabilities
+from keras_transformer.decoding.loop import Loop, search
+from keras_transformer.decoding.penalties import coverage_penalty, length_penalty
+from keras_transformer.decoding.rules import Bounds, Rules
 from keras_transformer.ids import END, PAD, START
+from keras_transformer.kernels import take_rows
 
 # Below this a score belongs to no hypothesis: the sum of a few UNREACHED and any log-probability.
 NOWHERE = UNREACHED / 2
@@ -21,156 +24,202 @@ class Beams(NamedTuple):
     scores: Any  # (B, W) float32
 
 
-class BeamState(NamedTuple):
-    """The loop's variables."""
+class BeamBatch(NamedTuple):
+    """What the loop knows of each sentence."""
 
-    position: Any  # () int32: tokens in each live hypothesis
-    last: Any  # (B, W) int32: their latest tokens
-    live: Beams  # not closed yet; their scores are their log-probabilities
-    finished: Beams  # closed by END; scores with the length penalty
+    rows: Any  # (B,) int32: its place in the batch
     done: Any  # (B,) bool: nothing live can win any more
-    model: Any  # the step function's state
+    bounds: Bounds
+    limit_penalty: Any  # (B,) float32: the length penalty at the limit
+    last: Any  # (B, W) int32: the live hypotheses' latest tokens
+    live: Beams  # not closed yet; their scores are their log-probabilities
+    finished: Beams  # closed by END
+    coverage: Any  # (B, W, S) float32: attention each source token got from the live ones; () if unused
+
+
+class BeamOptions(NamedTuple):
+    """What the search is asked for; see `beam_search`."""
+
+    beam_size: int = 4
+    alpha: float = 0.6
+    length: str = "gnmt"
+    coverage: float = 0.0
+    rules: Rules = Rules()
+    num_results: int = 1
 
 
 def select(beams, indices):
     """The hypotheses at `indices` (B, W')."""
-    return Beams(
-        ids=ops.take_along_axis(beams.ids, indices[:, :, None], axis=1),
-        log_probabilities=ops.take_along_axis(beams.log_probabilities, indices, axis=1),
-        scores=ops.take_along_axis(beams.scores, indices, axis=1),
-    )
+    rows = flat_rows(indices, ops.shape(beams.scores)[1])
+
+    def of(x):
+        return take_rows(ops.reshape(x, (-1, *x.shape[2:]) if len(x.shape) == 2 else (-1, ops.shape(x)[2])), rows)
+
+    return Beams(*map(of, beams))
 
 
-def best(beams, width):
-    """The `width` best hypotheses, best first; of equals the first."""
-    return select(beams, ops.top_k(beams.scores, width)[1])
+def flat_rows(indices, width):
+    """Indices (B, n) into the second axis of (B, W, ...), as indices (B, n) into (B·W, ...)."""
+    return ops.arange(ops.shape(indices)[0])[:, None] * width + indices
+
+
+def pick(x, indices):
+    """x[b, indices[b]]: (B, W), (B, n) -> (B, n)."""
+    return take_rows(ops.reshape(x, (-1,)), flat_rows(indices, ops.shape(x)[1]))
+
+
+def top(scores, k):
+    """The k highest of (B, n) and their places, (B, k) each."""
+    values, indices = ops.top_k(scores, k)
+    return values, ops.cast(indices, "int32")
 
 
 def joined(first, second):
     return Beams(*(ops.concatenate([a, b], axis=1) for a, b in zip(first, second, strict=True)))
 
 
-def where_open(done, new, old):
-    """`new` for sentences still searched, `old` for the others."""
-    return Beams(
-        ids=ops.where(done[:, None, None], old.ids, new.ids),
-        log_probabilities=ops.where(done[:, None], old.log_probabilities, new.log_probabilities),
-        scores=ops.where(done[:, None], old.scores, new.scores),
+def extended(decoder, loop, options):
+    """The loop one token later."""
+    width, batch = options.beam_size, loop.batch
+    live, bounds, length = batch.live, batch.bounds, loop.position + 1
+    logits, model = decoder.step(batch.last, loop.model)
+
+    # The 2W likeliest one-token extensions, in order: at most W of them end, so W live ones remain.
+    gains, tokens = next_tokens(logits, live.ids, loop.position, 2 * width, options.rules, bounds)
+    choices = tokens.shape[-1]
+    totals = ops.reshape(live.log_probabilities[:, :, None] + gains, (-1, width * choices))
+    totals, flat = top(totals, 2 * width)  # (B, 2W)
+    parents, tokens = flat // choices, pick(ops.reshape(tokens, (-1, width * choices)), flat)
+
+    coverage = batch.coverage
+    if options.coverage:
+        coverage = coverage + decoder.attention(model)  # (B, W, S)
+    ends = ops.equal(tokens, END)
+    # An end counts only among the W likeliest extensions, as a word would: so one beam is greedy.
+    closes = ops.logical_and(ends[:, :width], totals[:, :width] > NOWHERE)
+    closes = ops.logical_and(closes, ops.logical_not(batch.done)[:, None])
+    finished = ops.cond(
+        ops.any(closes),
+        lambda: with_closed(batch, coverage, parents[:, :width], totals[:, :width], closes, length, options),
+        lambda: batch.finished,
     )
 
+    scores, chosen = top(ops.where(ends, UNREACHED, totals), width)  # (B, W)
+    still = batch.done[:, None]  # a sentence that is done stays as it was
+    parents = ops.where(still, ops.arange(width)[None, :], pick(parents, chosen))
+    tokens = ops.where(still, PAD, pick(tokens, chosen))
+    scores = ops.where(still, live.log_probabilities, scores)
+    rows = flat_rows(parents, width)
+    ids = extended_ids(take_rows(ops.reshape(live.ids, (-1, ops.shape(live.ids)[2])), rows), tokens, loop.position)
+    if options.coverage:
+        coverage = take_rows(ops.reshape(coverage, (-1, ops.shape(coverage)[2])), rows)
 
-def beam_search(step, reorder, state, limits, max_length, beam_size=4, alpha=0.6, num_results=1):
-    """Keep the `beam_size` likeliest live hypotheses, and the best finished ones.
+    can_reach = ops.max(scores, axis=1) / batch.limit_penalty  # (B,)
+    least = finished.scores[:, options.num_results - 1]
+    beaten = least > NOWHERE if width == 1 else ops.greater_equal(least, can_reach)
+    done = ops.logical_or(ops.logical_or(batch.done, beaten), ops.greater_equal(length, bounds.limits))
+    batch = batch._replace(
+        done=done, last=tokens, live=Beams(ids, scores, scores), finished=finished, coverage=coverage
+    )
+    return Loop(length, batch, decoder.reorder(model, ops.reshape(rows, (-1,))))
 
-    A hypothesis' score is log P / ((5+|Y|)/6)^α, |Y| counting END. Log P only falls and the penalty
-    only grows, so a live hypothesis can score at most its log P over the penalty at the sentence's
-    limit. A sentence is done when its `num_results`-th finished hypothesis scores at least that.
-    With one beam its single place is taken by the first that finishes, as in greedy search.
+
+def extended_ids(ids, tokens, position):
+    """`ids` (B, W, L) with `tokens` (B, W) at `position`."""
+    here = ops.equal(ops.arange(ops.shape(ids)[2]), position)
+    return ops.where(here, tokens[:, :, None], ids)
+
+
+def with_closed(batch, coverage, parents, totals, closes, length, options):
+    """The best W of the finished hypotheses and of those that close now, (B, W) each."""
+    scores = totals / length_penalty(length, options.alpha, options.length)
+    if options.coverage:
+        scores = scores + pick(coverage_penalty(coverage, options.coverage), parents)
+    ids = take_rows(ops.reshape(batch.live.ids, (-1, ops.shape(batch.live.ids)[2])), flat_rows(parents, options.beam_size))
+    ids = extended_ids(ids, ops.full_like(parents, END), length - 1)
+    both = joined(batch.finished, Beams(ids, totals, ops.where(closes, scores, UNREACHED)))
+    return select(both, top(both.scores, options.beam_size)[1])
+
+
+def results(loop, options):
+    """Finished hypotheses, then live ones, as `Hypotheses`."""
+    live, finished, width = loop.batch.live, loop.batch.finished, options.beam_size
+    reached = live.log_probabilities > NOWHERE
+    scores = live.log_probabilities / loop.batch.limit_penalty[:, None]
+    if options.coverage:
+        scores = scores + coverage_penalty(loop.batch.coverage, options.coverage)
+    cut_off = live._replace(scores=ops.where(reached, scores, UNREACHED))
+    # Ranks: finished in order, then live in order of score, then those that do not exist.
+    is_finished = finished.scores > NOWHERE  # (B, W), True first
+    cut_off = select(cut_off, top(cut_off.scores, width)[1])
+    order = ops.arange(width)[None, :]
+    ranks = ops.concatenate(
+        [
+            ops.where(is_finished, order, order + 3 * width),
+            ops.where(cut_off.scores > NOWHERE, order + width, order + 4 * width),
+        ],
+        axis=1,
+    )
+    ranks, chosen = top(-ranks, width)
+    beams = select(joined(finished, cut_off), chosen)
+    return Hypotheses(beams.ids, beams.scores, beams.log_probabilities, finished=-ranks < width)
+
+
+def beam_search(decoder, state, bounds, max_length, options=None, source_mask=None, segment=None):
+    """Keep the W likeliest live hypotheses, and the best finished ones.
+
+    A hypothesis' score is log P divided by the length penalty, |Y| counting END, plus the coverage
+    penalty if there is one. Log P and coverage's share can only lower it and the length penalty only
+    grows, so a live hypothesis can score at most its log P over the penalty at the sentence's limit. A
+    sentence is done when its `num_results`-th finished hypothesis scores at least that. With one beam
+    its single place is taken by the first that finishes, as in greedy search.
 
     Args:
-        step, reorder: see `keras_transformer.decoding`.
-        state: the step function's state before the first token.
-        limits: (B,) int32, the most tokens a sentence may get, END included; at least 1.
+        decoder, segment: see `keras_transformer.decoding` and `loop.search`.
+        state: the decoder's state before the first token.
+        bounds: `Bounds`; the limits at least 1.
         max_length: L, the highest of the limits; an int where shapes must be static.
-        beam_size: W.
-        alpha: α ≥ 0.
-        num_results: how many of the W results must be the best.
+        options: `BeamOptions`: W; α ≥ 0 and the kind of the length penalty; β ≥ 0 of the coverage
+            penalty; `Rules`; how many of the W results must be the best.
+        source_mask: (B, S) bool, True at tokens; for the coverage penalty.
 
     Returns:
         `Hypotheses`: finished ones first. Where fewer than W finished within the limit, live ones
         follow, marked as not finished and scored with the penalty at the limit.
     """
-    if beam_size < 1:
-        raise ValueError(f"beam_size must be at least 1, got {beam_size}.")
-    if not 1 <= num_results <= beam_size:
-        raise ValueError(f"num_results must be between 1 and beam_size={beam_size}, got {num_results}.")
-    if alpha < 0:
-        raise ValueError(f"alpha, the length penalty's exponent, must not be negative, got {alpha}.")
-    batch = ops.shape(limits)[0]
-    slots = ops.arange(max_length)
-    first_row = ops.arange(batch)[:, None] * beam_size  # (B, 1)
-    limit_penalty = length_penalty(limits, alpha)  # (B,)
-
-    def candidates(loop, log_probabilities):
-        """The 2W likeliest one-token extensions, in order: at most W of them end, so W live ones remain."""
-        size = log_probabilities.shape[-1]
-        totals = loop.live.log_probabilities[:, :, None] + log_probabilities  # (B, W, V)
-        totals, flat = ops.top_k(ops.reshape(totals, (batch, beam_size * size)), 2 * beam_size)
-        parents, tokens = ops.cast(flat // size, "int32"), ops.cast(flat % size, "int32")  # (B, 2W)
-        ids = ops.take_along_axis(loop.live.ids, parents[:, :, None], axis=1)  # (B, 2W, L)
-        ids = ops.where(ops.equal(slots, loop.position), tokens[:, :, None], ids)
-        return Beams(ids, totals, totals), parents, tokens
-
-    def extend(loop):
-        logits, model = step(loop.last, loop.model)
-        extended, parents, tokens = candidates(loop, next_log_probabilities(logits))
-        length = loop.position + 1
-        ends = ops.equal(tokens, END)
-        # An end counts only among the W likeliest extensions, as a word would: so one beam is greedy.
-        closes = ends & (ops.arange(2 * beam_size) < beam_size) & (extended.log_probabilities > NOWHERE)
-        closed_scores = extended.log_probabilities / length_penalty(length, alpha)
-        closed = extended._replace(scores=ops.where(closes, closed_scores, UNREACHED))
-        finished = where_open(loop.done, best(joined(loop.finished, closed), beam_size), loop.finished)
-
-        open_scores = ops.where(ends, UNREACHED, extended.log_probabilities)
-        chosen = ops.top_k(open_scores, beam_size)[1]  # (B, W)
-        live = select(extended._replace(scores=open_scores, log_probabilities=open_scores), chosen)
-        live = where_open(loop.done, live, loop.live)
-        rows = ops.reshape(first_row + ops.take_along_axis(parents, chosen, axis=1), (-1,))  # (B·W,)
-
-        can_reach = ops.max(live.log_probabilities, axis=1) / limit_penalty  # (B,)
-        least = finished.scores[:, num_results - 1]
-        beaten = least > NOWHERE if beam_size == 1 else ops.greater_equal(least, can_reach)
-        return BeamState(
-            position=length,
-            last=ops.take_along_axis(tokens, chosen, axis=1),
-            live=live,
-            finished=finished,
-            done=ops.logical_or(loop.done, ops.logical_or(beaten, ops.greater_equal(length, limits))),
-            model=reorder(model, rows),
-        )
+    options = options or BeamOptions()
+    width, limits = options.beam_size, bounds.limits
+    if width < 1:
+        raise ValueError(f"beam_size must be at least 1, got {width}.")
+    if not 1 <= options.num_results <= width:
+        raise ValueError(f"num_results must be between 1 and beam_size={width}, got {options.num_results}.")
+    for name in ("alpha", "coverage"):
+        if getattr(options, name) < 0:
+            raise ValueError(f"{name}, a penalty's weight, must not be negative, got {getattr(options, name)}.")
+    size = ops.shape(limits)[0]
 
     def no_beams(first_score):
-        scores = ops.concatenate(
-            [ops.full((batch, 1), first_score), ops.full((batch, beam_size - 1), UNREACHED)], axis=1
-        )
-        return Beams(ops.full((batch, beam_size, max_length), PAD, "int32"), scores, scores)
+        scores = ops.concatenate([ops.full((size, 1), first_score), ops.full((size, width - 1), UNREACHED)], axis=1)
+        return Beams(ops.full((size, width, max_length), PAD, "int32"), scores, scores)
 
-    loop = BeamState(
-        position=ops.zeros((), "int32"),
-        last=ops.full((batch, beam_size), START, "int32"),
+    coverage = ()
+    if options.coverage:
+        padding = ops.cast(ops.logical_not(source_mask), "float32")  # counts as covered
+        coverage = ops.repeat(padding[:, None, :], width, axis=1)
+    batch = BeamBatch(
+        rows=ops.arange(size),
+        done=ops.less(limits, 1),
+        bounds=bounds,
+        limit_penalty=length_penalty(limits, options.alpha, options.length),
+        last=ops.full((size, width), START, "int32"),
         live=no_beams(0.0),
         finished=no_beams(UNREACHED),
-        done=ops.less(limits, 1),
-        model=state,
+        coverage=coverage,
     )
-    loop = BeamState(
-        *ops.while_loop(lambda *v: ops.logical_not(ops.all(BeamState(*v).done)), lambda *v: extend(BeamState(*v)), loop)
-    )
-    return results(loop, limit_penalty, beam_size)
-
-
-def results(loop, limit_penalty, beam_size):
-    """Finished hypotheses, then live ones, as `Hypotheses`."""
-    reached = ops.greater(loop.live.log_probabilities, NOWHERE)
-    cut_off = loop.live._replace(
-        scores=ops.where(reached, loop.live.log_probabilities / limit_penalty[:, None], UNREACHED)
-    )
-    is_finished = ops.greater(loop.finished.scores, NOWHERE)  # (B, W), True first
-    # Ranks: finished in order, then live in order, then those that do not exist.
-    order = ops.arange(beam_size)[None, :]
-    ranks = ops.concatenate(
-        [
-            ops.where(is_finished, order, order + 3 * beam_size),
-            ops.where(reached, order + beam_size, order + 4 * beam_size),
-        ],
-        axis=1,
-    )
-    chosen = ops.top_k(-ranks, beam_size)[1]
-    beams = select(joined(loop.finished, cut_off), chosen)
-    return Hypotheses(
-        ids=beams.ids,
-        scores=beams.scores,
-        log_probabilities=beams.log_probabilities,
-        finished=ops.less(ops.take_along_axis(ranks, chosen, axis=1), beam_size),
+    return search(
+        decoder,
+        Loop(ops.zeros((), "int32"), batch, state),
+        lambda loop: extended(decoder, loop, options),
+        lambda loop: results(loop, options),
+        segment,
     )

@@ -1,24 +1,73 @@
 """What may be the next token."""
 
+from typing import Any, NamedTuple
+
 from keras import ops
 
 from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.ids import PAD, START
+from keras_transformer.ids import END, PAD, START
 
 
-def next_log_probabilities(logits):
-    """log P of each next token; PAD and START, which no translation holds, are out of reach.
+class Rules(NamedTuple):
+    """Constraints on every hypothesis. What they forbid gets no probability; the rest keeps the model's own."""
 
-    The others keep the model's own probabilities, so that a score found by search is the score of the
-    same tokens under teacher forcing.
+    suppressed: tuple = ()  # ids that never appear, besides PAD and START
+    no_repeat: int = 0  # no n-gram of this length twice; 0 is no rule
 
-    Args:
-        logits: (..., V).
 
-    Returns:
-        (..., V) float32.
+class Bounds(NamedTuple):
+    """Constraints on each sentence's hypotheses."""
+
+    limits: Any  # (B,) int32: the most tokens, END included
+    minimums: Any  # (B,) int32: the fewest tokens, END included; () for no rule
+    prefix: Any  # (B, P) int32: tokens every hypothesis starts with, then PAD; () for no rule
+
+
+def never(rules):
+    """The ids out of reach at every step, in order."""
+    return sorted({PAD, START, *rules.suppressed})
+
+
+def forbidden(tokens, length, rules, bounds):
+    """True at tokens that may not be the `length`-th: any of shape (B, ...) int32 -> (B, ...) bool."""
+    found = ops.equal(tokens, PAD)
+    for token in never(rules)[1:]:
+        found = ops.logical_or(found, ops.equal(tokens, token))
+    if not isinstance(bounds.minimums, tuple):
+        early = ops.less(length, bounds.minimums)  # (B,)
+        early = ops.reshape(early, (-1, *[1] * (len(tokens.shape) - 1)))
+        found = ops.logical_or(found, ops.logical_and(ops.equal(tokens, END), early))
+    return found
+
+
+def without_repeats(logits, ids, position, n):
+    """`logits` (B, W, V), UNREACHED at tokens that would repeat an n-gram of `ids` (B, W, L).
+
+    The last n-1 tokens are held against every n-1 tokens before: what followed those is out of reach.
     """
-    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    ids = ops.arange(log_probabilities.shape[-1])
-    forbidden = ops.logical_or(ops.equal(ids, PAD), ops.equal(ids, START))
-    return ops.where(forbidden, UNREACHED, log_probabilities)
+    batch, width, longest = ops.shape(ids)
+    size = logits.shape[-1]
+    starts = ops.arange(longest)  # of an n-gram; its last token stands at start + n - 1
+    repeats = ops.less(starts + (n - 1), position)[None, None, :]  # (1, 1, L)
+    for offset in range(n - 1):
+        at = ops.minimum(starts + offset, longest - 1)
+        latest = ops.maximum(position - (n - 1) + offset, 0)
+        same = ops.equal(ops.take(ids, at, axis=2), ops.take(ids, latest[None], axis=2))  # (B, W, L)
+        repeats = ops.logical_and(repeats, same)
+    following = ops.take(ids, ops.minimum(starts + (n - 1), longest - 1), axis=2)  # (B, W, L)
+    spoilt = ops.where(repeats, UNREACHED, 0.0)
+    rows = ops.arange(batch * width) * size
+    places = ops.reshape(ops.reshape(following, (-1, longest)) + rows[:, None], (-1, 1))  # (B·W·L, 1)
+    flat = ops.scatter_update(ops.reshape(logits, (-1,)), places, ops.reshape(spoilt, (-1,)), "add")
+    return ops.maximum(ops.reshape(flat, (batch, width, size)), UNREACHED)
+
+
+def forced(logits, position, bounds):
+    """The prefix' token for the next place: (B, W) int32 and its logits (B, W); PAD where there is none."""
+    longest = bounds.prefix.shape[1] or ops.shape(bounds.prefix)[1]
+    batch, width, size = ops.shape(logits)
+    inside = ops.less(position, longest)
+    tokens = ops.take(bounds.prefix, ops.minimum(position, longest - 1)[None], axis=1)  # (B, 1)
+    tokens = ops.where(inside, tokens, PAD) + ops.zeros((1, width), "int32")  # (B, W)
+    rows = ops.arange(batch * width) * size + ops.reshape(tokens, (-1,))
+    return tokens, ops.reshape(ops.take(ops.reshape(logits, (-1,)), rows), (batch, width))

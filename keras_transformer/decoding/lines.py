@@ -1,0 +1,162 @@
+"""Hypotheses that go on each for itself: greedy search and sampling."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_transformer.decoding.beam import extended_ids
+from keras_transformer.decoding.candidates import next_tokens
+from keras_transformer.decoding.hypotheses import Hypotheses
+from keras_transformer.decoding.loop import Loop, search
+from keras_transformer.decoding.penalties import length_penalty
+from keras_transformer.decoding.rules import Bounds, Rules
+from keras_transformer.ids import END, PAD, START
+
+
+class LineBatch(NamedTuple):
+    """What the loop knows of each sentence."""
+
+    rows: Any  # (B,) int32: its place in the batch
+    done: Any  # (B,) bool: every hypothesis is closed, or the limit reached
+    bounds: Bounds
+    last: Any  # (B, W) int32: the latest tokens
+    ids: Any  # (B, W, L) int32
+    log_probabilities: Any  # (B, W) float32
+    lengths: Any  # (B, W) int32: tokens with END
+    finished: Any  # (B, W) bool: closed by END
+    luck: Any  # (B, W, L) float32 in [0, 1): what each draw falls on; () for greedy search
+
+
+class Draw(NamedTuple):
+    """How `sample` draws the next token."""
+
+    temperature: float = 1.0  # logits are divided by it
+    top_k: int = 0  # only among the k likeliest; 0 is all
+    top_p: float = 1.0  # only among the likeliest that reach this probability together
+
+
+def drawn(log_probabilities, tokens, luck, draw):
+    """One token for each hypothesis, and its place among the candidates.
+
+    Args:
+        log_probabilities, tokens: (B, W, k), from `next_tokens`.
+        luck: (B, W) in [0, 1).
+        draw: `Draw`.
+
+    Returns:
+        Indices (B, W, 1) into k.
+    """
+    ranked, order = ops.top_k(log_probabilities, tokens.shape[-1])  # (B, W, k), best first
+    share = ops.softmax(ranked / draw.temperature)
+    if draw.top_k:
+        share = ops.where(ops.arange(tokens.shape[-1]) < draw.top_k, share, 0.0)
+        share = share / ops.sum(share, axis=-1, keepdims=True)
+    reached = ops.cumsum(share, axis=-1)
+    if draw.top_p < 1:
+        share = ops.where(reached - share < draw.top_p, share, 0.0)  # always holds the first
+        reached = ops.cumsum(share, axis=-1)
+    at = ops.sum(ops.cast(reached <= luck[:, :, None] * reached[:, :, -1:], "int32"), axis=-1, keepdims=True)
+    last = ops.sum(ops.cast(share > 0, "int32"), axis=-1, keepdims=True) - 1
+    return ops.take_along_axis(ops.cast(order, "int32"), ops.minimum(at, last), axis=-1)
+
+
+def candidates_wanted(draw, vocabulary_size):
+    """How many of the likeliest tokens a draw looks at."""
+    return draw.top_k if draw is not None and draw.top_k else 1 if draw is None else vocabulary_size
+
+
+def extended(decoder, loop, rules, draw):
+    """The loop one token later."""
+    batch, bounds = loop.batch, loop.batch.bounds
+    logits, model = decoder.step(batch.last, loop.model)
+    wanted = candidates_wanted(draw, logits.shape[-1])
+    gains, tokens = next_tokens(logits, batch.ids, loop.position, wanted, rules, bounds)
+    if draw is None:
+        at = ops.argmax(gains, axis=-1, keepdims=True)
+    else:
+        here = ops.minimum(loop.position, ops.shape(batch.luck)[2] - 1)
+        luck = ops.take(batch.luck, here[None], axis=2)[:, :, 0]
+        at = drawn(gains, tokens, luck, draw)
+    chosen, gained = (ops.sum(ops.where(ops.arange(tokens.shape[-1]) == at, x, 0), axis=-1) for x in (tokens, gains))
+    is_open = ops.logical_and(ops.logical_not(batch.finished), ops.less(loop.position, bounds.limits)[:, None])
+    tokens = ops.where(is_open, chosen, PAD)  # (B, W)
+    finished = ops.logical_or(batch.finished, ops.equal(tokens, END))
+    length = loop.position + 1
+    batch = batch._replace(
+        done=ops.logical_or(ops.all(finished, axis=1), ops.greater_equal(length, bounds.limits)),
+        last=tokens,
+        ids=extended_ids(batch.ids, tokens, loop.position),
+        log_probabilities=batch.log_probabilities + ops.where(is_open, gained, 0.0),
+        lengths=batch.lengths + ops.cast(is_open, "int32"),
+        finished=finished,
+    )
+    return Loop(length, batch, model)
+
+
+def results(loop, alpha, length):
+    """The hypotheses as they stand, best first."""
+    batch = loop.batch
+    scores = batch.log_probabilities / length_penalty(ops.maximum(batch.lengths, 1), alpha, length)
+    return Hypotheses(batch.ids, scores, batch.log_probabilities, batch.finished)
+
+
+def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, length, segment):
+    size = ops.shape(bounds.limits)[0]
+    batch = LineBatch(
+        rows=ops.arange(size),
+        done=ops.less(bounds.limits, 1),
+        bounds=bounds,
+        last=ops.full((size, width), START, "int32"),
+        ids=ops.full((size, width, max_length), PAD, "int32"),
+        log_probabilities=ops.zeros((size, width)),
+        lengths=ops.zeros((size, width), "int32"),
+        finished=ops.zeros((size, width), "bool"),
+        luck=luck,
+    )
+    return search(
+        decoder,
+        Loop(ops.zeros((), "int32"), batch, state),
+        lambda loop: extended(decoder, loop, rules, draw),
+        lambda loop: results(loop, alpha, length),
+        segment,
+    )
+
+
+def greedy_search(decoder, state, bounds, max_length, alpha=0.6, length="gnmt", rules=None, segment=None):
+    """Take the most likely token until END or the sentence's limit.
+
+    Args:
+        decoder, segment: see `keras_transformer.decoding`, with W = 1, and `loop.search`.
+        state: the decoder's state before the first token.
+        bounds: `Bounds`; the limits at least 1.
+        max_length: L, the highest of the limits; an int where shapes must be static.
+        alpha, length: of the length penalty in the reported score.
+        rules: `Rules`.
+
+    Returns:
+        `Hypotheses` with W = 1.
+    """
+    return run(decoder, state, bounds, max_length, 1, rules or Rules(), None, (), alpha, length, segment)
+
+
+def sample(decoder, state, bounds, max_length, luck, draw=None, alpha=0.6, length="gnmt", rules=None, segment=None):
+    """Draw W translations of each sentence, each for itself, token by token.
+
+    Args:
+        luck: (B, W, L) float32, uniform in [0, 1): the t-th token of a hypothesis is where its t-th
+            number falls among the probabilities, the likeliest first. The same numbers draw the same.
+        draw: `Draw`.
+        The others: see `greedy_search`.
+
+    Returns:
+        `Hypotheses` in the order drawn. Their log-probabilities and scores are the model's own.
+    """
+    draw = draw or Draw()
+    if draw.temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {draw.temperature}.")
+    if draw.top_k < 0:
+        raise ValueError(f"top_k must not be negative, got {draw.top_k}.")
+    if not 0 < draw.top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {draw.top_p}.")
+    width = luck.shape[1]
+    return run(decoder, state, bounds, max_length, width, rules or Rules(), draw, luck, alpha, length, segment)
