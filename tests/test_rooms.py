@@ -27,9 +27,10 @@ ROOMS = {
     "schedules": "",
     "decoding": "decoding",
     "averaging": "numpy model files",
-    "interop": "interop numpy model",
+    "interop": "interop numpy safetensors torch model text marian_subwords",  # torch inside one function alone
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
-    "text": "tensorflow numpy subwords files",
+    "marian_subwords": "tensorflow tensorflow_text sentencepiece numpy subwords files",
+    "text": "tensorflow numpy subwords marian_subwords files",
     "buckets": "numpy",
     "corpus": "tensorflow numpy rich files",
     "data": "tensorflow numpy rich files buckets corpus",
