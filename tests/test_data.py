@@ -145,15 +145,6 @@ def test_every_white_space_character_alone_is_an_empty_side(tmp_path):
     assert dataset.report.dropped_empty == len(spaces) > 20
 
 
-def test_each_side_is_tokenised_as_its_own(tmp_path):
-    class Cased(Characters):
-        def tokenize(self, strings, side):
-            return super().tokenize((tf.strings.lower if side == "source" else tf.strings.upper)(strings), side)
-
-    dataset = parallel_corpus(*files(tmp_path, [("Ab", "Cd"), ("eF", "gH")]), Cased(), shuffle=False)
-    assert [pair for batch in dataset for pair in pairs_of(batch)] == [("ab", "CD"), ("ef", "GH")]
-
-
 def test_a_line_without_pieces_is_an_empty_side(tmp_path):
     class WithoutDashes(Characters):
         def tokenize(self, strings, side):

@@ -1,0 +1,1 @@
+"""Weights from elsewhere, and to elsewhere: one module a toolkit."""
