@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_transformer.kernels import take_rows
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
@@ -13,12 +14,23 @@ from keras_transformer.presets import preset
 TIES = ("all", "target", "none")
 
 
+class StepWeights(NamedTuple):
+    """The decoder's weights in the form that steps want; see `Transformer.step_weights`."""
+
+    layers: Any  # one list a decoder layer: the self-attention's joint kernel, and bias
+    output: Any  # (D, V), the output map
+    cast: Any  # the other large variables in the compute dtype; empty if they are in it already
+
+
 class DecoderState(NamedTuple):
     """What decoding carries from token to token; see `Transformer.start`."""
 
     position: Any  # () int32: tokens decoded so far
     caches: Any  # one LayerCache a decoder layer
+    past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
     memory_mask: Any  # (B, S) bool
+    attention: Any  # (B, W, S) float32: whom the last step attended to; () if not asked for
+    weights: Any  # StepWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -140,7 +152,7 @@ class Transformer(keras.Model):
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
         x = self.decoder(self._embed_target(target), self.encode(source), memory_mask=padding_mask(source))
-        logits = self._logits(x)
+        logits = self._with_bias(self.output_map(x, reverse=True))
         super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, trainable=trainable)
         self.dtype_policy = self.encoder.dtype_policy
 
@@ -150,32 +162,53 @@ class Transformer(keras.Model):
     def _embed_target(self, target):
         return self.target_dropout(self.target_positions(self.target_embedding(target)))
 
-    def _logits(self, x):
-        logits = self.output_map(x, reverse=True)  # (B, T, V)
+    def _with_bias(self, logits):
         return logits if self.output_bias is None else self.output_bias(logits)
 
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
         return self.encoder(self._embed_source(source), mask=padding_mask(source))
 
-    def start(self, memory, source, max_length, num_hypotheses=1):
+    def step_weights(self):
+        """The decoder's weights in the form that `step` wants: joined, transposed, in the compute dtype.
+
+        Steps that follow do not see later changes of the variables. Decoding computes them once a batch
+        unless it is given them; an export keeps them instead of the variables.
+        """
+        matrix = ops.cast(self.output_map.embeddings, self.compute_dtype)
+        cast = []
+        if self.compute_dtype != self.variable_dtype:
+            cast = [ops.cast(variable, self.compute_dtype) for variable in self._step_kernels()]
+        return StepWeights(self.decoder.step_weights(), ops.transpose(matrix), cast)
+
+    def _step_kernels(self):
+        layers = [kernel for layer in self.decoder.layers for kernel in layer.step_kernels]
+        return [*layers, self.target_embedding.embeddings]
+
+    def start(self, memory, source, room, num_hypotheses=1, weights=None, with_attention=False):
         """The state before the first token, for W = `num_hypotheses` a sentence.
 
         Args:
             memory: `encode(source)`, (B, S, D).
             source: the ids (B, S), for their padding.
-            max_length: L, how many tokens the caches have room for. An int, or a scalar tensor in a
-                TensorFlow graph.
+            room: C, how many tokens the caches have room for; `grow` makes more. An int, or a scalar
+                tensor in a TensorFlow graph.
             num_hypotheses: W.
+            weights: `step_weights()`, if at hand.
+            with_attention: keep in `attention` whom the last layer's heads attended to, on average.
 
         Returns:
             A `DecoderState`, a value to hand to `step`. Keys and values of the source are computed
             here, once a sentence.
         """
+        batch, length = ops.shape(source)
         return DecoderState(
             position=ops.zeros((), "int32"),
-            caches=self.decoder.start(memory, num_hypotheses, max_length),
+            caches=self.decoder.start(memory, num_hypotheses, room),
+            past=ops.zeros((batch, num_hypotheses, room, num_hypotheses), "bool"),
             memory_mask=padding_mask(source),
+            attention=ops.zeros((batch, num_hypotheses, length)) if with_attention else (),
+            weights=self.step_weights() if weights is None else weights,
         )
 
     def step(self, ids, state):
@@ -183,23 +216,72 @@ class Transformer(keras.Model):
 
         Args:
             ids: (B, W) int32, each hypothesis' last token; START at the first step.
-            state: a `DecoderState`.
+            state: a `DecoderState` with room for it. In a TensorFlow graph it is used up: its buffers are
+                written to, so go on from the new state alone.
 
         Returns:
             Logits (B, W, V) float32, and the new state.
         """
-        x = self.target_embedding(ids) + self.target_positions.at(state.position[None])  # (B, W, D)
-        x, caches = self.decoder.step(x, state.caches, state.position, state.memory_mask)
-        return self._logits(x), state._replace(position=state.position + 1, caches=caches)
+        position, weights = state.position, state.weights
+        kernels = zip(self._step_kernels(), weights.cast) if weights.cast else []
+        with keras.StatelessScope(state_mapping=list(kernels)):
+            x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
+            x, caches, past, found = self.decoder.step(
+                x, state.caches, state.past, position, state.memory_mask, weights.layers
+            )
+        logits = self._with_bias(ops.cast(ops.matmul(x, weights.output), "float32"))
+        attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
+        return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
 
     @staticmethod
     def reorder(state, rows):
-        """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32."""
-        caches = [
-            cache._replace(key=ops.take(cache.key, rows, axis=0), value=ops.take(cache.value, rows, axis=0))
-            for cache in state.caches
-        ]
-        return state._replace(caches=caches)
+        """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32.
+
+        No key or value moves; `past` remembers whose they are.
+        """
+        shape = ops.shape(state.past)
+        past = ops.reshape(state.past, (-1, shape[2] * shape[3]))  # (B·W, C·W)
+        return state._replace(past=ops.reshape(take_rows(past, rows), shape))
+
+    @staticmethod
+    def keep(state, sentences):
+        """The state of some sentences alone: (B',) int32."""
+        batch, _, room, _ = ops.shape(state.past)
+
+        def kept(rows):
+            by_sentence = ops.reshape(rows, (batch, -1, rows.shape[-1]))  # (B, H·C, W·K)
+            return ops.reshape(take_rows(by_sentence, sentences), (-1, rows.shape[-1]))
+
+        def of(x):
+            return take_rows(x, sentences)
+
+        return state._replace(
+            caches=[
+                cache._replace(
+                    key=kept(cache.key),
+                    value=kept(cache.value),
+                    memory_key=of(cache.memory_key),
+                    memory_value=of(cache.memory_value),
+                )
+                for cache in state.caches
+            ],
+            past=of(state.past),
+            memory_mask=of(state.memory_mask),
+            attention=state.attention if isinstance(state.attention, tuple) else of(state.attention),
+        )
+
+    @staticmethod
+    def grow(state, more):
+        """The state with room for `more` tokens than it had."""
+        room = ops.shape(state.past)[2]
+
+        def grown(rows):
+            by_slot = ops.reshape(rows, (-1, room, rows.shape[-1]))  # (B·H, C, W·K)
+            return ops.reshape(ops.pad(by_slot, ((0, 0), (0, more), (0, 0))), (-1, rows.shape[-1]))
+
+        caches = [cache._replace(key=grown(cache.key), value=grown(cache.value)) for cache in state.caches]
+        past = ops.pad(state.past, ((0, 0), (0, 0), (0, more), (0, 0)))
+        return state._replace(caches=caches, past=past)
 
     def attention_weights(self, source, target):
         """What every head attends to, for plots.

@@ -130,10 +130,11 @@ def test_contract():
 
 
 def test_kernels_are_glorot_of_whole_matrices():
-    layer = build(MultiHeadAttention(num_heads=8), numbers(1, 2, 64))
-    limit = np.sqrt(6 / 128)
-    kernel = values(layer.query_projection.kernel)
-    assert 0.97 * limit < np.abs(kernel).max() <= limit
+    layer = build(MultiHeadAttention(num_heads=8, initial_gain=0.5), numbers(1, 2, 64))
+    for name, gain in (("query", 1.0), ("key", 1.0), ("value", 0.5), ("output", 0.5)):
+        limit = gain * np.sqrt(6 / 128)
+        kernel = values(getattr(layer, f"{name}_projection").kernel)
+        assert 0.97 * limit < np.abs(kernel).max() <= limit
 
 
 def test_dropout_acts_in_training_alone():

@@ -58,10 +58,12 @@ def test_steps_are_the_whole(norm):
     decoder = shaken(Decoder(2, **OPTIONS, norm=norm), X, MEMORY)
     rows = np.repeat(np.arange(2), width)
     whole = values(decoder(x, MEMORY[rows], memory_mask=MEMORY_MASK[rows]))
+    weights = decoder.step_weights()
     caches = decoder.start(ops.convert_to_tensor(MEMORY), width, length + 1)
+    past = ops.zeros((2, width, length + 1, width), "bool")
     for t in range(length):
         step = ops.convert_to_tensor(x[:, t].reshape(2, width, 7))
-        out, caches = decoder.step(step, caches, t, ops.convert_to_tensor(MEMORY_MASK))
+        out, caches, past, _ = decoder.step(step, caches, past, t, ops.convert_to_tensor(MEMORY_MASK), weights)
         np.testing.assert_allclose(values(out).reshape(4, 7), whole[:, t], atol=2e-6)
 
 
@@ -113,6 +115,19 @@ def test_weights_on_request():
     assert [w.shape for w in to_memory] == [(2, 3, 3, 5)] * 2
     assert values(to_memory[0])[1, :, :, 2:].max() == 0
     assert np.triu(values(to_self[1])[0, 0], 1).max() == 0
+
+
+@pytest.mark.parametrize(("norm", "gain"), [("post", 1 / 2), ("pre", 1.0)])  # (8·2)^-¼
+def test_what_adds_to_the_residual_starts_smaller_the_deeper_the_stack(norm, gain):
+    for stack, inputs in ((Encoder, (X,)), (Decoder, (X, MEMORY))):
+        stack = stack(2, num_heads=7, d_ff=53, norm=norm)
+        stack(*inputs)
+        for weight in stack.weights:
+            if weight.path.endswith("kernel"):
+                small = any(f"/{name}/" in weight.path for name in ("value", "output", "inner", "outer"))
+                limit = (gain if small else 1.0) * np.sqrt(6 / sum(weight.shape))
+                assert 0.85 * limit < np.abs(values(weight)).max() <= limit
+        assert type(stack).from_config(stack.get_config()).layers[0].options == stack.layers[0].options
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

@@ -27,7 +27,8 @@ ROOMS = {
     "schedules": "",
     "decoding": "decoding",
     "averaging": "numpy model files",
-    "interop": "interop numpy safetensors torch model text marian_subwords",  # torch inside one function alone
+    # torch inside one function alone
+    "interop": "interop numpy safetensors torch ctranslate2 model files text marian_subwords",
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
     "marian_subwords": "tensorflow tensorflow_text sentencepiece numpy subwords files",
     "text": "tensorflow numpy subwords marian_subwords files",

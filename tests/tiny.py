@@ -89,6 +89,15 @@ def make_opinionated(seed=0, **changes):
     return model
 
 
+def make_random(seed=0, **changes):
+    """A model none of whose weights is left as it was initialised."""
+    model = make_model(**{"tie_embeddings": "none", **changes})
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(weight + rng.normal(size=weight.shape) / 2)
+    return model
+
+
 def last_norm(model):
     """The layer normalisation before the logits."""
     return model.decoder.layers[-1].feed_forward_residual.layer_norm

@@ -3,10 +3,12 @@
 import keras
 from keras import ops
 
+from keras_transformer.kernels import STANDARD
+from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
 
 
-def attention_weights(query, key, mask=None):
+def attention_weights(query, key, mask=None, kernels=STANDARD):
     """softmax(QKᵀ/√d_k), equation 1 without its V.
 
     Args:
@@ -14,18 +16,19 @@ def attention_weights(query, key, mask=None):
         key: (..., S, K).
         mask: bool, broadcastable to (..., T, S); True = may attend. A row without any True gets
             uniform weights.
+        kernels: what to compute it with.
 
     Returns:
         (..., T, S) float32, whatever the inputs' dtype.
     """
     scale = float(query.shape[-1]) ** -0.5
-    scores = ops.matmul(query * ops.cast(scale, query.dtype), ops.swapaxes(key, -1, -2))  # (..., T, S)
+    scores = kernels.product_transposed(query * ops.cast(scale, query.dtype), key)  # (..., T, S)
     scores = ops.cast(scores, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, MASKED_SCORE)
     if scores.shape[-1] == 1:
         return ops.ones_like(scores)  # what softmax would give, without Keras' warning that it is pointless
-    return ops.softmax(scores, axis=-1)
+    return kernels.softmax(scores)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -44,6 +47,7 @@ class MultiHeadAttention(keras.layers.Layer):
         d_v: width of a head's values. Default: `d_k`.
         dropout: rate on the attention weights.
         use_bias: add a bias in the four projections.
+        initial_gain: what the first values of W^V and W^O are multiplied by; see `residual_gain`.
 
     Call arguments:
         query: (B, T, D).
@@ -61,7 +65,7 @@ class MultiHeadAttention(keras.layers.Layer):
             not given, a mask of another rank.
     """
 
-    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, **kwargs):
+    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, initial_gain=1.0, **kwargs):
         super().__init__(**kwargs)
         for argument, size in {"num_heads": num_heads, "d_k": d_k, "d_v": d_v}.items():
             if size is not None and size < 1:
@@ -71,6 +75,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.d_v = d_v
         self.dropout = dropout
         self.use_bias = use_bias
+        self.initial_gain = initial_gain
         self.supports_masking = True
 
     def build(self, query_shape, memory_shape=None):
@@ -84,15 +89,17 @@ class MultiHeadAttention(keras.layers.Layer):
         d_v = self.d_v or d_k
         memory_shape = memory_shape or query_shape
 
-        def projection(name, input_shape, width):
-            layer = keras.layers.Dense(width, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+        def projection(name, input_shape, width, gain=1.0):
+            options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain)}
+            layer = keras.layers.Dense(width, **options, dtype=self.dtype_policy, name=name)
             layer.build((None, input_shape[-1]))
             return layer
 
         self.query_projection = projection("query", query_shape, self.num_heads * d_k)
         self.key_projection = projection("key", memory_shape, self.num_heads * d_k)
-        self.value_projection = projection("value", memory_shape, self.num_heads * d_v)
-        self.output_projection = projection("output", (None, self.num_heads * d_v), d_model)
+        gain = self.initial_gain
+        self.value_projection = projection("value", memory_shape, self.num_heads * d_v, gain)
+        self.output_projection = projection("output", (None, self.num_heads * d_v), d_model, gain)
         self.weights_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="weights_dropout")
         self.built = True
 
@@ -108,6 +115,29 @@ class MultiHeadAttention(keras.layers.Layer):
     def project_memory(self, memory):
         """(B, S, D) -> keys (B, H, S, d_k), values (B, H, S, d_v)."""
         return self._split_heads(self.key_projection(memory)), self._split_heads(self.value_projection(memory))
+
+    def joint_weights(self):
+        """What `project_jointly` takes: [kernel (D, H·(2d_k + d_v))] and, if there are biases, their vector."""
+        projections = (self.query_projection, self.key_projection, self.value_projection)
+        weights = [ops.concatenate([projection.kernel for projection in projections], axis=1)]
+        if self.use_bias:
+            weights.append(ops.concatenate([projection.bias for projection in projections]))
+        return [ops.cast(weight, self.compute_dtype) for weight in weights]
+
+    def project_jointly(self, x, kernel, bias=None):
+        """Queries, keys and values of single tokens by one product.
+
+        Args:
+            x: (R, D).
+            kernel, bias: `joint_weights()`, computed once for many calls.
+
+        Returns:
+            Queries (R, H·d_k), keys (R, H·d_k), values (R, H·d_v).
+        """
+        joint = ops.matmul(x, kernel)
+        joint = joint if bias is None else joint + bias
+        width = self.query_projection.units
+        return ops.split(joint, [width, 2 * width], axis=-1)
 
     def attend(self, query, key, value, mask=None, training=None):
         """Attention over projected heads, joined and mapped by W^O.
@@ -150,4 +180,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "d_v": self.d_v,
             "dropout": self.dropout,
             "use_bias": self.use_bias,
+            "initial_gain": self.initial_gain,
         }

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_transformer.layers.attention import MultiHeadAttention
+from keras_transformer.kernels import by_size, empty_rows, take_rows, write_rows
+from keras_transformer.layers.attention import MultiHeadAttention, attention_weights
 from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.layer_options import LayerOptions, Stack
 from keras_transformer.layers.masks import causal_padding_mask
@@ -13,12 +14,46 @@ from keras_transformer.layers.residual import Residual
 
 
 class LayerCache(NamedTuple):
-    """What one decoder layer remembers of W hypotheses for each of B sentences."""
+    """What one decoder layer remembers of W hypotheses for each of B sentences.
 
-    key: Any  # (B·W, H, L, d_k): of the tokens so far
-    value: Any  # (B·W, H, L, d_v)
+    Keys and values of the C tokens there is room for stay where they were written: hypotheses that
+    share a past read the same slots, and `past` says which.
+    """
+
+    key: Any  # (B·H·C, W·d_k)
+    value: Any  # (B·H·C, W·d_v)
     memory_key: Any  # (B, H, S, d_k): of the source, once a sentence
     memory_value: Any  # (B, H, S, d_v)
+
+
+class Places(NamedTuple):
+    """Where the tokens of one step stand; the same for every layer."""
+
+    slots: Any  # (B·H,) int32: rows of a layer's cache to write to
+    past: Any  # (B, 1, W, C·W) bool: slots each hypothesis may read, its own among them
+    memory_mask: Any  # (B, 1, 1, S) bool
+    to_heads: Any  # (B, H, W) int32: where in (B, W, H) each row comes from; None for one hypothesis
+    from_heads: Any  # (B, W, H) int32: and back
+
+
+def places(past, position, memory_mask, num_heads):
+    """The `Places` of the step at `position`, and `past` (B, W, C, W) with this step's slots in it."""
+    batch, width, room = ops.shape(past)[:3]
+    here = ops.equal(ops.arange(room), position)[None, None, :, None]  # (1, 1, C, 1)
+    past = ops.where(here, ops.cast(ops.eye(width), "bool")[None, :, None, :], past)
+    to_heads = from_heads = None
+    if width > 1:
+        rows = ops.arange(batch * width * num_heads)
+        to_heads = ops.transpose(ops.reshape(rows, (batch, width, num_heads)), (0, 2, 1))
+        from_heads = ops.transpose(ops.reshape(rows, (batch, num_heads, width)), (0, 2, 1))
+    step = Places(
+        slots=ops.arange(batch * num_heads) * room + position,
+        past=ops.reshape(past, (batch, 1, width, room * width)),
+        memory_mask=memory_mask[:, None, None, :],
+        to_heads=to_heads,
+        from_heads=from_heads,
+    )
+    return step, past
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -78,55 +113,84 @@ class DecoderLayer(LayerOptions):
     def compute_output_shape(self, x_shape, memory_shape):
         return x_shape
 
-    def start(self, memory, num_hypotheses, max_length):
-        """A cache with room for `max_length` tokens of W = `num_hypotheses` for each sentence."""
+    def step_weights(self):
+        """The self-attention's `joint_weights`, to be computed once for many steps."""
+        return self.self_attention.joint_weights()
+
+    @property
+    def step_kernels(self):
+        """The other large variables that a step reads."""
+        return [
+            self.self_attention.output_projection.kernel,
+            self.memory_attention.query_projection.kernel,
+            self.memory_attention.output_projection.kernel,
+            self.feed_forward.inner.kernel,
+            self.feed_forward.outer.kernel,
+        ]
+
+    def start(self, memory, num_hypotheses, room):
+        """A cache with room for `room` tokens of W = `num_hypotheses` for each sentence."""
         memory_key, memory_value = self.memory_attention.project_memory(memory)
-        rows = ops.shape(memory)[0] * num_hypotheses
-        heads, d_k = memory_key.shape[1], memory_key.shape[-1]
-        d_v = memory_value.shape[-1]
+        heads, d_k, d_v = memory_key.shape[1], memory_key.shape[-1], memory_value.shape[-1]
+        rows = ops.shape(memory)[0] * heads * room
         return LayerCache(
-            key=ops.zeros((rows, heads, max_length, d_k), memory_key.dtype),
-            value=ops.zeros((rows, heads, max_length, d_v), memory_value.dtype),
+            key=empty_rows(rows, num_hypotheses * d_k, memory_key.dtype),
+            value=empty_rows(rows, num_hypotheses * d_v, memory_value.dtype),
             memory_key=memory_key,
             memory_value=memory_value,
         )
 
-    def step(self, x, cache, slot, past_mask, memory_mask):
+    def step(self, x, cache, step, weights):
         """One token for each hypothesis.
 
         Args:
-            x: (B, W, D).
-            cache: a `LayerCache`.
-            slot: (L, 1) bool, True at the token's position.
-            past_mask: (1, 1, 1, L) bool, True up to the token's position.
-            memory_mask: (B, S) bool.
+            x: (B·W, D).
+            cache: a `LayerCache`; used up, as its buffers are written to.
+            step: `Places`.
+            weights: `step_weights()`.
 
         Returns:
-            (B, W, D), and the cache that includes the token.
+            (B·W, D), the cache that includes the token, and the weights (B, H, W, S) over the source.
         """
-        batch, width = ops.shape(x)[:2]
-        d_model = x.shape[-1]
+        batch, _, width, slots = ops.shape(step.past)
+        heads = self.options["num_heads"]
+
+        def to_heads(x):
+            x = ops.reshape(x, (-1, x.shape[-1] // heads))  # (B·W·H, K)
+            x = x if step.to_heads is None else take_rows(x, step.to_heads)
+            return ops.reshape(x, (batch, heads, width, x.shape[-1]))
+
+        def attended(attention, query, key, value, mask):
+            def compute(kernels):
+                found = attention_weights(query, key, mask, kernels)
+                return kernels.product(ops.cast(found, value.dtype), value), found
+
+            size = batch * width * heads * ops.shape(key)[2] * query.shape[-1]
+            h, found = by_size(size, compute)
+            h = ops.reshape(h, (-1, h.shape[-1]))  # (B·H·W, d_v)
+            h = h if step.from_heads is None else take_rows(h, step.from_heads)
+            h = ops.reshape(h, (-1, heads * h.shape[-1]))  # (B·W, H·d_v)
+            return attention.output_projection(h), found
 
         def attend_to_self(h):
             nonlocal cache
-            h = ops.reshape(h, (batch * width, 1, d_model))
-            key, value = self.self_attention.project_memory(h)  # (B·W, H, 1, K)
+            query, key, value = map(to_heads, self.self_attention.project_jointly(h, *weights))
+            d_k, d_v = key.shape[-1], value.shape[-1]
             cache = cache._replace(
-                key=ops.where(slot, key, cache.key),  # (B·W, H, L, d_k)
-                value=ops.where(slot, value, cache.value),
+                key=write_rows(cache.key, step.slots, ops.reshape(key, (-1, width * d_k))),
+                value=write_rows(cache.value, step.slots, ops.reshape(value, (-1, width * d_v))),
             )
-            query = self.self_attention.project_query(h)
-            h, weights = self.self_attention.attend(query, cache.key, cache.value, past_mask)
-            return ops.reshape(h, (batch, width, d_model)), weights
+            keys = ops.reshape(cache.key, (batch, heads, slots, d_k))
+            values = ops.reshape(cache.value, (batch, heads, slots, d_v))
+            return attended(self.self_attention, query, keys, values, step.past)
 
         def attend_to_memory(h):
             # The W hypotheses of a sentence share its keys: they stand where a target's length would.
-            query = self.memory_attention.project_query(h)
-            mask = memory_mask[:, None, None, :]
-            return self.memory_attention.attend(query, cache.memory_key, cache.memory_value, mask)
+            query = to_heads(self.memory_attention.query_projection(h))
+            return attended(self.memory_attention, query, cache.memory_key, cache.memory_value, step.memory_mask)
 
-        x, _, _ = self._sublayers(x, attend_to_self, attend_to_memory)
-        return x, cache
+        x, _, found = self._sublayers(x, attend_to_self, attend_to_memory)
+        return x, cache, found
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -160,17 +224,35 @@ class Decoder(Stack):
     def compute_output_shape(self, x_shape, memory_shape):
         return x_shape
 
-    def start(self, memory, num_hypotheses, max_length):
-        """One cache a layer; see `DecoderLayer.start`."""
-        return [layer.start(memory, num_hypotheses, max_length) for layer in self.layers]
+    def step_weights(self):
+        """One list a layer; see `DecoderLayer.step_weights`."""
+        return [layer.step_weights() for layer in self.layers]
 
-    def step(self, x, caches, position, memory_mask):
-        """One token (B, W, D) at `position`, a scalar: the output (B, W, D) and the new caches."""
-        positions = ops.arange(ops.shape(caches[0].key)[2])
-        slot = ops.equal(positions, position)[:, None]  # (L, 1)
-        past_mask = ops.less_equal(positions, position)[None, None, None, :]  # (1, 1, 1, L)
+    def start(self, memory, num_hypotheses, room):
+        """One cache a layer; see `DecoderLayer.start`."""
+        return [layer.start(memory, num_hypotheses, room) for layer in self.layers]
+
+    def step(self, x, caches, past, position, memory_mask, weights):
+        """One token for each hypothesis, through all layers.
+
+        Args:
+            x: (B, W, D).
+            caches: one a layer; used up.
+            past: (B, W, C, W) bool, True where hypothesis w descends from what stood in slot (c, w').
+            position: () int32, where the token stands, below C.
+            memory_mask: (B, S) bool.
+            weights: `step_weights()`.
+
+        Returns:
+            (B, W, D), the new caches, the new `past`, and the last layer's weights (B, H, W, S) float32
+            over the source.
+        """
+        batch, width = ops.shape(x)[:2]
+        d_model = x.shape[-1]
+        step, past = places(past, position, memory_mask, self.layers[0].options["num_heads"])
+        x = ops.reshape(x, (-1, d_model))  # (B·W, D)
         new_caches = []
-        for layer, cache in zip(self.layers, caches, strict=True):
-            x, cache = layer.step(x, cache, slot, past_mask, memory_mask)
+        for layer, cache, layer_weights in zip(self.layers, caches, weights, strict=True):
+            x, cache, found = layer.step(x, cache, step, layer_weights)
             new_caches.append(cache)
-        return self.finish(x), new_caches
+        return ops.reshape(self.finish(x), (batch, width, d_model)), new_caches, past, found

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_transformer.layers.initialisers import glorot
+
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class FeedForward(keras.layers.Layer):
@@ -13,6 +15,7 @@ class FeedForward(keras.layers.Layer):
         d_ff: inner width F.
         activation: a Keras activation, by name or as a function.
         dropout: rate on the inner activations.
+        initial_gain: what the first values of W_1 and W_2 are multiplied by; see `residual_gain`.
 
     Call arguments:
         x: (B, T, D).
@@ -21,21 +24,23 @@ class FeedForward(keras.layers.Layer):
         (B, T, D), in the layer's compute dtype.
     """
 
-    def __init__(self, d_ff, activation="relu", dropout=0.0, **kwargs):
+    def __init__(self, d_ff, activation="relu", dropout=0.0, initial_gain=1.0, **kwargs):
         super().__init__(**kwargs)
         if d_ff < 1:
             raise ValueError(f"d_ff must be at least 1, got {d_ff}.")
         self.d_ff = d_ff
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
+        self.initial_gain = initial_gain
         self.supports_masking = True
 
     def build(self, input_shape):
         d_model = input_shape[-1]
-        self.inner = keras.layers.Dense(self.d_ff, self.activation, dtype=self.dtype_policy, name="inner")
+        options = {"kernel_initializer": glorot(self.initial_gain), "dtype": self.dtype_policy}
+        self.inner = keras.layers.Dense(self.d_ff, self.activation, **options, name="inner")
         self.inner.build((None, d_model))
         self.inner_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="inner_dropout")
-        self.outer = keras.layers.Dense(d_model, dtype=self.dtype_policy, name="outer")
+        self.outer = keras.layers.Dense(d_model, **options, name="outer")
         self.outer.build((None, self.d_ff))
         self.built = True
 
@@ -51,4 +56,5 @@ class FeedForward(keras.layers.Layer):
             "d_ff": self.d_ff,
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
+            "initial_gain": self.initial_gain,
         }

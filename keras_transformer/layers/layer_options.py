@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_transformer.layers.initialisers import residual_gain
 from keras_transformer.layers.residual import check_norm
 
 
@@ -20,6 +21,8 @@ class LayerOptions(keras.layers.Layer):
         norm: "post", the paper's LayerNorm(x + Sublayer(x)), or "pre".
         use_bias: biases in the attention's projections; the paper has none.
         layer_norm_epsilon: added to the variance.
+        initial_gain: what the first values of W^V, W^O, W_1 and W_2 are multiplied by; `Encoder` and
+            `Decoder` choose it by their depth, see `residual_gain`.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LayerOptions(keras.layers.Layer):
         norm="post",
         use_bias=False,
         layer_norm_epsilon=1e-6,
+        initial_gain=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,17 +61,18 @@ class LayerOptions(keras.layers.Layer):
             "norm": norm,
             "use_bias": use_bias,
             "layer_norm_epsilon": layer_norm_epsilon,
+            "initial_gain": initial_gain,
         }
         self.supports_masking = True
 
     @property
     def attention_options(self):
-        options = {name: self.options[name] for name in ("num_heads", "d_k", "d_v", "use_bias")}
+        options = {name: self.options[name] for name in ("num_heads", "d_k", "d_v", "use_bias", "initial_gain")}
         return {**options, "dropout": self.options["attention_dropout"], "dtype": self.dtype_policy}
 
     @property
     def feed_forward_options(self):
-        options = {name: self.options[name] for name in ("d_ff", "activation")}
+        options = {name: self.options[name] for name in ("d_ff", "activation", "initial_gain")}
         return {**options, "dropout": self.options["activation_dropout"], "dtype": self.dtype_policy}
 
     @property
@@ -89,6 +94,7 @@ class Stack(keras.layers.Layer):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
         self.num_layers = num_layers
+        layer_options.setdefault("initial_gain", residual_gain(num_layers, layer_options.get("norm", "post")))
         self.layers = [
             self.layer_class(**layer_options, dtype=self.dtype_policy, name=f"layer_{i}") for i in range(num_layers)
         ]

@@ -1,0 +1,73 @@
+"""The one door to TensorFlow kernels that decoding needs and `keras.ops` does not reach.
+
+On every other backend each function is what `keras.ops` offers. On TensorFlow, `ops.scatter_update`
+copies the whole tensor, `ops.take` spends five ops on negative indices, and oneDNN's batched product
+and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic of one sentence.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+# Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured, float32).
+FEW_PRODUCTS = 1_000_000
+
+
+class Kernels(NamedTuple):
+    """What attention is computed with."""
+
+    product: Callable  # (..., T, K), (..., K, N) -> (..., T, N)
+    product_transposed: Callable  # (..., T, K), (..., N, K) -> (..., T, N)
+    softmax: Callable  # over the last axis
+
+
+STANDARD = Kernels(ops.matmul, lambda a, b: ops.matmul(a, ops.swapaxes(b, -1, -2)), ops.softmax)
+
+
+def _tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf
+
+
+def by_size(products, compute):
+    """`compute(kernels)`, with the kernels that suit a number of multiplications, known or only at run time."""
+    tf = _tensorflow()
+    if tf is None:
+        return compute(STANDARD)
+
+    def product(a, b, transposed=False):
+        return tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=a.dtype, adj_y=transposed)  # not among those oneDNN takes over
+
+    few = Kernels(product, lambda a, b: product(a, b, True), lambda x: tf.exp(tf.nn.log_softmax(x)))
+    return tf.cond(products < FEW_PRODUCTS, lambda: compute(few), lambda: compute(STANDARD))
+
+
+def take_rows(x, rows):
+    """x[rows] along the first axis: (R, ...), int (n, ...) in [0, R) -> (n, ..., ...)."""
+    tf = _tensorflow()
+    return ops.take(x, rows, axis=0) if tf is None else tf.gather(x, rows)
+
+
+def empty_rows(count, width, dtype):
+    """A buffer (count, width) of zeros, for `write_rows`."""
+    tf = _tensorflow()
+    if tf is None or tf.executing_eagerly():
+        return ops.zeros((count, width), dtype)
+    # Not tf.zeros: folded into a constant of the graph, all calls at once would write to it.
+    return tf.raw_ops.Empty(shape=tf.stack([count, width]), dtype=tf.as_dtype(dtype), init=True)
+
+
+def write_rows(x, rows, values):
+    """`x` (R, N) with `values` (n, N) at `rows` (n,).
+
+    In a TensorFlow graph the buffer of `x` itself is written to: nothing else may read `x` afterwards.
+    """
+    tf = _tensorflow()
+    if tf is None or tf.executing_eagerly():
+        return ops.scatter_update(x, rows[:, None], values)
+    return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)

@@ -1,0 +1,195 @@
+"""The written folders in CTranslate2 itself: the same log-probabilities, the same translations."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from keras_transformer import Tokenizer, Translator
+from keras_transformer.ids import END, PAD, START
+from keras_transformer.interop import ctranslate2 as writer
+
+SENTENCES = ["4", "3 1 4 1 5", "9 8", "1 2 3 4 5 6 7", "0 0 7 2 2 6"]
+VARIANTS = {
+    "paper": {},
+    "pre": {"norm": "pre", "num_encoder_layers": 3, "num_decoder_layers": 2},
+    "learned": {"positions": "learned", "max_length": 31},
+    "tied": {"tie_embeddings": "all"},
+    "target": {"tie_embeddings": "target"},
+    "heads": {"num_heads": 3, "d_k": 7, "use_bias": True},
+    "marian": {"positions": "sinusoidal_halves", "output_bias": True, "tie_embeddings": "all", "use_bias": True},
+    "unscaled": {"scale_embeddings": False},
+    "epsilon": {"layer_norm_epsilon": 0.1},
+    **{name: {"activation": name} for name in ("swish", "gelu", "tanh", "sigmoid")},
+}
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed: pip install -e '.[parity]'")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def padded(rows):
+    ids = np.full((len(rows), max(len(row) for row in rows)), PAD, "int32")
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+    return ids
+
+
+def make_trained(tokenizer, **changes):
+    """A model that has begun to learn: its translations end, and it has given up PAD and START."""
+    model = tiny.compiled(tiny.make_model(vocabulary_size=tokenizer.vocabulary_size, **changes))
+    source, target = (tokenizer.encode(list(side)) for side in zip(*tiny.digit_pairs(300), strict=True))
+    shifted, labels = padded([[START, *ids] for ids in target]), padded([[*ids, END] for ids in target])
+    inputs = {"source": padded([[*ids, END] for ids in source]), "target": shifted}
+    model.fit(inputs, labels, batch_size=50, epochs=30, verbose=0)
+    return model
+
+
+def written(runtime, folder, model, tokenizer, **options):
+    writer.save(model, tokenizer, folder, **options)
+    return runtime.Translator(str(folder), intra_threads=1)
+
+
+def pieces_of(tokenizer, texts):
+    return [tokenizer.pieces(ids) for ids in tokenizer.encode(texts)]
+
+
+def ids_of(tokenizer, pieces):
+    names = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
+    return [names.index(piece) for piece in pieces]
+
+
+def log_probabilities(model, source, target):
+    """log P of each of the target's ids, teacher-forced: (T,)."""
+    logits = model({"source": np.array([source]), "target": np.array([[START, *target[:-1]]])})
+    table = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))[0]  # (T, V)
+    return table[np.arange(len(target)), target]
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_log_probabilities_are_the_models(runtime, tokenizer, tmp_path, changes):
+    model = tiny.make_random(**changes)
+    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    targets = ["1 1", "", "2", "9 8 7 6 5 4 3 2 1", "0 0 7"]
+    found = theirs.score_batch(pieces_of(tokenizer, SENTENCES), pieces_of(tokenizer, targets))
+    for source, target, scored in zip(*map(tokenizer.encode, (SENTENCES, targets)), found, strict=True):
+        assert scored.tokens == tokenizer.pieces([*target, END])
+        expected = log_probabilities(model, [*source, END], [*target, END])
+        np.testing.assert_allclose(scored.log_probs, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_greedy_translations_are_ours(runtime, tokenizer, tmp_path, changes):
+    model = tiny.make_random(seed=1, **changes)
+    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    ours = Translator(model, tokenizer, beam_size=1, max_extra_length=20)
+    forbidden = [[piece] for piece in tokenizer.pieces([PAD, START])]  # an untrained model would say them
+    for sentence, [expected] in zip(SENTENCES, ours.n_best(SENTENCES), strict=True):
+        [source] = pieces_of(tokenizer, [sentence])
+        [found] = theirs.translate_batch(
+            [source],
+            beam_size=1,
+            suppress_sequences=forbidden,
+            min_decoding_length=0,
+            max_decoding_length=len(source) + 1 + 20,
+        )
+        assert tokenizer.decode(ids_of(tokenizer, found.hypotheses[0])) == expected.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("wordpiece", {}),
+        ("bpe", {"norm": "pre", "positions": "learned", "max_length": 61, "activation": "swish"}),
+    ],
+)
+def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, changes):
+    tokenizer = tiny.make_tokenizer(tmp_path, kind)
+    model = make_trained(tokenizer, **changes)
+    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    source, lengths = pieces_of(tokenizer, SENTENCES), set()
+    for beam_size in (1, 4):
+        ours = Translator(model, tokenizer, beam_size=beam_size, length_penalty=0.0, max_extra_length=40)
+        options = {"beam_size": beam_size, "min_decoding_length": 0, "return_scores": True}
+        batch = theirs.translate_batch(source, length_penalty=0, **options)
+        for [expected], found in zip(ours.n_best(SENTENCES, 1), batch, strict=True):
+            assert expected.finished
+            assert tokenizer.decode(ids_of(tokenizer, found.hypotheses[0])) == expected.text
+            assert found.scores[0] == pytest.approx(expected.score, abs=1e-4)
+            lengths.add(len(found.hypotheses[0]))
+        for sentence, found in zip(SENTENCES, theirs.translate_batch(source, length_penalty=1, **options), strict=True):
+            target = [*ids_of(tokenizer, found.hypotheses[0]), END]  # they divide by its length
+            total = log_probabilities(model, [*tokenizer.encode(sentence), END], target).sum()
+            assert found.scores[0] == pytest.approx(total / len(target), abs=1e-4)
+    assert len(lengths) > 3
+    [empty] = theirs.translate_batch([[]], return_scores=True)
+    assert (empty.hypotheses[0], empty.scores[0]) == ([], 0.0)
+
+
+STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \r z[PAD] {} \x7f'
+
+
+@pytest.mark.parametrize(("kind", "size"), [("bpe", 289), ("unigram", 282), ("wordpiece", 37)])
+def test_any_piece_survives_the_vocabulary_file(runtime, tmp_path, kind, size):
+    (tmp_path / "text").write_text(f"{STRANGE}\n" * 3, encoding="utf-8")
+    tokenizer = Tokenizer.train(tmp_path / "text", size, kind)
+    theirs = written(runtime, tmp_path / "ct2", tiny.make_random(vocabulary_size=size), tokenizer)
+    vocabulary = json.loads((tmp_path / "ct2" / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    assert vocabulary == tokenizer.pieces(list(range(size)))
+    assert len(set(vocabulary)) == size
+    ids = tokenizer.encode(f"{STRANGE} </s> <0x41> ☃")
+    [scored] = theirs.score_batch([tokenizer.pieces(ids)], [tokenizer.pieces(ids)])
+    assert scored.tokens == tokenizer.pieces([*ids, END])
+
+
+def test_the_folder_is_whole_and_replaced_only_when_asked(runtime, tokenizer, tmp_path):
+    model, folder = tiny.make_model(layer_norm_epsilon=1e-5), tmp_path / "en_de"
+    writer.save(model, tokenizer, folder)
+    names = ["config.json", "model.bin", "shared_vocabulary.json", "tokenizer.model"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert Tokenizer.load(folder / "tokenizer.model").encode("3 1 4") == tokenizer.encode("3 1 4")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    special = {"bos_token": "[START]", "eos_token": "[END]", "unk_token": "[UNK]", "decoder_start_token": "[START]"}
+    rest = {"add_source_bos": False, "add_source_eos": True, "layer_norm_epsilon": 1e-5, "multi_query_attention": False}
+    assert config == special | rest
+    (folder / "model.bin").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="en_de exists already"):
+        writer.save(model, tokenizer, folder)
+    assert (folder / "model.bin").read_bytes() == b"precious"
+    writer.save(model, tokenizer, folder, overwrite=True)
+    assert runtime.contains_model(str(folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["en_de"]
+
+
+def test_quantization_is_of_the_file_and_not_of_the_model(runtime, tokenizer, tmp_path):
+    model = tiny.make_random()
+    before = model.get_weights()
+    theirs = written(runtime, tmp_path / "int8", model, tokenizer, quantization="int8")
+    assert theirs.compute_type.startswith("int8")
+    for array, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, weight)
+
+
+def test_the_dtype_policy_leaves_no_trace(runtime, tokenizer, tmp_path):
+    model = tiny.make_random()
+    half = tiny.make_model(tie_embeddings="none", dtype="mixed_bfloat16")
+    half.set_weights(model.get_weights())
+    for folder, one in (("full", model), ("half", half)):
+        writer.save(one, tokenizer, tmp_path / folder)
+    assert (tmp_path / "full" / "model.bin").read_bytes() == (tmp_path / "half" / "model.bin").read_bytes()
+
+
+def test_max_length_is_the_last_position_that_is_served(runtime, tokenizer, tmp_path):
+    theirs = written(runtime, tmp_path / "ct2", tiny.make_random(), tokenizer, max_length=5)
+    [found] = theirs.translate_batch([["▁"] * 4], min_decoding_length=5, max_decoding_length=5)  # END is the fifth
+    assert len(found.hypotheses[0]) == 5
+    with pytest.raises(RuntimeError, match="No position encodings are defined for positions >= 5"):
+        theirs.translate_batch([["▁"] * 5])
