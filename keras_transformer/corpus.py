@@ -71,7 +71,8 @@ def tokenize_pairs(tokenizer, max_length, source, target):
         [N]: pairs with an empty side (nothing but white space, or no piece), and other pairs with a side of more than
         `max_length` ids.
     """
-    pieces = [tf.cast(tokenizer.tokenize(lines), tf.int32) for lines in (source, target)]
+    sides = {"source": source, "target": target}
+    pieces = [tf.cast(tokenizer.tokenize(lines, side=side), tf.int32) for side, lines in sides.items()]
     lengths = [side.row_lengths() + 1 for side in pieces]
     blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
     empty = blank | (tf.minimum(*lengths) == 1)

@@ -105,7 +105,8 @@ def parallel_corpus(
 
     Args:
         source, target: a path, or lists of as many paths; plain or `.gz`, UTF-8, one sentence a line.
-        tokenizer: has `vocabulary_size`, and `tokenize`: strings [N] -> ragged int32 ids [N, None] without end marks.
+        tokenizer: has `vocabulary_size`, and `tokenize(strings, side)`: strings [N] and "source" or "target" -> ragged
+            int32 ids [N, None] without end marks.
         tokens_per_batch: rows x the longer padded side of a batch are at most this many.
         max_length: longest side of a pair in ids, its end mark included.
         num_shapes: the most padded shapes to use.

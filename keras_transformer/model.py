@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformer.kernels import take_rows
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
 
@@ -51,10 +52,12 @@ class Transformer(keras.Model):
             output and on the sums of embedding and position (section 5.4).
         attention_dropout, activation_dropout, activation, norm, use_bias, layer_norm_epsilon: see
             `EncoderLayer`; their defaults are the paper's.
-        positions: "sinusoidal" or "learned".
+        positions: "sinusoidal", "sinusoidal_halves" (all sines, then all cosines) or "learned".
         max_length: rows of learned positions.
         tie_embeddings: "all", one matrix for source, target and output (section 3.4); "target", one for
             target and output; "none".
+        scale_embeddings: embeddings × √d_model on the way in (section 3.4).
+        output_bias: a bias on each piece's logit; the paper has none.
 
     Raises:
         ValueError: arguments that do not fit together.
@@ -82,6 +85,8 @@ class Transformer(keras.Model):
         tie_embeddings="all",
         use_bias=False,
         layer_norm_epsilon=1e-6,
+        scale_embeddings=True,
+        output_bias=False,
         name="transformer",
         dtype=None,
         trainable=True,
@@ -118,13 +123,15 @@ class Transformer(keras.Model):
             "positions": positions,
             "max_length": max_length,
             "tie_embeddings": tie_embeddings,
+            "scale_embeddings": scale_embeddings,
+            "output_bias": output_bias,
         }
         self.vocabulary_size = vocabulary_size
         self.target_vocabulary_size = target_vocabulary_size
         self.d_model = d_model
 
         def embedding(name, size):
-            return TokenEmbedding(size, d_model, dtype=dtype, name=name)
+            return TokenEmbedding(size, d_model, scale_embeddings, dtype=dtype, name=name)
 
         if tie_embeddings == "all":
             self.source_embedding = self.target_embedding = embedding("token_embedding", vocabulary_size)
@@ -134,6 +141,7 @@ class Transformer(keras.Model):
         self.output_map = self.target_embedding
         if tie_embeddings == "none":
             self.output_map = embedding("output_map", target_vocabulary_size)
+        self.output_bias = OutputBias(name="output_bias") if output_bias else None
         self.source_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="source_positions")
         self.target_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="target_positions")
         self.source_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="source_dropout")
@@ -144,7 +152,7 @@ class Transformer(keras.Model):
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
         x = self.decoder(self._embed_target(target), self.encode(source), memory_mask=padding_mask(source))
-        logits = self.output_map(x, reverse=True)
+        logits = self._with_bias(self.output_map(x, reverse=True))
         super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, trainable=trainable)
         self.dtype_policy = self.encoder.dtype_policy
 
@@ -153,6 +161,9 @@ class Transformer(keras.Model):
 
     def _embed_target(self, target):
         return self.target_dropout(self.target_positions(self.target_embedding(target)))
+
+    def _with_bias(self, logits):
+        return logits if self.output_bias is None else self.output_bias(logits)
 
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
@@ -218,7 +229,7 @@ class Transformer(keras.Model):
             x, caches, past, found = self.decoder.step(
                 x, state.caches, state.past, position, state.memory_mask, weights.layers
             )
-        logits = ops.cast(ops.matmul(x, weights.output), "float32")
+        logits = self._with_bias(ops.cast(ops.matmul(x, weights.output), "float32"))
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
 

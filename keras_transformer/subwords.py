@@ -75,7 +75,7 @@ class SentencePiece(tf.Module):
         self.size = self._processor.vocab_size()
         self._unknown = spec.unk_surface.encode()
         self._adds_space = proto.normalizer_spec.add_dummy_prefix
-        self._resource = _SentencePieceResource(data)
+        self._resource = SentencePieceResource(data)
 
     def piece(self, i):
         return self._processor.id_to_piece(i)
@@ -97,7 +97,7 @@ class SentencePiece(tf.Module):
         return tf.strings.regex_replace(texts, "^ ", "") if self._adds_space else texts
 
 
-class _SentencePieceResource(tf.saved_model.experimental.TrackableResource):
+class SentencePieceResource(tf.saved_model.experimental.TrackableResource):
     """A model that the ops can reach, named by its content.
 
     tensorflow-text's own tokenizer leaves it nameless, and then it is gone after the next

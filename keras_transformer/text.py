@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_transformer import marian_subwords
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
 from keras_transformer.subwords import MODELS, learn, read
+
+SIDES = ("source", "target")
 
 
 class Tokenizer(tf.Module):
@@ -32,9 +35,14 @@ class Tokenizer(tf.Module):
     U+2581 (▁), by which pieces write a space, comes back as a space. Bytes that are not UTF-8 can
     reach the graph side alone; they come back as U+FFFD, or as UNK in WordPiece.
 
+    A fourth kind, `"marian"`, comes from `keras_transformer.interop.marian` and cannot be trained here:
+    a SentencePiece model for each language over one list of pieces, so `side` counts when text is cut.
+    It normalises text as its models say, so that text need not come back exactly; a piece that the list
+    lacks is UNK, decoded as "⁇". A `>>code<<` in front of the text is one piece, UNK if it is unknown.
+
     Args:
-        data: bytes, what `save` wrote: a SentencePiece model, or a WordPiece vocabulary as UTF-8 text
-            with one piece a line.
+        data: bytes, what `save` wrote: a SentencePiece model, a WordPiece vocabulary as UTF-8 text with
+            one piece a line, or the JSON of a Marian tokenizer.
 
     Raises:
         ValueError: bytes that are neither, or whose special ids are others.
@@ -43,7 +51,10 @@ class Tokenizer(tf.Module):
     def __init__(self, data):
         super().__init__(name="tokenizer")
         self._data = bytes(data)
-        self._subwords = read(self._data)
+        if marian_subwords.is_marian(self._data):
+            self._source, self._target = marian_subwords.read(self._data)
+        else:
+            self._source = self._target = read(self._data)
 
     @classmethod
     def train(cls, files, vocabulary_size=10_000, model="bpe"):
@@ -93,7 +104,7 @@ class Tokenizer(tf.Module):
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path, overwrite=False):
-        """Write the tokenizer to one file: a SentencePiece `.model`, or WordPiece text with one piece a line.
+        """Write the tokenizer to one file: a SentencePiece `.model`, WordPiece text with one piece a line, or JSON.
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
@@ -103,31 +114,36 @@ class Tokenizer(tf.Module):
 
     @property
     def model(self):
-        """str, the kind: one of "bpe", "unigram", "wordpiece"."""
-        return self._subwords.kind
+        """str, the kind: one of "bpe", "unigram", "wordpiece", "marian"."""
+        return self._source.kind
 
     @property
     def vocabulary_size(self):
         """int, number of pieces, the four special ones among them; ids run from 0 to one less."""
-        return self._subwords.size
+        return self._source.size
 
     def pieces(self, ids):
         """Name the pieces of one sequence of ids, for plots and inspection: list of int -> list of str."""
         row = _to_python(ids)
         self._check_ids(row)
-        return [self._subwords.piece(i) for i in row]
+        return [self._source.piece(i) for i in row]
 
-    def encode(self, text):
+    def encode(self, text, side="source"):
         """Text to ids, without START and END: str -> list of int, list of str -> list of lists.
 
+        Args:
+            text: a str or a list of str.
+            side: "source" or "target", the language; it makes a difference in kind "marian" alone.
+
         Raises:
+            ValueError: another `side`.
             TypeError: something other than str, or a list of str.
         """
         texts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
         for one in texts:
             if not isinstance(one, str):
                 raise TypeError(f"encode takes a str or a list of str, got {one!r} ({type(one).__name__}).")
-        rows = self.tokenize(tf.constant([one.encode() for one in texts], tf.string)).to_list()
+        rows = self.tokenize(tf.constant([one.encode() for one in texts], tf.string), side).to_list()
         return rows[0] if isinstance(text, str) else rows
 
     def decode(self, ids):
@@ -149,12 +165,14 @@ class Tokenizer(tf.Module):
         texts = [text.decode() for text in self.detokenize(ragged).numpy()]
         return texts[0] if one else texts
 
-    def tokenize(self, strings):
-        """Text to ids in the graph, without START and END: (N,) string -> ragged (N, None) int32."""
+    def tokenize(self, strings, side="source"):
+        """Text to ids in the graph, without START and END: (N,) string -> ragged (N, None) int32; see `encode`."""
+        if side not in SIDES:
+            raise ValueError(f"side must be one of {SIDES}, got {side!r}.")
         strings = tf.convert_to_tensor(strings, tf.string)
         if strings.shape.rank != 1:
             raise ValueError(f"tokenize takes strings of shape (N,), got {strings.shape}.")
-        return self._subwords.tokenize(strings)
+        return (self._source if side == "source" else self._target).tokenize(strings)
 
     def detokenize(self, ids):
         """Ids to text in the graph, leaving out PAD, START and END.
@@ -171,7 +189,7 @@ class Tokenizer(tf.Module):
             raise ValueError(f"detokenize takes ids of shape (N, L), got {ids.shape}.")
         ids = tf.cast(ids, tf.int32)
         is_text = (ids != PAD) & (ids != START) & (ids != END)
-        return self._subwords.detokenize(tf.ragged.boolean_mask(ids, is_text).with_row_splits_dtype(tf.int64))
+        return self._target.detokenize(tf.ragged.boolean_mask(ids, is_text).with_row_splits_dtype(tf.int64))
 
     def _check_ids(self, ids):
         if not isinstance(ids, list):

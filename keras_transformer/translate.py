@@ -198,7 +198,8 @@ class Translator(tf.Module):
             of float32 arrays: "encoder" (N, H, S, S), "decoder" (N, H, T, T), "cross" (N, H, T, S). Row t
             is the step that predicts target label t.
         """
-        source, target = self.tokenizer.encode([sentence, translation])
+        source = self.tokenizer.encode(sentence)
+        target = self.tokenizer.encode(translation, side="target")
         weights = self.model.attention_weights(np.array([[*source, END]]), np.array([[START, *target]]))
         arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
         return self.tokenizer.pieces([*source, END]), self.tokenizer.pieces([*target, END]), arrays

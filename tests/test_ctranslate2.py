@@ -62,11 +62,13 @@ def test_every_weight_is_under_its_name():
         positions="learned",
         max_length=17,
         use_bias=True,
+        output_bias=True,
     )
     expected = {
         "encoder/embeddings_0/weight": model.source_embedding.embeddings.numpy(),
         "decoder/embeddings/weight": model.target_embedding.embeddings.numpy(),
         "decoder/projection/weight": model.output_map.embeddings.numpy(),
+        "decoder/projection/bias": model.output_bias.bias.numpy(),
         "encoder/position_encodings/encodings": model.source_positions.table.numpy(),
         "decoder/position_encodings/encodings": model.target_positions.table.numpy(),
     }
@@ -101,6 +103,15 @@ def test_sinusoids_are_written_out_interleaved_and_in_float32():
         # An angle of 300 in float32 is off by up to 1.5e-5, and so may be its sine.
         np.testing.assert_allclose(found[f"{side}/position_encodings/encodings"], expected, atol=2e-5)
     assert writer.spec_variables(tiny.make_model())["encoder/position_encodings/encodings"].shape == (1024, 16)
+
+
+def test_sinusoids_are_written_as_the_model_lays_them_out():
+    model = tiny.make_model(positions="sinusoidal_halves", d_model=6)
+    table = writer.spec_variables(model, max_length=7)["decoder/position_encodings/encodings"]
+    interleaved = writer.spec_variables(tiny.make_model(d_model=6), max_length=7)[
+        "decoder/position_encodings/encodings"
+    ]
+    np.testing.assert_array_equal(table, interleaved[:, [0, 2, 4, 1, 3, 5]])
 
 
 def test_a_weight_without_a_place_is_named(monkeypatch):

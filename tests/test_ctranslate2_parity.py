@@ -19,6 +19,8 @@ VARIANTS = {
     "tied": {"tie_embeddings": "all"},
     "target": {"tie_embeddings": "target"},
     "heads": {"num_heads": 3, "d_k": 7, "use_bias": True},
+    "marian": {"positions": "sinusoidal_halves", "output_bias": True, "tie_embeddings": "all", "use_bias": True},
+    "unscaled": {"scale_embeddings": False},
     "epsilon": {"layer_norm_epsilon": 0.1},
     **{name: {"activation": name} for name in ("swish", "gelu", "tanh", "sigmoid")},
 }

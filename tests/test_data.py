@@ -21,7 +21,7 @@ class Characters:
         self.vocabulary_size = vocabulary_size
         self.shift = shift
 
-    def tokenize(self, strings):
+    def tokenize(self, strings, side):
         return tf.strings.unicode_decode(strings, "UTF-8") + self.shift
 
 
@@ -147,8 +147,8 @@ def test_every_white_space_character_alone_is_an_empty_side(tmp_path):
 
 def test_a_line_without_pieces_is_an_empty_side(tmp_path):
     class WithoutDashes(Characters):
-        def tokenize(self, strings):
-            return super().tokenize(tf.strings.regex_replace(strings, "-", ""))
+        def tokenize(self, strings, side):
+            return super().tokenize(tf.strings.regex_replace(strings, "-", ""), side)
 
     dataset = parallel_corpus(*files(tmp_path, [("--", "x"), ("a-", "y"), ("b", "-")]), WithoutDashes())
     assert [pair for batch in dataset for pair in pairs_of(batch)] == [("a", "y")]

@@ -7,7 +7,7 @@ import reference
 from layer_contract import check_layer, reloaded, values
 
 from keras_transformer import PositionalEncoding, TokenEmbedding
-from keras_transformer.layers.embedding import sinusoids
+from keras_transformer.layers.embedding import OutputBias, sinusoids
 
 pytestmark = pytest.mark.core
 
@@ -18,6 +18,24 @@ def test_sinusoids_are_the_papers(d_model):
     expected = [[reference.sinusoid(p, i, d_model) for i in range(d_model)] for p in positions]
     np.testing.assert_allclose(values(sinusoids(positions, d_model)), expected, atol=1e-4)
     np.testing.assert_allclose(values(sinusoids(positions[:4], d_model)), expected[:4], atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    "d_model, order", [(2, [0, 1]), (6, [0, 2, 4, 1, 3, 5]), (7, [0, 2, 4, 6, 1, 3, 5])]
+)  # Marian's exponents are 2 * (j // 2) / d_model too, so its halves are a permutation of the paper's columns
+def test_halves_are_all_sines_then_all_cosines(d_model, order):
+    positions = np.array([0, 1, 13])
+    expected = [[reference.sinusoid(p, i, d_model) for i in order] for p in positions]
+    np.testing.assert_allclose(values(sinusoids(positions, d_model, halves=True)), expected, atol=2e-6)
+    layer = PositionalEncoding("sinusoidal_halves")
+    result = values(layer(np.ones((1, 14, d_model), "float32")))
+    np.testing.assert_allclose(result[0, positions], 1 + np.array(expected), atol=2e-6)
+
+
+def test_halves_by_hand():
+    """Four dimensions at position 1: sin 1, sin 0.01, cos 1, cos 0.01."""
+    expected = [[0.84147098, 0.00999983, 0.54030231, 0.99995000]]
+    np.testing.assert_allclose(values(sinusoids(np.array([1]), 4, halves=True)), expected, atol=1e-7)
 
 
 def test_a_shift_is_a_rotation_of_each_pair():
@@ -46,6 +64,25 @@ def test_embedding_by_hand():
     np.testing.assert_array_equal(values(layer(np.array([[2, 0]]))), 2 * table[[[2, 0]]])  # × √4
     vectors = np.array([[[1, 0, 0, 2.0]]], "float32")
     np.testing.assert_array_equal(values(layer(vectors, reverse=True)), vectors @ table.T)
+
+
+def test_embedding_without_the_scale():
+    layer = TokenEmbedding(3, 4, scale=False)
+    layer.build()
+    table = values(layer.embeddings)
+    np.testing.assert_array_equal(values(layer(np.array([[2, 0]]))), table[[[2, 0]]])
+    np.testing.assert_array_equal(values(layer(np.eye(4, dtype="float32")[None], reverse=True))[0], table.T)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_output_bias_is_added_in_float32(policy):
+    layer = OutputBias(dtype=policy)
+    logits = np.array([[[1, 2, 3.0]]], "float32")
+    np.testing.assert_array_equal(values(layer(logits)), logits)  # zero at first
+    layer.set_weights([np.array([1e-6, -1000, 4], "float32")])
+    result = layer(logits)
+    assert keras.backend.standardize_dtype(result.dtype) == "float32"
+    np.testing.assert_allclose(values(result), [[[1.000001, -998, 7]]], rtol=1e-7)
 
 
 def test_embeddings_start_with_unit_variance():
@@ -78,7 +115,9 @@ def test_contract():
     ids = np.array([[3, 1, 0], [2, 4, 4]], "int32")
     x = np.random.default_rng(0).normal(size=(2, 5, 7)).astype("float32")
     check_layer(lambda **options: TokenEmbedding(5, 6, **options), ids, num_weights=1)
+    check_layer(lambda **options: TokenEmbedding(5, 6, scale=False, **options), ids, num_weights=1)
     check_layer(lambda **options: PositionalEncoding(**options), x, num_weights=0)
+    check_layer(lambda **options: PositionalEncoding("sinusoidal_halves", **options), x, num_weights=0)
     check_layer(lambda **options: PositionalEncoding("learned", max_length=5, **options), x, num_weights=1)
 
 

@@ -25,6 +25,7 @@ TINY = {
     "d_k": 5,
     "d_v": 2,
 }
+MARIANS = {"positions": "sinusoidal_halves", "output_bias": True, "use_bias": True, "activation": "silu"}
 
 
 def tiny(**changes):
@@ -78,11 +79,15 @@ def test_equals_the_formula(norm):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"norm": "pre"}, {"positions": "learned", "max_length": 9}, {"tie_embeddings": "none"}]
+    "changes",
+    [{}, {"norm": "pre"}, {"positions": "learned", "max_length": 9}, {"tie_embeddings": "none"}, MARIANS],
+    ids=["paper", "pre", "learned", "untied", "marians"],
 )
 @pytest.mark.parametrize("width", [1, 3])
 def test_steps_equal_the_whole(changes, width):
     model = tiny(**changes)
+    if model.output_bias is not None:
+        model.output_bias.set_weights([np.arange(V, dtype="float32") / 7])
     rows = np.repeat([0, 1], width)
     generator = np.random.default_rng(1)
     target = generator.integers(4, V, (2 * width, 4)).astype("int32")
@@ -108,6 +113,24 @@ def test_reordered_hypotheses_go_on_from_their_new_past():
     np.testing.assert_allclose(values(step_logits).reshape(4, V), whole[:, 2], atol=5e-6)
 
 
+def test_the_output_bias_moves_the_logits_alone():
+    model, plain = tiny(output_bias=True), tiny()
+    bias = np.arange(V, dtype="float32") / 7
+    plain.set_weights([w for w in model.get_weights() if w.shape != (V,)])
+    np.testing.assert_array_equal(logits(model), logits(plain))
+    model.output_bias.set_weights([bias])
+    np.testing.assert_allclose(logits(model), logits(plain) + bias, atol=1e-6)
+
+
+def test_scale_embeddings_is_the_root_of_d_model():
+    """Embeddings times √d_model without the factor enter the stack as the others with it; logits grow as they did."""
+    model, plain = tiny(tie_embeddings="none"), tiny(tie_embeddings="none", scale_embeddings=False)
+    plain.set_weights(model.get_weights())
+    for layer in (plain.source_embedding, plain.target_embedding):
+        layer.set_weights([w * np.float32(12**0.5) for w in layer.get_weights()])
+    np.testing.assert_allclose(logits(plain), logits(model), atol=5e-6)
+
+
 def test_padding_changes_nothing():
     model = tiny()
     alone = logits(model, SOURCE[1:, :3], TARGET[1:, :3])
@@ -121,6 +144,8 @@ def test_padding_changes_nothing():
         {"dtype": "mixed_bfloat16"},
         {"tie_embeddings": "none", "target_vocabulary_size": 19, "norm": "pre", "activation": "gelu", "use_bias": True},
         {"tie_embeddings": "target", "positions": "learned", "max_length": 8},
+        {**MARIANS, "scale_embeddings": False, "tie_embeddings": "none", "target_vocabulary_size": 19},
+        {**MARIANS, "dtype": "mixed_float16"},
     ],
 )
 def test_saved_and_loaded(changes, tmp_path):

@@ -27,9 +27,11 @@ ROOMS = {
     "schedules": "",
     "decoding": "decoding",
     "averaging": "numpy model files",
-    "interop": "interop numpy model files text ctranslate2",
+    # torch inside one function alone
+    "interop": "interop numpy safetensors torch ctranslate2 model files text marian_subwords",
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
-    "text": "tensorflow numpy subwords files",
+    "marian_subwords": "tensorflow tensorflow_text sentencepiece numpy subwords files",
+    "text": "tensorflow numpy subwords marian_subwords files",
     "buckets": "numpy",
     "corpus": "tensorflow numpy rich files",
     "data": "tensorflow numpy rich files buckets corpus",

@@ -33,6 +33,7 @@ _LAYERS = (
     (r"(encoder|decoder)/layer_(\d+)/feed_forward/outer", r"\1/layer_\2/ffn/linear_1"),
     (r"(encoder|decoder)/layer_(\d+)/feed_forward_residual/layer_norm", r"\1/layer_\2/ffn/layer_norm"),
     (r"(encoder|decoder)/final_norm", r"\1/layer_norm"),
+    (r"output_bias", "decoder/projection"),
 )
 _WEIGHTS = {
     "kernel": "weight",  # transposed
@@ -47,7 +48,7 @@ _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh",
 _OPTIONS = frozenset(
     "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
     "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings name trainable dtype".split()
+    "tie_embeddings scale_embeddings output_bias name trainable dtype".split()
 )
 
 
@@ -202,6 +203,8 @@ def _filled_spec(model, max_length):
         specs.TransformerDecoderSpec(model.decoder.num_layers, **architecture),
     )
     spec.config.layer_norm_epsilon = model.encoder.layers[0].options["layer_norm_epsilon"]
+    scaled = model.get_config()["scale_embeddings"]
+    spec.encoder.scale_embeddings = spec.decoder.scale_embeddings = scaled
     for slot, array in variables.items():
         _set(spec, slot, array)
     return spec

@@ -187,9 +187,7 @@ class DecoderLayer(LayerOptions):
         def attend_to_memory(h):
             # The W hypotheses of a sentence share its keys: they stand where a target's length would.
             query = to_heads(self.memory_attention.query_projection(h))
-            return attended(
-                self.memory_attention, query, cache.memory_key, cache.memory_value, step.memory_mask
-            )
+            return attended(self.memory_attention, query, cache.memory_key, cache.memory_value, step.memory_mask)
 
         x, _, found = self._sublayers(x, attend_to_self, attend_to_memory)
         return x, cache, found

@@ -4,19 +4,22 @@ import keras
 from keras import ops
 
 
-def sinusoids(positions, d_model):
+def sinusoids(positions, d_model, halves=False):
     """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos(the same): section 3.5.
 
     Args:
         positions: (T,), any numeric dtype.
         d_model: D; for an odd one the last sine stands alone.
+        halves: the same numbers in another order, as in Marian: all sines, then all cosines.
 
     Returns:
-        (T, D) float32, sines and cosines interleaved.
+        (T, D) float32, sines and cosines interleaved unless `halves`.
     """
     pairs = (d_model + 1) // 2
     exponents = ops.arange(pairs, dtype="float32") * (2.0 / d_model)
     angles = ops.cast(positions, "float32")[:, None] * ops.power(10000.0, -exponents)[None, :]  # (T, pairs)
+    if halves:
+        return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)[:, :d_model]  # (T, D)
     interleaved = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (T, pairs, 2)
     return ops.reshape(interleaved, (-1, 2 * pairs))[:, :d_model]  # (T, D)
 
@@ -31,6 +34,7 @@ class TokenEmbedding(keras.layers.Layer):
     Args:
         vocabulary_size: V.
         d_model: D.
+        scale: False leaves out the factor √d_model on the way in, unlike the paper.
 
     Call arguments:
         x: ids (B, T) int; with `reverse=True` vectors (B, T, D).
@@ -40,13 +44,14 @@ class TokenEmbedding(keras.layers.Layer):
         (B, T, D) in the layer's compute dtype; with `reverse=True` logits (B, T, V) float32.
     """
 
-    def __init__(self, vocabulary_size, d_model, **kwargs):
+    def __init__(self, vocabulary_size, d_model, scale=True, **kwargs):
         super().__init__(**kwargs)
         for argument, size in {"vocabulary_size": vocabulary_size, "d_model": d_model}.items():
             if size < 1:
                 raise ValueError(f"{argument} must be at least 1, got {size}.")
         self.vocabulary_size = vocabulary_size
         self.d_model = d_model
+        self.scale = scale
 
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
@@ -61,7 +66,8 @@ class TokenEmbedding(keras.layers.Layer):
         if reverse:
             logits = ops.matmul(ops.cast(x, self.compute_dtype), ops.transpose(matrix))  # (B, T, V)
             return ops.cast(logits, "float32")
-        return ops.take(matrix, x, axis=0) * ops.cast(self.d_model**0.5, self.compute_dtype)  # (B, T, D)
+        vectors = ops.take(matrix, x, axis=0)  # (B, T, D)
+        return vectors * ops.cast(self.d_model**0.5, self.compute_dtype) if self.scale else vectors
 
     def compute_output_spec(self, x, reverse=False):
         if reverse:
@@ -69,10 +75,40 @@ class TokenEmbedding(keras.layers.Layer):
         return keras.KerasTensor((*x.shape, self.d_model), dtype=self.compute_dtype)
 
     def get_config(self):
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size, "d_model": self.d_model}
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "d_model": self.d_model,
+            "scale": self.scale,
+        }
 
 
-POSITION_KINDS = ("sinusoidal", "learned")
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class OutputBias(keras.layers.Layer):
+    """Adds a bias to each piece's logit; the paper has none.
+
+    Call arguments:
+        x: logits (B, T, V).
+
+    Returns:
+        (B, T, V) float32, whatever the dtype policy.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
+        self.built = True
+
+    def call(self, x):
+        return x + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+POSITION_KINDS = ("sinusoidal", "sinusoidal_halves", "learned")
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -83,7 +119,7 @@ class PositionalEncoding(keras.layers.Layer):
     (Table 3, row E) are one trained matrix of `max_length` rows, drawn from N(0, 1/d_model).
 
     Args:
-        kind: "sinusoidal" or "learned".
+        kind: "sinusoidal", "sinusoidal_halves" (all sines, then all cosines, as in Marian) or "learned".
         max_length: rows of the learned matrix; sinusoids need none.
 
     Call arguments:
@@ -120,7 +156,8 @@ class PositionalEncoding(keras.layers.Layer):
         """The vectors of some positions: (T,) int -> (T, D) in the compute dtype."""
         if self.kind == "learned":
             return ops.take(ops.cast(self.table, self.compute_dtype), positions, axis=0)
-        return ops.cast(sinusoids(positions, self.d_model), self.compute_dtype)
+        halves = self.kind == "sinusoidal_halves"
+        return ops.cast(sinusoids(positions, self.d_model, halves), self.compute_dtype)
 
     def call(self, x):
         length = x.shape[1]

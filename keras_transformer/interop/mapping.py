@@ -1,0 +1,53 @@
+"""Tensors by name into a model's variables, by a table that must cover both."""
+
+import functools
+
+import numpy as np
+
+
+def linear(theirs, ours):
+    """The rows of a table for a torch linear layer, whose matrix is (out, in), and a Dense."""
+    return [(f"{theirs}.weight", f"{ours}.kernel", np.transpose), (f"{theirs}.bias", f"{ours}.bias", None)]
+
+
+def norm(theirs, ours):
+    """The rows of a table for a layer normalisation."""
+    return [(f"{theirs}.weight", f"{ours}.gamma", None), (f"{theirs}.bias", f"{ours}.beta", None)]
+
+
+def assign(model, table, tensors, path):
+    """Put every tensor into its variable.
+
+    Args:
+        model: a built Keras model.
+        table: list of (name of a tensor, dotted path of a variable from the model, np.transpose or None). A number
+            in a path is an index.
+        tensors: dictionary of NumPy arrays by name.
+        path: the file they came from, for errors.
+
+    Raises:
+        ValueError: a tensor that is missing, left over or of another shape, or a variable without a tensor.
+    """
+    names = {name for name, _, _ in table}
+    if missing := sorted(names - set(tensors)):
+        raise ValueError(f"{path} lacks tensors that config.json asks for: {', '.join(missing)}.")
+    if foreign := sorted(set(tensors) - names):
+        raise ValueError(f"{path} holds tensors that belong to no part of the model: {', '.join(foreign)}.")
+    left = {variable.path: variable for variable in model.weights}
+    pairs = []
+    for name, dotted, change in table:
+        variable = functools.reduce(_part, dotted.split("."), model)
+        value = tensors[name] if change is None else change(tensors[name])
+        if value.shape != tuple(variable.shape):
+            shape = tuple(variable.shape if change is None else reversed(variable.shape))
+            raise ValueError(f"{path}: {name} has shape {tensors[name].shape}; config.json asks for {shape}.")
+        left.pop(variable.path)
+        pairs.append((variable, value))
+    if left:
+        raise ValueError(f"no tensor of {path} goes to {', '.join(left)}.")
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def _part(whole, name):
+    return whole[int(name)] if name.isdigit() else getattr(whole, name)

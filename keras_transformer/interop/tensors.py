@@ -1,0 +1,52 @@
+"""The weights file of a Hugging Face folder as NumPy arrays."""
+
+import numpy as np
+
+SAFETENSORS = "model.safetensors"
+PYTORCH = "pytorch_model.bin"
+
+
+def weights_file(folder):
+    """The path of the folder's weights.
+
+    Raises:
+        FileNotFoundError: neither of the two names is there.
+    """
+    for name in (SAFETENSORS, PYTORCH):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder} holds neither {SAFETENSORS} nor {PYTORCH}.")
+
+
+def read_tensors(path):
+    """All tensors by name, as float32 arrays.
+
+    Raises:
+        ImportError: the package that reads this file is not installed.
+        ValueError: a broken file.
+    """
+    return _read_safetensors(path) if path.name == SAFETENSORS else _read_pytorch(path)
+
+
+def _read_safetensors(path):
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise ImportError(f"{path} is read with safetensors: pip install safetensors (extra: interop).") from error
+    try:
+        return {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or a broken one: {error}") from error
+
+
+def _read_pytorch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"{path} is read with torch: pip install torch, or convert it to {SAFETENSORS}.") from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a broken archive makes torch, pickle or zipfile raise
+        raise ValueError(f"{path} cannot be read as PyTorch weights: {error}") from error
+    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
