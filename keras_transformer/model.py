@@ -223,8 +223,8 @@ class Transformer(keras.Model):
             Logits (B, W, V) float32, and the new state.
         """
         position, weights = state.position, state.weights
-        kernels = zip(self._step_kernels(), weights.cast) if weights.cast else []
-        with keras.StatelessScope(state_mapping=list(kernels)):
+        cast = list(zip(self._step_kernels(), weights.cast, strict=True)) if weights.cast else []
+        with keras.StatelessScope(state_mapping=cast):
             x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
             x, caches, past, found = self.decoder.step(
                 x, state.caches, state.past, position, state.memory_mask, weights.layers

@@ -11,13 +11,14 @@ from rich.progress import Progress
 
 from keras_transformer.decoding import beam_search, greedy_search
 from keras_transformer.decoding.beam import BeamOptions
-from keras_transformer.decoding.rules import Bounds
-SEGMENT=16
 from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.decoding.rules import Bounds
 from keras_transformer.files import BLANK, MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, PAD, START
 from keras_transformer.model import Transformer
 from keras_transformer.text import Tokenizer
+
+SEGMENT = 16  # tokens between two looks at which sentences are done
 
 
 @dataclass(frozen=True)

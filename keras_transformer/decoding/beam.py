@@ -135,7 +135,9 @@ def with_closed(batch, coverage, parents, totals, closes, length, options):
     scores = totals / length_penalty(length, options.alpha, options.length)
     if options.coverage:
         scores = scores + pick(coverage_penalty(coverage, options.coverage), parents)
-    ids = take_rows(ops.reshape(batch.live.ids, (-1, ops.shape(batch.live.ids)[2])), flat_rows(parents, options.beam_size))
+    ids = take_rows(
+        ops.reshape(batch.live.ids, (-1, ops.shape(batch.live.ids)[2])), flat_rows(parents, options.beam_size)
+    )
     ids = extended_ids(ids, ops.full_like(parents, END), length - 1)
     both = joined(batch.finished, Beams(ids, totals, ops.where(closes, scores, UNREACHED)))
     return select(both, top(both.scores, options.beam_size)[1])

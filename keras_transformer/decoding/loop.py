@@ -48,9 +48,8 @@ def search(decoder, loop, extend, results, segment=None):
         return results(repeat(any_open, extend, loop))
 
     def write(found, loop):
-        return Hypotheses(
-            *(ops.scatter_update(all_, loop.batch.rows[:, None], some) for all_, some in zip(found, results(loop)))
-        )
+        pairs = zip(found, results(loop), strict=True)
+        return Hypotheses(*(ops.scatter_update(whole, loop.batch.rows[:, None], part) for whole, part in pairs))
 
     def only_open(loop):
         rows = ops.cast(ops.nonzero(ops.logical_not(loop.batch.done))[0], "int32")
