@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 # Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured, float32).
-FEW_PRODUCTS = 1_000_000
+FEW_PRODUCTS = 5_000_000
 
 
 class Kernels(NamedTuple):

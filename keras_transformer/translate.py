@@ -18,7 +18,7 @@ from keras_transformer.ids import END, PAD, START
 from keras_transformer.model import Transformer
 from keras_transformer.text import Tokenizer
 
-SEGMENT = 16  # tokens between two looks at which sentences are done
+SEGMENT = 8  # tokens between two looks at which sentences are done
 
 
 @dataclass(frozen=True)
