@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_transformer.kernels import take_rows
+from keras_transformer.kernels import in_float32, take_rows
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.embedding import OutputBias
@@ -224,13 +224,15 @@ class Transformer(keras.Model):
             Logits (B, W, V) float32, and the new state.
         """
         position, weights = state.position, state.weights
-        cast = list(zip(self._step_kernels(), weights.cast, strict=True)) if weights.cast else []
-        with keras.StatelessScope(state_mapping=cast):
+        scope = keras.StatelessScope()
+        if weights.cast:  # set here, as the scope's own argument would cast them back
+            scope.state_mapping = dict(zip(map(id, self._step_kernels()), weights.cast, strict=True))
+        with scope:
             x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
             x, caches, past, found = self.decoder.step(
                 x, state.caches, state.past, position, state.memory_bias, weights.layers
             )
-        logits = self._with_bias(ops.cast(ops.matmul(x, weights.output), "float32"))
+        logits = self._with_bias(in_float32(ops.matmul(x, weights.output)))
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
 
