@@ -52,7 +52,9 @@ CORE_TESTS = {
     "test_metrics.py",
     "test_model.py",
     "test_schedules.py",
+    "test_rules.py",
     "test_search.py",
+    "test_segments.py",
 }
 
 
