@@ -62,7 +62,7 @@ class Counting(Scripted):
 
 
 def test_finished_sentences_are_left_out():
-    """Seven sentences that end at their limits: 6, 5, 4, 4, 3, 3, 2, 2, 2, 2 of them are left after each step."""
+    """Sentences that end at their limits: after each step 6, 5, 4, 4, 3, 3, 2, 2, 2, 2 of the seven are open."""
     counting = Counting()
     never_ending = script(6, end_bias=-60.0, batch=BATCH)
     run_beam(never_ending, FREE, 1, decoder=counting, beam_size=2, num_results=2)

@@ -118,7 +118,7 @@ def extended(decoder, loop, options):
     if width == 1:
         beaten = least > NOWHERE
     else:  # a live hypothesis can reach its log P over the penalty at the limit
-        beaten = ops.less_equal(ops.max(scores, axis=1), ops.maximum(least * batch.limit_penalty, NOWHERE))
+        beaten = ops.less_equal(scores[:, 0], ops.maximum(least * batch.limit_penalty, NOWHERE))
     done = ops.logical_or(ops.logical_or(batch.done, beaten), ops.greater_equal(length, bounds.limits))
     batch = batch._replace(
         done=done, last=tokens, live=Beams(ids, scores, scores), finished=finished, coverage=coverage

@@ -74,8 +74,7 @@ def extended(decoder, loop, rules, draw):
     if draw is None:
         at = ops.argmax(gains, axis=-1, keepdims=True)
     else:
-        here = ops.minimum(loop.position, ops.shape(batch.luck)[2] - 1)
-        luck = ops.take(batch.luck, here[None], axis=2)[:, :, 0]
+        luck = ops.take(batch.luck, loop.position, axis=2)  # (B, W)
         at = drawn(gains, tokens, luck, draw)
     chosen, gained = (ops.sum(ops.where(ops.arange(tokens.shape[-1]) == at, x, 0), axis=-1) for x in (tokens, gains))
     is_open = ops.logical_and(ops.logical_not(batch.finished), ops.less(loop.position, bounds.limits)[:, None])
