@@ -29,10 +29,10 @@ def make_model():
 class Plan:
     """Random ids and reorderings, and the histories they give each hypothesis."""
 
-    def __init__(self, width, batch=len(SOURCE)):
+    def __init__(self, width):
         self.rng, self.width = np.random.default_rng(width), width
-        self.history = np.zeros((batch, width, 0), "int32")
-        self.sentences = np.arange(batch)
+        self.history = np.zeros((len(SOURCE), width, 0), "int32")
+        self.sentences = np.arange(len(SOURCE))
 
     def ids(self):
         shape = self.history.shape[:2]
