@@ -1,11 +1,11 @@
 """The encoder-decoder Transformer as a functional Keras model, section 3."""
 
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 
-from keras_transformer.kernels import in_float32, take_rows
+from keras_transformer import decoder_state
+from keras_transformer.decoder_state import DecoderState, StepWeights
+from keras_transformer.kernels import in_float32
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.embedding import OutputBias
@@ -13,25 +13,6 @@ from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
 
 TIES = ("all", "target", "none")
-
-
-class StepWeights(NamedTuple):
-    """The decoder's weights in the form that steps want; see `Transformer.step_weights`."""
-
-    layers: Any  # one list a decoder layer: the self-attention's joint kernel, and bias
-    output: Any  # (D, V), the output map
-    cast: Any  # the other large variables in the compute dtype; empty if they are in it already
-
-
-class DecoderState(NamedTuple):
-    """What decoding carries from token to token; see `Transformer.start`."""
-
-    position: Any  # () int32: tokens decoded so far
-    caches: Any  # one LayerCache a decoder layer
-    past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
-    memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
-    attention: Any  # (B, W, S) float32: whom the last step attended to; () if not asked for
-    weights: Any  # StepWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -236,64 +217,14 @@ class Transformer(keras.Model):
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
 
-    @staticmethod
-    def reorder(state, rows):
-        """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32.
-
-        No key or value moves; `past` remembers whose they are.
-        """
-        shape = ops.shape(state.past)
-        past = ops.reshape(state.past, (-1, shape[2] * shape[3]))  # (B·W, C·W)
-        return state._replace(past=ops.reshape(take_rows(past, rows), shape))
-
-    @staticmethod
-    def keep(state, sentences):
-        """The state of some sentences alone: (B',) int32."""
-        batch, _, room, _ = ops.shape(state.past)
-
-        def kept(rows):
-            heads = state.caches[0].memory_key.shape[1]
-            by_sentence = ops.reshape(rows, (batch, heads * room, rows.shape[-1]))  # (B, H·C, W·K)
-            return ops.reshape(take_rows(by_sentence, sentences), (-1, rows.shape[-1]))
-
-        def of(x):
-            return take_rows(x, sentences)
-
-        return state._replace(
-            caches=[
-                cache._replace(
-                    key=kept(cache.key),
-                    value=kept(cache.value),
-                    memory_key=of(cache.memory_key),
-                    memory_value=of(cache.memory_value),
-                )
-                for cache in state.caches
-            ],
-            past=of(state.past),
-            memory_bias=of(state.memory_bias),
-            attention=state.attention if isinstance(state.attention, tuple) else of(state.attention),
-        )
+    reorder = staticmethod(decoder_state.reorder)
+    keep = staticmethod(decoder_state.keep)
+    grow = staticmethod(decoder_state.grow)
 
     @staticmethod
     def attention(state):
         """Whom the last step attended to: (B, W, S) float32, a mean over the last layer's heads."""
         return state.attention
-
-    @staticmethod
-    def grow(state, more):
-        """The state with room for `more` tokens than it had."""
-        room = ops.shape(state.past)[2]
-
-        def grown(cache, rows):
-            batch, heads = ops.shape(cache.memory_key)[:2]
-            by_slot = ops.reshape(rows, (batch * heads, room, rows.shape[-1]))  # (B·H, C, W·K)
-            return ops.reshape(ops.pad(by_slot, ((0, 0), (0, more), (0, 0))), (-1, rows.shape[-1]))
-
-        caches = [
-            cache._replace(key=grown(cache, cache.key), value=grown(cache, cache.value)) for cache in state.caches
-        ]
-        past = ops.pad(state.past, ((0, 0), (0, 0), (0, more), (0, 0)))
-        return state._replace(caches=caches, past=past)
 
     def attention_weights(self, source, target):
         """What every head attends to, for plots.

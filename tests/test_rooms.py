@@ -21,7 +21,8 @@ ROOMS = {
     "parsing": "nltk",
     "kernels": "tensorflow",  # inside its functions alone
     "layers": "layers kernels",
-    "model": "layers presets kernels",
+    "decoder_state": "kernels",
+    "model": "layers presets kernels decoder_state",
     "replicas": "tensorflow",  # inside its function alone
     "losses": "replicas",
     "metrics": "losses",
@@ -43,7 +44,18 @@ ROOMS = {
     "plots": "matplotlib numpy files",
 }
 FACADES = {"__init__", "cli"}  # may import every room
-CORE = {"kernels", "layers", "model", "presets", "losses", "metrics", "schedules", "decoding", "replicas"}
+CORE = {
+    "kernels",
+    "decoder_state",
+    "layers",
+    "model",
+    "presets",
+    "losses",
+    "metrics",
+    "schedules",
+    "decoding",
+    "replicas",
+}
 CORE_TESTS = {
     "test_attention.py",
     "test_candidates.py",

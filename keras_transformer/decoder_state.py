@@ -1,0 +1,78 @@
+"""What decoding carries from token to token, and what may be done to it between two steps."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_transformer.kernels import take_rows
+
+
+class StepWeights(NamedTuple):
+    """The decoder's weights in the form that steps want; see `Transformer.step_weights`."""
+
+    layers: Any  # one list a decoder layer: the self-attention's joint kernel, and bias
+    output: Any  # (D, V), the output map
+    cast: Any  # the other large variables in the compute dtype; empty if they are in it already
+
+
+class DecoderState(NamedTuple):
+    """What decoding carries from token to token; see `Transformer.start`."""
+
+    position: Any  # () int32: tokens decoded so far
+    caches: Any  # one LayerCache a decoder layer
+    past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
+    memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
+    attention: Any  # (B, W, S) float32: whom the last step attended to; () if not asked for
+    weights: Any  # StepWeights
+
+
+def reorder(state, rows):
+    """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32.
+
+    No key or value moves; `past` remembers whose they are.
+    """
+    shape = ops.shape(state.past)
+    past = ops.reshape(state.past, (-1, shape[2] * shape[3]))  # (B·W, C·W)
+    return state._replace(past=ops.reshape(take_rows(past, rows), shape))
+
+
+def keep(state, sentences):
+    """The state of some sentences alone: (B',) int32."""
+    batch, _, room, _ = ops.shape(state.past)
+
+    def kept(rows):
+        heads = state.caches[0].memory_key.shape[1]
+        by_sentence = ops.reshape(rows, (batch, heads * room, rows.shape[-1]))  # (B, H·C, W·K)
+        return ops.reshape(take_rows(by_sentence, sentences), (-1, rows.shape[-1]))
+
+    def of(x):
+        return take_rows(x, sentences)
+
+    return state._replace(
+        caches=[
+            cache._replace(
+                key=kept(cache.key),
+                value=kept(cache.value),
+                memory_key=of(cache.memory_key),
+                memory_value=of(cache.memory_value),
+            )
+            for cache in state.caches
+        ],
+        past=of(state.past),
+        memory_bias=of(state.memory_bias),
+        attention=state.attention if isinstance(state.attention, tuple) else of(state.attention),
+    )
+
+
+def grow(state, more):
+    """The state with room for `more` tokens than it had."""
+    room = ops.shape(state.past)[2]
+
+    def grown(cache, rows):
+        batch, heads = ops.shape(cache.memory_key)[:2]
+        by_slot = ops.reshape(rows, (batch * heads, room, rows.shape[-1]))  # (B·H, C, W·K)
+        return ops.reshape(ops.pad(by_slot, ((0, 0), (0, more), (0, 0))), (-1, rows.shape[-1]))
+
+    caches = [cache._replace(key=grown(cache, cache.key), value=grown(cache, cache.value)) for cache in state.caches]
+    past = ops.pad(state.past, ((0, 0), (0, 0), (0, more), (0, 0)))
+    return state._replace(caches=caches, past=past)
