@@ -9,7 +9,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from keras_transformer import Transformer, Translator, translate
+from keras_transformer import Transformer, Translator, batches, translate
 from keras_transformer.decoding import length_penalty
 from keras_transformer.ids import END, PAD, START
 
@@ -195,7 +195,7 @@ def test_progress_goes_to_a_terminals_standard_error_alone(greedy, monkeypatch, 
     assert greedy.n_best(["1 2"], progress=True) == expected
     assert capsys.readouterr() == ("", "")
     screen = io.StringIO()
-    monkeypatch.setattr(translate, "Console", lambda stderr: Console(file=screen, force_terminal=stderr))
+    monkeypatch.setattr(batches, "Console", lambda stderr: Console(file=screen, force_terminal=stderr))
     assert greedy.n_best(["1 2"], progress=False) == expected
     assert screen.getvalue() == ""
     assert greedy.n_best(["1 2"], progress=True) == expected
