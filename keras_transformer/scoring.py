@@ -11,7 +11,7 @@ from keras_transformer.ids import PAD, START
 
 def padded(rows):
     """Lists of ids -> (B, L) int32, with padding."""
-    ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
+    ids = np.full((len(rows), max(1, *map(len, rows))), PAD, np.int32)
     for row, tokens in zip(ids, rows, strict=True):
         row[: len(tokens)] = tokens
     return ids

@@ -28,10 +28,11 @@ class Searcher:
         self.graph, self.given, self.pieces = graph, given, pieces
         self.options = graph.options
 
-    def find(self, sentences, prefixes, batch_size, progress, luck=None, details=False, **kind):
+    def find(self, sentences, prefixes, batch_size=64, progress=False, n=None, luck=None, details=False, **kind):
         """Lists of `Hypothesis`, in the order of the sentences; those of like length share a batch.
 
         Args:
+            n: how many a sentence, as far as there are; None for all.
             luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
             details: with the tokens' log-probabilities.
             **kind: of `TranslationGraph.run`.
@@ -54,7 +55,7 @@ class Searcher:
                 found = self.graph.run(inputs, **kind)
                 columns = [found[name].numpy() for name in COLUMNS]
                 for index, *rows in zip(chosen, *columns, strict=True):
-                    results[index] = self._read(index, sentences[index], sources[index], rows)
+                    results[index] = self._read(index, sentences[index], sources[index], rows)[:n]
                 if details:
                     self._add_details(results, sources, chosen, batch_size)
                 advance(len(chosen))
@@ -115,6 +116,10 @@ class Searcher:
                 raise ValueError(
                     f"sentence {number} is empty, and so is its translation: it cannot begin with {prefixes[number]!r}."
                 )
+            if UNK in ids:
+                raise ValueError(
+                    f"the prefix of sentence {number} has text the tokenizer has no piece for: {prefixes[number]!r}."
+                )
             if len(ids) + 1 > limit:
                 raise ValueError(
                     f"the prefix of sentence {number} has {len(ids)} pieces; with END that is more than the "
@@ -137,9 +142,7 @@ class Searcher:
         lengths = [sum(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
         results = [None] * len(sources)
         with progress_bar("scoring", len(sources), progress) as advance:
-            for chosen in by_length(
-                [sum(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)], batch_size
-            ):
+            for chosen in by_length(lengths, batch_size):
                 pairs = [source_ids[i] for i in chosen], [target_ids[i] for i in chosen]
                 logs = self.given.tokens(*pairs)
                 scores = self.given.scores(*pairs, logs, self.options)

@@ -85,8 +85,8 @@ class Translator:
             progress: show a progress bar on standard error, where that is a terminal.
 
         Raises:
-            ValueError: a prefix that leaves no room for END, or one for an empty sentence; a sentence longer
-                than learned positions; a model whose probabilities are not finite.
+            ValueError: a prefix that leaves no room for END, that has unknown pieces, or for an empty sentence; a
+                sentence longer than learned positions; a model whose probabilities are not finite.
         """
         found = self._searcher.find(sentences, prefixes, batch_size, progress)
         return [hypotheses[0].text for hypotheses in found]
@@ -107,23 +107,10 @@ class Translator:
         n = self.beam_size if n is None else n
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
-        found = self._searcher.find(
-            sentences, prefixes, batch_size, progress, details=details, num_results=self.beam_size
-        )
-        return [hypotheses[:n] for hypotheses in found]
+        kind = {"details": details, "num_results": self.beam_size}
+        return self._searcher.find(sentences, prefixes, batch_size, progress, n, **kind)
 
-    def sample(
-        self,
-        sentences,
-        n=1,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        seed=0,
-        prefixes=None,
-        batch_size=64,
-        progress=False,
-    ):
+    def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, **batches):
         """`n` translations of each sentence drawn by chance, as lists of `Hypothesis` in the order drawn.
 
         What is drawn depends on the seed and the sentence's place in the list, and not on the batches.
@@ -134,7 +121,7 @@ class Translator:
             top_k: draw among the k likeliest tokens; 0 is all.
             top_p: draw among the likeliest tokens that reach this probability together.
             seed: an int, at least 0.
-            The others: as in a call.
+            prefixes, **batches: as in a call: `batch_size`, `progress`.
 
         Raises:
             ValueError: an argument out of range, and as in a call.
@@ -151,7 +138,7 @@ class Translator:
                 row[:, :limit] = np.random.default_rng([seed, index]).random((n, limit), np.float32)
             return numbers
 
-        return self._searcher.find(sentences, prefixes, batch_size, progress, luck, draw=draw)
+        return self._searcher.find(sentences, prefixes, luck=luck, draw=draw, **batches)
 
     def score(self, sources, targets, batch_size=64, progress=False):
         """What the models make of given translations: a list of `Score`.

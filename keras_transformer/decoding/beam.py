@@ -93,7 +93,7 @@ def extended(decoder, loop, options):
 
     coverage = batch.coverage
     if options.coverage:
-        coverage = coverage + decoder.attention(model)  # (B, W, S)
+        coverage = ops.where(batch.done[:, None, None], coverage, coverage + decoder.attention(model))  # (B, W, S)
     ends = ops.equal(tokens, END)
     # An end counts only among the W likeliest extensions, as a word would: so one beam is greedy.
     closes = ops.logical_and(ends[:, :width], totals[:, :width] > NOWHERE)
