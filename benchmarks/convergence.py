@@ -52,6 +52,14 @@ def uniform(limit):
     return lambda shape: rng.uniform(-limit(shape), limit(shape), shape)
 
 
+def glorot_limit(shape):
+    return (6 / sum(shape)) ** 0.5
+
+
+def is_kernel(path):
+    return path.endswith("/kernel")
+
+
 def is_projection(path):
     return any(f"/{name}/kernel" in path for name in ("query", "key", "value"))
 
@@ -64,47 +72,50 @@ def is_embedding(path):
     return path.endswith("embeddings")
 
 
+def glorot(model):
+    """Glorot for every kernel, which was this package's first choice."""
+    redraw(model, is_kernel, uniform(glorot_limit))
+
+
 def keras_embeddings(model):
-    """keras.layers.Embedding's U(±0.05)."""
+    """keras.layers.Embedding's U(±0.05), and Glorot."""
+    glorot(model)
     redraw(model, is_embedding, uniform(lambda shape: 0.05))
 
 
 def keras_attention(model):
-    """Glorot over three axes, as keras.layers.MultiHeadAttention draws its kernels."""
+    """Glorot over three axes, as keras.layers.MultiHeadAttention draws its kernels; Glorot for the others."""
+    glorot(model)
     heads = model.get_config()["num_heads"]
     # (D, H, K): Keras takes the first axis of a 3-D kernel for a receptive field: fans D·H and D·K.
     redraw(model, is_projection, uniform(lambda s: (6 / (s[0] * heads + s[0] * (s[1] // heads))) ** 0.5))
     redraw(model, is_attention_output, uniform(lambda s: (6 / (s[0] + s[1] * heads)) ** 0.5))  # (H, K, D): K·H, D·H
 
 
-def keras_defaults(model):
-    keras_embeddings(model)
-    keras_attention(model)
-
-
 def fairseq(model):
-    """Query, key and value drawn with gain 1/√2, as one matrix of three."""
-    redraw(model, is_projection, uniform(lambda shape: (6 / sum(shape)) ** 0.5 / 2**0.5))
+    """Query, key and value drawn with gain 1/√2, as one matrix of three; Glorot for the others."""
+    glorot(model)
+    redraw(model, is_projection, uniform(lambda shape: glorot_limit(shape) / 2**0.5))
 
 
 def marian(model):
-    """Embeddings Glorot like any matrix."""
-    redraw(model, is_embedding, uniform(lambda shape: (6 / sum(shape)) ** 0.5))
+    """Glorot for every matrix, embeddings too."""
+    redraw(model, lambda path: is_kernel(path) or is_embedding(path), uniform(glorot_limit))
 
 
 # name: (changes of the model, what to do with its weights, changes of the schedule)
 VARIANTS = {
-    "ours: N(0, 1/d) embeddings, Glorot": ({}, None, {}),
-    "Keras' default initialisers": ({}, keras_defaults, {}),
-    "Keras' attention, our embeddings": ({}, keras_attention, {}),
-    "Keras' embeddings, our attention": ({}, keras_embeddings, {}),
+    "ours: value, output and FFN × (8N)^-1/4": ({}, None, {}),
+    "Glorot for every kernel": ({}, glorot, {}),
+    "keras.layers.MultiHeadAttention's": ({}, keras_attention, {}),
     "fairseq: query, key, value × 1/√2": ({}, fairseq, {}),
     "Marian: Glorot embeddings": ({}, marian, {}),
-    "dropout 0.1 instead of 0.3": ({"dropout": 0.1}, None, {}),
-    "recipe's rate: 5e-3 after 2,000 updates": ({}, None, {"peak": 5e-3, "warmup_steps": 2000}),
-    "warm-up 100 instead of 500": ({}, None, {"warmup_steps": 100}),
-    "dropout 0.1 in attention and FFN too": ({"attention_dropout": 0.1, "activation_dropout": 0.1}, None, {}),
-    "pre-norm": ({"norm": "pre"}, None, {}),
+    "Keras' embeddings, Glorot": ({}, keras_embeddings, {}),
+    "ours, warm-up 100 instead of 500": ({}, None, {"warmup_steps": 100}),
+    "ours, dropout 0.1 instead of 0.3": ({"dropout": 0.1}, None, {}),
+    "ours, dropout 0.1 in attention and FFN too": ({"attention_dropout": 0.1, "activation_dropout": 0.1}, None, {}),
+    "ours, recipe's rate: 5e-3 after 2,000 updates": ({}, None, {"peak": 5e-3, "warmup_steps": 2000}),
+    "ours, pre-norm": ({"norm": "pre"}, None, {}),
 }
 
 

@@ -10,7 +10,7 @@ from keras_transformer.files import BLANK
 from keras_transformer.ids import END, PAD
 from keras_transformer.search_options import suppressed_ids
 
-SEGMENT = 16  # tokens between two looks at which sentences are done
+SEGMENT = 8  # tokens between two looks at which sentences are done
 
 
 class TranslationGraph:
@@ -121,8 +121,7 @@ class TranslationGraph:
         least = self.options.least(lengths, tf.maximum)
         begun = ()
         if prefix is not None:
-            pieces = self.tokenizer.tokenize(prefix, side="target")
-            begun = tf.concat([pieces.to_tensor(PAD), tf.fill([tf.shape(prefix)[0], 1], PAD)], axis=1)
+            begun = self.tokenizer.tokenize(prefix, side="target").to_tensor(PAD)
         bounds = Bounds(limits, () if least is None else tf.minimum(least, limits), begun)
         longest = _longest(bounds)
         if self.positions is not None:

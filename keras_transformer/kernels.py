@@ -11,8 +11,9 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-# Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured, float32).
-FEW_PRODUCTS = 1_000_000
+# Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured); in half precision,
+# which they have to convert, up to the second number.
+FEW_PRODUCTS, FEW_HALF_PRODUCTS = 5_000_000, 500_000
 
 
 class Kernels(NamedTuple):
@@ -34,17 +35,28 @@ def _tensorflow():
     return tf
 
 
-def by_size(products, compute):
+def by_size(products, dtype, compute):
     """`compute(kernels)`, with the kernels that suit a number of multiplications, known or only at run time."""
     tf = _tensorflow()
     if tf is None:
         return compute(STANDARD)
 
     def product(a, b, transposed=False):
-        return tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=a.dtype, adj_y=transposed)  # not among those oneDNN takes over
+        # Not among the ops that oneDNN takes over; in half precision its own arithmetic is slow.
+        x, y = tf.cast(a, tf.float32), tf.cast(b, tf.float32)
+        return tf.cast(tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed), a.dtype)
 
     few = Kernels(product, lambda a, b: product(a, b, True), lambda x: tf.exp(tf.nn.log_softmax(x)))
-    return tf.cond(products < FEW_PRODUCTS, lambda: compute(few), lambda: compute(STANDARD))
+    limit = FEW_PRODUCTS if dtype == "float32" else FEW_HALF_PRODUCTS
+    return tf.cond(products < limit, lambda: compute(few), lambda: compute(STANDARD))
+
+
+def in_float32(x):
+    """`x` in float32, converted once however many times it is reshaped afterwards."""
+    tf = _tensorflow()
+    if tf is None or tf.executing_eagerly() or x.dtype == tf.float32:
+        return ops.cast(x, "float32")
+    return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # or the optimiser converts after each reshape
 
 
 def take_rows(x, rows):

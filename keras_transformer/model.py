@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_transformer.kernels import take_rows
+from keras_transformer.kernels import in_float32, take_rows
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
@@ -28,7 +29,7 @@ class DecoderState(NamedTuple):
     position: Any  # () int32: tokens decoded so far
     caches: Any  # one LayerCache a decoder layer
     past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
-    memory_mask: Any  # (B, S) bool
+    memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
     attention: Any  # (B, W, S) float32: whom the last step attended to; () if not asked for
     weights: Any  # StepWeights
 
@@ -206,7 +207,7 @@ class Transformer(keras.Model):
             position=ops.zeros((), "int32"),
             caches=self.decoder.start(memory, num_hypotheses, room),
             past=ops.zeros((batch, num_hypotheses, room, num_hypotheses), "bool"),
-            memory_mask=padding_mask(source),
+            memory_bias=bias_of(padding_mask(source)[:, None, None, :]),
             attention=ops.zeros((batch, num_hypotheses, length)) if with_attention else (),
             weights=self.step_weights() if weights is None else weights,
         )
@@ -223,13 +224,15 @@ class Transformer(keras.Model):
             Logits (B, W, V) float32, and the new state.
         """
         position, weights = state.position, state.weights
-        cast = list(zip(self._step_kernels(), weights.cast, strict=True)) if weights.cast else []
-        with keras.StatelessScope(state_mapping=cast):
+        scope = keras.StatelessScope()
+        if weights.cast:  # set here, as the scope's own argument would cast them back
+            scope.state_mapping = dict(zip(map(id, self._step_kernels()), weights.cast, strict=True))
+        with scope:
             x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
             x, caches, past, found = self.decoder.step(
-                x, state.caches, state.past, position, state.memory_mask, weights.layers
+                x, state.caches, state.past, position, state.memory_bias, weights.layers
             )
-        logits = self._with_bias(ops.cast(ops.matmul(x, weights.output), "float32"))
+        logits = self._with_bias(in_float32(ops.matmul(x, weights.output)))
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
 
@@ -267,7 +270,7 @@ class Transformer(keras.Model):
                 for cache in state.caches
             ],
             past=of(state.past),
-            memory_mask=of(state.memory_mask),
+            memory_bias=of(state.memory_bias),
             attention=state.attention if isinstance(state.attention, tuple) else of(state.attention),
         )
 

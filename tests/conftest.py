@@ -26,3 +26,16 @@ def same_start():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+def pytest_collection_modifyitems(items):
+    """Off TensorFlow, each test of search once: the same code runs there, and JAX compiles every search anew."""
+    if keras.backend.backend() == "tensorflow":
+        return
+    seen, kept = set(), []
+    for item in items:
+        name = (item.path, item.originalname)
+        if name not in seen or (not hasattr(item.module, "Scripted") and not hasattr(item.module, "script")):
+            kept.append(item)
+        seen.add(name)
+    items[:] = kept

@@ -17,9 +17,9 @@ def test_convergence(tmp_path, capsys):
     output.mkdir()
     first = next(iter(convergence.VARIANTS))
     done = {"variant": first, **TINY, "target_tokens": [5, 10], "val_perplexity": [9.0, 7.0]}
-    (output / "ours_n_0_1_d_embeddings_glorot.json").write_text(json.dumps(done))  # not trained again
+    (output / "ours_value_output_and_ffn_8n_1_4.json").write_text(json.dumps(done))  # not trained again
     convergence.main(output, data=tmp_path / "corpus", only=[0, 1], **TINY)
-    curves = json.loads((output / "keras_default_initialisers.json").read_text())
+    curves = json.loads((output / "glorot_for_every_kernel.json").read_text())
     assert [len(curves[key]) for key in ("target_tokens", "perplexity", "val_perplexity")] == [2, 2, 2]
     assert curves["target_tokens"][1] == 2 * curves["target_tokens"][0]
     assert (output / "convergence.png").stat().st_size > 10_000
@@ -30,16 +30,20 @@ def test_convergence(tmp_path, capsys):
         convergence.main(output, data=tmp_path / "corpus", **{**TINY, "epochs": 3})
 
 
-@pytest.mark.parametrize("initialise", [convergence.keras_defaults, convergence.fairseq, convergence.marian])
+@pytest.mark.parametrize(
+    "initialise", [convergence.glorot, convergence.keras_attention, convergence.fairseq, convergence.marian]
+)
 def test_initialisers_redraw_what_they_say(initialise):
     model = tiny.make_model(d_model=32, num_heads=4)
     before = {weight.path: weight.numpy() for weight in model.weights}
     initialise(model)
     changed = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
-    expected = convergence.is_embedding if initialise is convergence.marian else convergence.is_projection
-    assert {path for path in before if expected(path)} <= changed
+    embeddings = {path for path in before if convergence.is_embedding(path)}
+    kernels = {path for path in before if path.endswith("kernel")}
+    assert changed == kernels | (embeddings if initialise is convergence.marian else set())
     limits = {  # of a 32 x 32 projection: fans 32 + 32; 32·4 + 32·8 as Keras counts them; and half the variance
-        convergence.keras_defaults: (6 / (128 + 256)) ** 0.5,
+        convergence.glorot: (6 / 64) ** 0.5,
+        convergence.keras_attention: (6 / (128 + 256)) ** 0.5,
         convergence.fairseq: (3 / 64) ** 0.5,
     }
     if initialise in limits:

@@ -8,6 +8,7 @@ from keras import ops
 from layer_contract import check_layer, values
 
 from keras_transformer import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward
+from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.residual import Residual
 
 pytestmark = pytest.mark.core
@@ -63,7 +64,7 @@ def test_steps_are_the_whole(norm):
     past = ops.zeros((2, width, length + 1, width), "bool")
     for t in range(length):
         step = ops.convert_to_tensor(x[:, t].reshape(2, width, 7))
-        out, caches, past, _ = decoder.step(step, caches, past, t, ops.convert_to_tensor(MEMORY_MASK), weights)
+        out, caches, past, _ = decoder.step(step, caches, past, t, bias_of(MEMORY_MASK[:, None, None, :]), weights)
         np.testing.assert_allclose(values(out).reshape(4, 7), whole[:, t], atol=2e-6)
 
 

@@ -57,13 +57,19 @@ FACADES = {"__init__", "cli"}  # may import every room
 CORE = {"kernels", "layers", "model", "presets", "losses", "metrics", "schedules", "decoding", "replicas"}
 CORE_TESTS = {
     "test_attention.py",
+    "test_candidates.py",
+    "test_decoder_state.py",
     "test_embedding.py",
     "test_encoder_decoder.py",
+    "test_ensemble.py",
     "test_losses.py",
     "test_metrics.py",
     "test_model.py",
+    "test_sampling.py",
     "test_schedules.py",
+    "test_rules.py",
     "test_search.py",
+    "test_segments.py",
 }
 
 

@@ -7,219 +7,206 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scripted import (
+    BATCH,
+    WORDS,
+    Scripted,
+    Task,
+    assert_is_ranked,
+    covered,
+    every_translation,
+    glances_for,
+    log_probability,
+    plain_beam,
+    plain_greedy,
+    run_beam,
+    run_greedy,
+    score,
+    script,
+    tokens_of,
+)
 
-from keras_transformer.decoding import beam_search, greedy_search, length_penalty
-from keras_transformer.ids import END, PAD, START
+from keras_transformer.decoding import Rules, beam_search, greedy_search, length_penalty
+from keras_transformer.decoding.beam import BeamOptions
+from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.decoding.penalties import coverage_penalty
+from keras_transformer.decoding.rules import Bounds
+from keras_transformer.ids import END, PAD
 
 pytestmark = pytest.mark.core
 
-V = 6  # PAD, UNK, START, END and two words
-WORDS = (1, 4, 5)
-BATCH = 3
+WIDE = 108  # every extension of every hypothesis of up to four tokens
+SOURCE_MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)
 
 
-def script(seed, end_bias=0.0):
-    """Logits that depend on the whole hypothesis: a table indexed by a hash that the state carries."""
-    table = np.random.default_rng(seed).normal(size=(BATCH, 101, V)).astype("float32") * 1.7
-    table[..., END] += end_bias
-    return table
+def penalised(alpha=0.6, length="gnmt"):
+    return lambda table, tokens: score(table, tokens, alpha, length)
 
 
-def hashed(code, token):
-    return (code * 7 + token + 3) % 101
+def covering(glances, row, beta, alpha):
+    return lambda table, tokens: score(table, tokens, alpha) + covered(glances[row], SOURCE_MASK[row], tokens, beta)
 
 
-class Scripted:
-    """A step function over `script`, with a state that must be reordered with the hypotheses."""
-
-    def __init__(self, table, width):
-        self.table = ops.convert_to_tensor(table)
-        self.width = width
-        self.batch = table.shape[0]
-        self.start = ops.zeros((self.batch * width,), "int32")
-        self.calls = 0
-
-    def step(self, ids, code):
-        self.calls += 1
-        code = hashed(code, ops.reshape(ids, (-1,)))  # (B·W,)
-        by_row = ops.reshape(code, (self.batch, self.width))
-        return ops.take_along_axis(self.table, by_row[:, :, None], axis=1), code
-
-    @staticmethod
-    def reorder(code, rows):
-        return ops.take(code, rows, axis=0)
-
-
-def log_softmax(x):
-    return x - x.max() - np.log(np.exp(x - x.max()).sum())
-
-
-def log_probability(table, tokens):
-    code, total, last = 0, 0.0, START
-    for token in tokens:
-        code = hashed(code, last)
-        total += float(log_softmax(table[code].astype("float64"))[token])
-        last = token
-    return total
-
-
-def score(table, tokens, alpha):
-    return log_probability(table, tokens) / ((5 + len(tokens)) / 6) ** alpha
-
-
-def every_translation(table, limit, alpha):
-    """All hypotheses closed by END within `limit` tokens, best first: [(score, tokens)]."""
-    found = []
-    for words in range(limit):
-        for body in itertools.product(WORDS, repeat=words):
-            tokens = (*body, END)
-            found.append((score(table, tokens, alpha), tokens))
-    return sorted(found, reverse=True)
-
-
-def plain_beam(table, limit, width, alpha):
-    """The search restated without tensors: live and finished apart, run to the limit."""
-    live, finished = [((), 0.0)], []
-    for _ in range(limit):
-        extended = [
-            ((*tokens, token), log_probability(table, (*tokens, token)))
-            for tokens, _ in live
-            for token in (*WORDS, END)
-        ]
-        extended = sorted(extended, key=lambda pair: -pair[1])[: 2 * width]
-        finished += [(score(table, tokens, alpha), tokens) for tokens, _ in extended[:width] if tokens[-1] == END]
-        live = [pair for pair in extended if pair[0][-1] != END][:width]
-        if width == 1 and finished:
-            break
-    return sorted(finished, reverse=True)[:width]
-
-
-def tokens_of(ids):
-    return tuple(int(i) for i in np.trim_zeros(np.asarray(ids), "b"))
-
-
-def run_beam(table, limits, width, **options):
-    scripted = Scripted(table, width)
-    found = beam_search(
-        scripted.step,
-        scripted.reorder,
-        scripted.start,
-        ops.convert_to_tensor(np.array(limits, "int32")),
-        max(limits),
-        beam_size=width,
-        **options,
-    )
-    return [np.asarray(ops.convert_to_numpy(x)) for x in found], scripted
-
-
-def run_greedy(table, limits, **options):
-    scripted = Scripted(table, 1)
-    limits = np.array(limits, "int32")
-    found = greedy_search(scripted.step, scripted.start, ops.convert_to_tensor(limits), int(limits.max()), **options)
-    return [np.asarray(ops.convert_to_numpy(x)) for x in found]
-
-
-def test_length_penalty_by_hand():
+def test_length_penalties_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(length_penalty(np.array([1, 7, 19]), 0.5)), [1, 2**0.5, 2])
     np.testing.assert_allclose(ops.convert_to_numpy(length_penalty(np.array([3, 40]), 0.0)), [1, 1])
+    np.testing.assert_allclose(ops.convert_to_numpy(length_penalty(np.array([1, 4, 9]), 0.5, "power")), [1, 2, 3])
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.3])
-def test_a_wide_beam_is_exhaustive_search(alpha):
+def test_coverage_penalty_by_hand():
+    coverage = np.array([[1.0, 3.0, 0.5], [0.25, 0.5, 1.0]], "float32")
+    expected = 0.2 * np.log([0.5, 0.125])
+    np.testing.assert_allclose(ops.convert_to_numpy(coverage_penalty(coverage, 0.2)), expected, rtol=1e-6)
+    assert np.isfinite(ops.convert_to_numpy(coverage_penalty(np.zeros((1, 2), "float32"), 0.2))).all()
+
+
+@pytest.mark.parametrize("alpha, length", [(0.0, "gnmt"), (0.6, "gnmt"), (1.3, "gnmt"), (1.0, "power")])
+def test_a_wide_beam_is_exhaustive_search(alpha, length):
     table = script(3)
     limits = [4, 2, 3]
-    (ids, scores, logs, finished), _ = run_beam(table, limits, width=108, alpha=alpha, num_results=108)
+    found = run_beam(table, limits, beam_size=WIDE, alpha=alpha, length=length, num_results=WIDE)
     for row, limit in enumerate(limits):
-        expected = every_translation(table[row], limit, alpha)
-        assert int(finished[row].sum()) == len(expected)
-        np.testing.assert_allclose(scores[row, : len(expected)], [s for s, _ in expected], rtol=2e-5)
-        assert [tokens_of(ids[row, i]) for i in range(len(expected))] == [tokens for _, tokens in expected]
-        np.testing.assert_allclose(logs[row, 0], log_probability(table[row], expected[0][1]), rtol=2e-5)
+        expected = every_translation(table[row], Task(limit), scored=penalised(alpha, length))
+        assert len(expected) == sum(3**words for words in range(limit))
+        assert_is_ranked(found, row, expected)
+        best = log_probability(table[row], expected[0][1])
+        np.testing.assert_allclose(found.log_probabilities[row, 0], best, rtol=2e-5)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+@pytest.mark.parametrize("alpha, length", [(0.0, "gnmt"), (0.6, "gnmt"), (2.0, "gnmt"), (0.5, "power"), (1.0, "power")])
 @pytest.mark.parametrize("seed", range(4))
-def test_stopping_early_never_misses_the_best(seed, alpha):
+def test_stopping_early_never_misses_the_best(seed, alpha, length):
     table = script(seed, end_bias=0.5)
-    (ids, scores, _, _), _ = run_beam(table, [4, 4, 4], width=108, alpha=alpha)
+    found = run_beam(table, [4, 4, 4], beam_size=WIDE, alpha=alpha, length=length)
     for row in range(BATCH):
-        best_score, best_tokens = every_translation(table[row], 4, alpha)[0]
-        assert tokens_of(ids[row, 0]) == best_tokens
-        np.testing.assert_allclose(scores[row, 0], best_score, rtol=2e-5)
+        best_score, best_tokens = every_translation(table[row], Task(4), scored=penalised(alpha, length))[0]
+        assert tokens_of(found.ids[row, 0]) == best_tokens
+        np.testing.assert_allclose(found.scores[row, 0], best_score, rtol=2e-5)
+
+
+@pytest.mark.parametrize("num_results", [1, WIDE])
+@pytest.mark.parametrize("beta", [0.2, 1.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_coverage_counts_what_each_hypothesis_attended_to(seed, beta, num_results):
+    table = script(seed, end_bias=1.0)
+    glances = glances_for(table, seed, SOURCE_MASK.shape[1])
+    options = {"beam_size": WIDE, "alpha": 0.6, "coverage": beta, "num_results": num_results}
+    found = run_beam(table, [4, 4, 3], glances=glances, source_mask=SOURCE_MASK, **options)
+    plain = 0
+    for row, limit in enumerate([4, 4, 3]):
+        expected = every_translation(table[row], Task(limit), scored=covering(glances, row, beta, 0.6))
+        plain += expected[0][1] == every_translation(table[row], Task(limit))[0][1]
+        if num_results == WIDE:
+            assert_is_ranked(found, row, expected)
+        assert tokens_of(found.ids[row, 0]) == expected[0][1]
+        np.testing.assert_allclose(found.scores[row, 0], expected[0][0], rtol=2e-5)
+    assert beta < 1 or plain < BATCH  # the penalty decided something
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_narrow_beam_with_coverage_is_the_plain_one(width):
+    table = script(11, end_bias=0.5)
+    glances = glances_for(table, 3, SOURCE_MASK.shape[1])
+    options = {"beam_size": width, "coverage": 0.4, "num_results": width}
+    found = run_beam(table, [6, 3, 5], glances=glances, source_mask=SOURCE_MASK, **options)
+    for row, limit in enumerate([6, 3, 5]):
+        scored = covering(glances, row, 0.4, 0.6)
+        finished, live = plain_beam(table[row], Task(limit), width, scored=scored)
+        assert_is_ranked(found, row, finished)
+        if width > 1:
+            live = sorted((scored(table[row], tokens), tokens) for _, tokens in live)[::-1]
+            rest = live[: width - len(finished)]
+            assert [tokens_of(ids) for ids in found.ids[row, len(finished) :]] == [tokens for _, tokens in rest]
+            np.testing.assert_allclose(found.scores[row, len(finished) :], [s for s, _ in rest], rtol=2e-5)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_narrow_beam_is_the_plain_one(width, seed):
     table = script(seed, end_bias=1.0)
-    (ids, scores, _, finished), _ = run_beam(table, [7, 7, 7], width=width, alpha=0.6, num_results=width)
+    found = run_beam(table, [7, 7, 7], beam_size=width, num_results=width)
     for row in range(BATCH):
-        expected = plain_beam(table[row], 7, width, 0.6)
-        kept = int(finished[row].sum())
-        assert kept == len(expected)
-        np.testing.assert_allclose(scores[row, :kept], [s for s, _ in expected], rtol=2e-5)
-        assert [tokens_of(ids[row, i]) for i in range(kept)] == [tokens for _, tokens in expected]
+        assert_is_ranked(found, row, plain_beam(table[row], Task(7), width)[0])
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_takes_the_likeliest_token(seed):
     table = script(seed)
-    ids, scores, logs, finished = run_greedy(table, [9, 5, 1])
-    for row, limit in enumerate([9, 5, 1]):
-        tokens, code, last = [], 0, START
-        while len(tokens) < limit and last != END:
-            code = hashed(code, last)
-            choices = table[row, code].copy()
-            choices[[PAD, START]] = -np.inf
-            last = int(choices.argmax())
-            tokens.append(last)
-        assert tokens_of(ids[row, 0]) == tuple(tokens)
-        assert bool(finished[row, 0]) == (tokens[-1] == END)
-        np.testing.assert_allclose(logs[row, 0], log_probability(table[row], tokens), rtol=2e-5)
-        np.testing.assert_allclose(scores[row, 0], score(table[row], tokens, 0.6), rtol=2e-5)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_one_beam_is_greedy(seed, alpha):
-    table = script(seed, end_bias=0.7)
-    (ids, scores, _, finished), _ = run_beam(table, [8, 3, 6], width=1, alpha=alpha)
-    greedy = run_greedy(table, [8, 3, 6], alpha=alpha)
-    np.testing.assert_array_equal(ids, greedy[0])
-    np.testing.assert_allclose(scores, greedy[1], rtol=1e-6)
-    np.testing.assert_array_equal(finished, greedy[3])
-
-
-def test_a_batch_is_its_sentences():
-    table = script(5)
-    limits = [7, 2, 5]
-    together, _ = run_beam(table, limits, width=3, num_results=3)
+    limits = [9, 5, 1]
+    found = run_greedy(table, limits)
     for row, limit in enumerate(limits):
-        alone, _ = run_beam(table[row : row + 1], [limit], width=3, num_results=3)
-        np.testing.assert_array_equal(together[0][row, :, :limit], alone[0][0])
-        np.testing.assert_allclose(together[1][row], alone[1][0], rtol=1e-6)
-        assert not together[0][row, :, limit:].any()
+        tokens = plain_greedy(table[row], Task(limit))
+        assert tokens_of(found.ids[row, 0]) == tokens
+        assert bool(found.finished[row, 0]) == (tokens[-1] == END)
+        np.testing.assert_allclose(found.log_probabilities[row, 0], log_probability(table[row], tokens), rtol=2e-5)
+        np.testing.assert_allclose(found.scores[row, 0], score(table[row], tokens), rtol=2e-5)
+
+
+@pytest.mark.parametrize("alpha, length", [(0.0, "gnmt"), (0.6, "gnmt"), (2.0, "gnmt"), (1.0, "power")])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_beam_is_greedy(seed, alpha, length):
+    table = script(seed, end_bias=0.7)
+    found = run_beam(table, [8, 3, 6], beam_size=1, alpha=alpha, length=length)
+    greedy = run_greedy(table, [8, 3, 6], alpha=alpha, length=length)
+    np.testing.assert_array_equal(found.ids, greedy.ids)
+    np.testing.assert_allclose(found.scores, greedy.scores, rtol=1e-6)
+    np.testing.assert_array_equal(found.finished, greedy.finished)
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.7])
+def test_a_batch_is_its_sentences(coverage):
+    """Also what a limit cut off, however long the others go on."""
+    table = script(5)
+    glances = glances_for(table, 1, SOURCE_MASK.shape[1])
+    limits = [7, 2, 5]
+    options = {"beam_size": 3, "num_results": 3, "coverage": coverage}
+    together = run_beam(table, limits, glances=glances, source_mask=SOURCE_MASK, **options)
+    assert not together.finished[1].all()
+    for row, limit in enumerate(limits):
+        one = slice(row, row + 1)
+        alone = run_beam(table[one], [limit], glances=glances[one], source_mask=SOURCE_MASK[one], **options)
+        np.testing.assert_array_equal(together.ids[row, :, :limit], alone.ids[0])
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-6)
+        np.testing.assert_array_equal(together.finished[row], alone.finished[0])
+        assert not together.ids[row, :, limit:].any()
 
 
 def test_what_never_ends_is_cut_at_the_limit_and_says_so():
     table = script(1, end_bias=-60.0)
-    (ids, scores, logs, finished), _ = run_beam(table, [3, 3, 3], width=2, num_results=2, alpha=0.6)
-    assert not finished.any()
-    assert (ids != PAD).all()
-    np.testing.assert_allclose(scores, logs / (8 / 6) ** 0.6, rtol=1e-6)
+    found = run_beam(table, [3, 3, 3], beam_size=2, num_results=2, alpha=0.6)
+    assert not found.finished.any()
+    assert (found.ids != PAD).all()
+    np.testing.assert_allclose(found.scores, found.log_probabilities / (8 / 6) ** 0.6, rtol=1e-6)
     for row in range(BATCH):
         expected = sorted((log_probability(table[row], t) for t in itertools.product(WORDS, repeat=3)), reverse=True)
-        np.testing.assert_allclose(logs[row, 0], log_probability(table[row], tokens_of(ids[row, 0])), rtol=2e-5)
-        assert logs[row, 0] <= expected[0] + 1e-5
+        best = found.log_probabilities[row, 0]
+        np.testing.assert_allclose(best, log_probability(table[row], tokens_of(found.ids[row, 0])), rtol=2e-5)
+        assert best <= expected[0] + 1e-5
 
 
-def test_search_stops_when_nothing_live_can_win():
+@pytest.mark.parametrize("num_results", [1, 3])
+def test_search_stops_when_nothing_live_can_win(num_results):
     table = script(2, end_bias=30.0)  # END is all but certain at once
-    found, scripted = run_beam(table, [50, 50, 50], width=3)
-    assert [tokens_of(row[0]) for row in found[0]] == [(END,)] * BATCH
-    assert math.isclose(found[1][0, 0], 0.0, abs_tol=1e-6)
+    scripted = Scripted()
+    found = run_beam(table, [50] * BATCH, decoder=scripted, beam_size=3, alpha=0.0, num_results=num_results)
+    assert [tokens_of(row[0]) for row in found.ids] == [(END,)] * BATCH
+    assert math.isclose(found.scores[0, 0], 0.0, abs_tol=1e-6)
     if keras.backend.backend() == "tensorflow":  # JAX traces the step once, however often it runs
-        assert scripted.calls == 1
+        assert scripted.calls == {1: 1, 3: 2}[num_results]  # first one hypothesis closes, then three
+
+
+def test_search_stops_when_nothing_lives():
+    scripted = Scripted()
+    tasks = [Task(50, prefix=(4, END))] * BATCH
+    found = run_beam(script(2), tasks, decoder=scripted, beam_size=3, num_results=3, alpha=2.0)
+    assert [tokens_of(row[0]) for row in found.ids] == [(4, END)] * BATCH
+    assert (found.scores[:, 1:] <= UNREACHED / 2).all()
+    if keras.backend.backend() == "tensorflow":
+        assert scripted.calls == 2
+
+
+def bounds(minimums=(), prefix=()):
+    return Bounds(np.array([1]), minimums, prefix)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +214,29 @@ def test_search_stops_when_nothing_live_can_win():
     [
         ({"beam_size": 0}, "beam_size must be at least 1"),
         ({"beam_size": 2, "num_results": 3}, "num_results must be between 1 and beam_size=2"),
-        ({"alpha": -0.1}, "must not be negative"),
+        ({"alpha": -0.1}, "alpha.* must not be negative, got -0.1"),
+        ({"coverage": -0.1}, "coverage.* must not be negative, got -0.1"),
+        ({"coverage": 0.1}, "coverage=0.1 needs source_mask"),
+        ({"length": "log"}, r"length must be one of \('gnmt', 'power'\), got 'log'"),
+        ({"rules": Rules(no_repeat=-2)}, "no_repeat must not be negative, got -2"),
+        ({"rules": Rules(suppressed=(5, END))}, rf"suppressed must not hold END={END}"),
     ],
 )
 def test_wrong_options_are_named(options, words):
     with pytest.raises(ValueError, match=words):
-        beam_search(None, None, None, np.array([1]), 1, **options)
+        beam_search(None, None, bounds(), 1, BeamOptions(**options))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"alpha": -0.1}, "alpha.* must not be negative, got -0.1"),
+        ({"length": "log"}, r"length must be one of \('gnmt', 'power'\), got 'log'"),
+        ({"rules": Rules(no_repeat=-2)}, "no_repeat must not be negative, got -2"),
+        ({"rules": Rules(suppressed=(END,))}, rf"suppressed must not hold END={END}"),
+        ({"segment": 0}, "segment must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_of_greedy_search_are_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        greedy_search(None, None, bounds(), 1, **options)

@@ -7,8 +7,8 @@ from keras import ops
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
 from keras_transformer.decoding.loop import Loop, search
-from keras_transformer.decoding.penalties import coverage_penalty, length_penalty
-from keras_transformer.decoding.rules import Bounds, Rules
+from keras_transformer.decoding.penalties import check_length_penalty, coverage_penalty, length_penalty
+from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
 from keras_transformer.kernels import take_rows
 
@@ -114,9 +114,11 @@ def extended(decoder, loop, options):
     if options.coverage:
         coverage = take_rows(ops.reshape(coverage, (-1, ops.shape(coverage)[2])), rows)
 
-    can_reach = ops.max(scores, axis=1) / batch.limit_penalty  # (B,)
-    least = finished.scores[:, options.num_results - 1]
-    beaten = least > NOWHERE if width == 1 else ops.greater_equal(least, can_reach)
+    least = finished.scores[:, options.num_results - 1]  # (B,)
+    if width == 1:
+        beaten = least > NOWHERE
+    else:  # a live hypothesis can reach its log P over the penalty at the limit
+        beaten = ops.less_equal(scores[:, 0], ops.maximum(least * batch.limit_penalty, NOWHERE))
     done = ops.logical_or(ops.logical_or(batch.done, beaten), ops.greater_equal(length, bounds.limits))
     batch = batch._replace(
         done=done, last=tokens, live=Beams(ids, scores, scores), finished=finished, coverage=coverage
@@ -195,9 +197,12 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
         raise ValueError(f"beam_size must be at least 1, got {width}.")
     if not 1 <= options.num_results <= width:
         raise ValueError(f"num_results must be between 1 and beam_size={width}, got {options.num_results}.")
-    for name in ("alpha", "coverage"):
-        if getattr(options, name) < 0:
-            raise ValueError(f"{name}, a penalty's weight, must not be negative, got {getattr(options, name)}.")
+    if options.coverage < 0:
+        raise ValueError(f"coverage, a penalty's weight, must not be negative, got {options.coverage}.")
+    if options.coverage and source_mask is None:
+        raise ValueError(f"coverage={options.coverage} needs source_mask, to know padding.")
+    check_length_penalty(options.alpha, options.length)
+    bounds = checked(options.rules, bounds)
     size = ops.shape(limits)[0]
 
     def no_beams(first_score):

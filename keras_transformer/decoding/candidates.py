@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.decoding.rules import forbidden, forced, never, without_repeats
-from keras_transformer.ids import PAD
+from keras_transformer.ids import END, PAD
 from keras_transformer.kernels import take_rows
 
 # A vocabulary smaller than this is searched whole.
@@ -14,10 +14,13 @@ LARGE = 2048
 
 
 def block_size(size, k):
-    """A divisor of `size` near √(size/k), where looking at blocks costs least; None if there is none."""
+    """A divisor of `size` near √(size/k), where looking at blocks costs least; None if there is none.
+
+    Multiples of 8 come first: a maximum over others takes several times as long.
+    """
     best = math.sqrt(size / k)
     divisors = [d for d in range(16, 513) if size % d == 0 and size // d > k]
-    return min(divisors, key=lambda d: abs(math.log(d / best)), default=None)
+    return min(divisors, key=lambda d: (d % 8 > 0, abs(math.log(d / best))), default=None)
 
 
 def largest(x, k):
@@ -60,7 +63,7 @@ def next_tokens(logits, ids, position, k, rules, bounds):
         ids: (B, W, L) int32, the hypotheses so far, for the n-gram rule.
         position: () int32, their length.
         k: how many that are not forbidden are wanted, as far as there are.
-        rules, bounds: `Rules`, `Bounds`.
+        rules, bounds: `Rules`, and `Bounds` that are `checked`.
 
     Returns:
         log P (B, W, k') float32 by the model's own probabilities, UNREACHED at forbidden tokens, and
@@ -84,4 +87,8 @@ def next_tokens(logits, ids, position, k, rules, bounds):
         first = ops.equal(ops.arange(k), 0)[None, None, :]
         values, tokens = ops.where(is_forced, value, values), ops.where(is_forced, token, tokens)
         out = ops.where(is_forced, ops.logical_not(first), out)
+    if not isinstance(bounds.minimums, tuple):
+        stuck = ops.all(out, axis=-1, keepdims=True)  # only END could follow, and it is too early for it
+        values, tokens = ops.where(stuck, logits[:, :, END : END + 1], values), ops.where(stuck, END, tokens)
+        out = ops.where(stuck, ops.arange(k) > 0, out)
     return ops.where(out, UNREACHED, values - normaliser), tokens

@@ -16,6 +16,8 @@ class Ensemble:
 
     def __init__(self, decoders):
         self.decoders = tuple(decoders)
+        if not self.decoders:
+            raise ValueError("an ensemble needs at least one decoder, got none.")
 
     def _each(self, states, name, *arguments):
         pairs = zip(self.decoders, states, strict=True)

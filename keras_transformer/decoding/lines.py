@@ -8,8 +8,8 @@ from keras_transformer.decoding.beam import extended_ids
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import Hypotheses
 from keras_transformer.decoding.loop import Loop, search
-from keras_transformer.decoding.penalties import length_penalty
-from keras_transformer.decoding.rules import Bounds, Rules
+from keras_transformer.decoding.penalties import check_length_penalty, length_penalty
+from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
 
 
@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 
 
 def drawn(log_probabilities, tokens, luck, draw):
-    """One token for each hypothesis, and its place among the candidates.
+    """Where among its candidates each hypothesis' luck falls.
 
     Args:
         log_probabilities, tokens: (B, W, k), from `next_tokens`.
@@ -74,8 +74,7 @@ def extended(decoder, loop, rules, draw):
     if draw is None:
         at = ops.argmax(gains, axis=-1, keepdims=True)
     else:
-        here = ops.minimum(loop.position, ops.shape(batch.luck)[2] - 1)
-        luck = ops.take(batch.luck, here[None], axis=2)[:, :, 0]
+        luck = ops.take(batch.luck, loop.position, axis=2)  # (B, W)
         at = drawn(gains, tokens, luck, draw)
     chosen, gained = (ops.sum(ops.where(ops.arange(tokens.shape[-1]) == at, x, 0), axis=-1) for x in (tokens, gains))
     is_open = ops.logical_and(ops.logical_not(batch.finished), ops.less(loop.position, bounds.limits)[:, None])
@@ -101,6 +100,8 @@ def results(loop, alpha, length):
 
 
 def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, length, segment):
+    check_length_penalty(alpha, length)
+    bounds = checked(rules, bounds)
     size = ops.shape(bounds.limits)[0]
     batch = LineBatch(
         rows=ops.arange(size),

@@ -44,6 +44,8 @@ def search(decoder, loop, extend, results, segment=None):
     Returns:
         `Hypotheses` of all sentences, in their order.
     """
+    if segment is not None and segment < 1:
+        raise ValueError(f"segment must be at least 1, got {segment}.")
     if segment is None:
         return results(repeat(any_open, extend, loop))
 

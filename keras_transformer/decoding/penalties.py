@@ -5,6 +5,14 @@ from keras import ops
 LENGTH_PENALTIES = ("gnmt", "power")
 
 
+def check_length_penalty(alpha, kind):
+    """Refuse an α below 0, with which a longer hypothesis could only lose, and an unknown kind."""
+    if alpha < 0:
+        raise ValueError(f"alpha, the length penalty's weight, must not be negative, got {alpha}.")
+    if kind not in LENGTH_PENALTIES:
+        raise ValueError(f"length must be one of {LENGTH_PENALTIES}, got {kind!r}.")
+
+
 def length_penalty(length, alpha, kind="gnmt"):
     """What log P(Y|X) is divided by.
 
@@ -17,8 +25,7 @@ def length_penalty(length, alpha, kind="gnmt"):
     Returns:
         float32, of `length`'s shape.
     """
-    if kind not in LENGTH_PENALTIES:
-        raise ValueError(f"the length penalty must be one of {LENGTH_PENALTIES}, got {kind!r}.")
+    check_length_penalty(alpha, kind)
     length = ops.cast(length, "float32")
     return ops.power((5.0 + length) / 6.0 if kind == "gnmt" else length, alpha)
 

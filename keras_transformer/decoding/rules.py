@@ -6,21 +6,41 @@ from keras import ops
 
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.ids import END, PAD, START
+from keras_transformer.kernels import take_rows
 
 
 class Rules(NamedTuple):
-    """Constraints on every hypothesis. What they forbid gets no probability; the rest keeps the model's own."""
+    """Constraints on every hypothesis. What they forbid is out of reach; the rest keeps the model's probabilities."""
 
-    suppressed: tuple = ()  # ids that never appear, besides PAD and START
+    suppressed: tuple = ()  # ids that never appear, besides PAD and START; END is not among them
     no_repeat: int = 0  # no n-gram of this length twice; 0 is no rule
 
 
 class Bounds(NamedTuple):
-    """Constraints on each sentence's hypotheses."""
+    """Constraints on each sentence's hypotheses.
+
+    Where they contradict each other the limit goes before the prefix, the prefix before everything else,
+    and the minimum behind everything: what nothing may follow ends there.
+    """
 
     limits: Any  # (B,) int32: the most tokens, END included
     minimums: Any  # (B,) int32: the fewest tokens, END included; () for no rule
     prefix: Any  # (B, P) int32: tokens every hypothesis starts with, then PAD; () for no rule
+
+
+def checked(rules, bounds):
+    """`bounds` as `next_tokens` wants them: a prefix (B, P + 1) that always ends in PAD.
+
+    Raises:
+        ValueError: rules that cannot be kept.
+    """
+    if rules.no_repeat < 0:
+        raise ValueError(f"no_repeat must not be negative, got {rules.no_repeat}.")
+    if END in rules.suppressed:
+        raise ValueError(f"suppressed must not hold END={END}, or nothing could end, got {rules.suppressed}.")
+    if isinstance(bounds.prefix, tuple):
+        return bounds
+    return bounds._replace(prefix=ops.pad(bounds.prefix, ((0, 0), (0, 1)), constant_values=PAD))
 
 
 def never(rules):
@@ -48,7 +68,7 @@ def without_repeats(logits, ids, position, n):
     batch, width, longest = ops.shape(ids)
     size = logits.shape[-1]
     starts = ops.arange(longest)  # of an n-gram; its last token stands at start + n - 1
-    repeats = ops.less(starts + (n - 1), position)[None, None, :]  # (1, 1, L)
+    repeats = ops.broadcast_to(ops.less(starts + (n - 1), position), (batch, width, longest))
     for offset in range(n - 1):
         at = ops.minimum(starts + offset, longest - 1)
         latest = ops.maximum(position - (n - 1) + offset, 0)
@@ -64,10 +84,9 @@ def without_repeats(logits, ids, position, n):
 
 def forced(logits, position, bounds):
     """The prefix' token for the next place: (B, W) int32 and its logits (B, W); PAD where there is none."""
-    longest = bounds.prefix.shape[1] or ops.shape(bounds.prefix)[1]
     batch, width, size = ops.shape(logits)
-    inside = ops.less(position, longest)
-    tokens = ops.take(bounds.prefix, ops.minimum(position, longest - 1)[None], axis=1)  # (B, 1)
-    tokens = ops.where(inside, tokens, PAD) + ops.zeros((1, width), "int32")  # (B, W)
+    last = ops.shape(bounds.prefix)[1] - 1  # PAD in every row
+    tokens = ops.take(bounds.prefix, ops.minimum(position, last)[None], axis=1)  # (B, 1)
+    tokens = ops.repeat(tokens, width, axis=1)  # (B, W)
     rows = ops.arange(batch * width) * size + ops.reshape(tokens, (-1,))
-    return tokens, ops.reshape(ops.take(ops.reshape(logits, (-1,)), rows), (batch, width))
+    return tokens, ops.reshape(take_rows(ops.reshape(logits, (-1,)), rows), (batch, width))

@@ -8,7 +8,7 @@ from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
 
 
-def attention_weights(query, key, mask=None, kernels=STANDARD):
+def attention_weights(query, key, mask=None):
     """softmax(QKᵀ/√d_k), equation 1 without its V.
 
     Args:
@@ -16,16 +16,20 @@ def attention_weights(query, key, mask=None, kernels=STANDARD):
         key: (..., S, K).
         mask: bool, broadcastable to (..., T, S); True = may attend. A row without any True gets
             uniform weights.
-        kernels: what to compute it with.
 
     Returns:
         (..., T, S) float32, whatever the inputs' dtype.
     """
     scale = float(query.shape[-1]) ** -0.5
-    scores = kernels.product_transposed(query * ops.cast(scale, query.dtype), key)  # (..., T, S)
+    scores = ops.matmul(query * ops.cast(scale, query.dtype), ops.swapaxes(key, -1, -2))  # (..., T, S)
     scores = ops.cast(scores, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, MASKED_SCORE)
+    return normalised(scores)
+
+
+def normalised(scores, kernels=STANDARD):
+    """softmax over the last axis, computed with `kernels`."""
     if scores.shape[-1] == 1:
         return ops.ones_like(scores)  # what softmax would give, without Keras' warning that it is pointless
     return kernels.softmax(scores)
@@ -116,28 +120,32 @@ class MultiHeadAttention(keras.layers.Layer):
         """(B, S, D) -> keys (B, H, S, d_k), values (B, H, S, d_v)."""
         return self._split_heads(self.key_projection(memory)), self._split_heads(self.value_projection(memory))
 
+    @property
+    def head_sizes(self):
+        """d_k and d_v."""
+        return self.query_projection.units // self.num_heads, self.value_projection.units // self.num_heads
+
     def joint_weights(self):
         """What `project_jointly` takes: [kernel (D, H·(2d_k + d_v))] and, if there are biases, their vector."""
-        projections = (self.query_projection, self.key_projection, self.value_projection)
-        weights = [ops.concatenate([projection.kernel for projection in projections], axis=1)]
+        query, *others = (self.query_projection, self.key_projection, self.value_projection)
+        scale = float(self.head_sizes[0]) ** -0.5
+        weights = [ops.concatenate([query.kernel * scale, *(other.kernel for other in others)], axis=1)]
         if self.use_bias:
-            weights.append(ops.concatenate([projection.bias for projection in projections]))
+            weights.append(ops.concatenate([query.bias * scale, *(other.bias for other in others)]))
         return [ops.cast(weight, self.compute_dtype) for weight in weights]
 
     def project_jointly(self, x, kernel, bias=None):
-        """Queries, keys and values of single tokens by one product.
+        """Queries times 1/√d_k, keys and values of single tokens by one product.
 
         Args:
             x: (R, D).
             kernel, bias: `joint_weights()`, computed once for many calls.
 
         Returns:
-            Queries (R, H·d_k), keys (R, H·d_k), values (R, H·d_v).
+            (R, H·(2d_k + d_v)).
         """
         joint = ops.matmul(x, kernel)
-        joint = joint if bias is None else joint + bias
-        width = self.query_projection.units
-        return ops.split(joint, [width, 2 * width], axis=-1)
+        return joint if bias is None else joint + bias
 
     def attend(self, query, key, value, mask=None, training=None):
         """Attention over projected heads, joined and mapped by W^O.

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from keras_transformer.kernels import by_size, empty_rows, take_rows, write_rows
-from keras_transformer.layers.attention import MultiHeadAttention, attention_weights
+from keras_transformer.layers.attention import MultiHeadAttention, normalised
 from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.layer_options import LayerOptions, Stack
-from keras_transformer.layers.masks import causal_padding_mask
+from keras_transformer.layers.masks import MASKED_SCORE, causal_padding_mask
 from keras_transformer.layers.residual import Residual
 
 
@@ -22,35 +22,47 @@ class LayerCache(NamedTuple):
 
     key: Any  # (B·H·C, W·d_k)
     value: Any  # (B·H·C, W·d_v)
-    memory_key: Any  # (B, H, S, d_k): of the source, once a sentence
+    memory_key: Any  # (B, H, S, d_k): of the source, once a sentence, times 1/√d_k
     memory_value: Any  # (B, H, S, d_v)
 
 
 class Places(NamedTuple):
-    """Where the tokens of one step stand; the same for every layer."""
+    """Where the tokens of one step stand and what they may read; the same for every layer."""
 
     slots: Any  # (B·H,) int32: rows of a layer's cache to write to
-    past: Any  # (B, 1, W, C·W) bool: slots each hypothesis may read, its own among them
-    memory_mask: Any  # (B, 1, 1, S) bool
-    to_heads: Any  # (B, H, W) int32: where in (B, W, H) each row comes from; None for one hypothesis
-    from_heads: Any  # (B, W, H) int32: and back
+    cache_shape: Any  # B, H, C·W: how a layer's cache is seen
+    past_bias: Any  # (B, 1, W, C·W) float32: MASKED_SCORE at slots a hypothesis does not descend from
+    memory_bias: Any  # (B, 1, 1, S) float32: MASKED_SCORE at padding
+    to_heads: Any  # (B, H, W) int32: rows of (B, W, H) in this order; None for one hypothesis
+    joint_to_heads: Any  # (3, B, H, W) int32: rows of (B, W, 3, H) in this order
+    from_heads: Any  # (B·W·H,) int32: rows of (B, H, W) in this order
 
 
-def places(past, position, memory_mask, num_heads):
+def bias_of(mask):
+    """What to add to scores: 0 where True, MASKED_SCORE where False, float32."""
+    return ops.where(mask, 0.0, MASKED_SCORE)
+
+
+def places(past, position, memory_bias, num_heads):
     """The `Places` of the step at `position`, and `past` (B, W, C, W) with this step's slots in it."""
     batch, width, room = ops.shape(past)[:3]
     here = ops.equal(ops.arange(room), position)[None, None, :, None]  # (1, 1, C, 1)
     past = ops.where(here, ops.cast(ops.eye(width), "bool")[None, :, None, :], past)
-    to_heads = from_heads = None
+    to_heads = joint_to_heads = from_heads = None
     if width > 1:
-        rows = ops.arange(batch * width * num_heads)
-        to_heads = ops.transpose(ops.reshape(rows, (batch, width, num_heads)), (0, 2, 1))
-        from_heads = ops.transpose(ops.reshape(rows, (batch, num_heads, width)), (0, 2, 1))
+        rows = ops.reshape(ops.arange(batch * width * 3 * num_heads), (-1, width, 3, num_heads))
+        joint_to_heads = ops.transpose(rows, (2, 0, 3, 1))
+        rows = ops.reshape(ops.arange(batch * width * num_heads), (-1, width, num_heads))
+        to_heads = ops.transpose(rows, (0, 2, 1))
+        rows = ops.reshape(ops.arange(batch * width * num_heads), (-1, num_heads, width))
+        from_heads = ops.reshape(ops.transpose(rows, (0, 2, 1)), (-1,))
     step = Places(
         slots=ops.arange(batch * num_heads) * room + position,
-        past=ops.reshape(past, (batch, 1, width, room * width)),
-        memory_mask=memory_mask[:, None, None, :],
+        cache_shape=(batch, num_heads, room * width),
+        past_bias=bias_of(ops.reshape(past, (-1, 1, width, room * width))),
+        memory_bias=memory_bias,
         to_heads=to_heads,
+        joint_to_heads=joint_to_heads,
         from_heads=from_heads,
     )
     return step, past
@@ -131,6 +143,7 @@ class DecoderLayer(LayerOptions):
     def start(self, memory, num_hypotheses, room):
         """A cache with room for `room` tokens of W = `num_hypotheses` for each sentence."""
         memory_key, memory_value = self.memory_attention.project_memory(memory)
+        memory_key = memory_key * ops.cast(float(memory_key.shape[-1]) ** -0.5, memory_key.dtype)
         heads, d_k, d_v = memory_key.shape[1], memory_key.shape[-1], memory_value.shape[-1]
         rows = ops.shape(memory)[0] * heads * room
         return LayerCache(
@@ -152,42 +165,55 @@ class DecoderLayer(LayerOptions):
         Returns:
             (B·W, D), the cache that includes the token, and the weights (B, H, W, S) over the source.
         """
-        batch, _, width, slots = ops.shape(step.past)
-        heads = self.options["num_heads"]
+        batch, heads, slots = step.cache_shape
+        width = step.past_bias.shape[2]
 
-        def to_heads(x):
-            x = ops.reshape(x, (-1, x.shape[-1] // heads))  # (B·W·H, K)
-            x = x if step.to_heads is None else take_rows(x, step.to_heads)
-            return ops.reshape(x, (batch, heads, width, x.shape[-1]))
+        def heads_of(x):
+            """(B·W, H·K) -> (B, H, W, K)."""
+            size = x.shape[-1] // heads
+            if width == 1:
+                return ops.reshape(x, (-1, heads, 1, size))
+            return take_rows(ops.reshape(x, (-1, size)), step.to_heads)
 
-        def attended(attention, query, key, value, mask):
+        def joint_heads(joint):
+            """(B·W, H·(2d_k + d_v)) -> queries, keys, values (B, H, W, K)."""
+            d_k, d_v = self.self_attention.head_sizes
+            if width > 1 and d_k == d_v:
+                return ops.unstack(take_rows(ops.reshape(joint, (-1, d_k)), step.joint_to_heads))
+            return map(heads_of, ops.split(joint, [heads * d_k, 2 * heads * d_k], axis=-1))
+
+        def attended(attention, query, key, value, bias, length):
             def compute(kernels):
-                found = attention_weights(query, key, mask, kernels)
+                scores = ops.cast(kernels.product_transposed(query, key), "float32") + bias  # (B, H, W, N)
+                found = normalised(scores, kernels)
                 return kernels.product(ops.cast(found, value.dtype), value), found
 
-            size = batch * width * heads * ops.shape(key)[2] * query.shape[-1]
-            h, found = by_size(size, compute)
+            products = batch * width * heads * length * query.shape[-1]
+            h, found = by_size(products, self.compute_dtype, compute)
             h = ops.reshape(h, (-1, h.shape[-1]))  # (B·H·W, d_v)
-            h = h if step.from_heads is None else take_rows(h, step.from_heads)
+            h = h if width == 1 else take_rows(h, step.from_heads)
             h = ops.reshape(h, (-1, heads * h.shape[-1]))  # (B·W, H·d_v)
             return attention.output_projection(h), found
 
         def attend_to_self(h):
             nonlocal cache
-            query, key, value = map(to_heads, self.self_attention.project_jointly(h, *weights))
-            d_k, d_v = key.shape[-1], value.shape[-1]
+            query, key, value = joint_heads(self.self_attention.project_jointly(h, *weights))
+            d_k, d_v = self.self_attention.head_sizes
             cache = cache._replace(
                 key=write_rows(cache.key, step.slots, ops.reshape(key, (-1, width * d_k))),
                 value=write_rows(cache.value, step.slots, ops.reshape(value, (-1, width * d_v))),
             )
             keys = ops.reshape(cache.key, (batch, heads, slots, d_k))
             values = ops.reshape(cache.value, (batch, heads, slots, d_v))
-            return attended(self.self_attention, query, keys, values, step.past)
+            return attended(self.self_attention, query, keys, values, step.past_bias, slots)
 
         def attend_to_memory(h):
             # The W hypotheses of a sentence share its keys: they stand where a target's length would.
-            query = to_heads(self.memory_attention.query_projection(h))
-            return attended(self.memory_attention, query, cache.memory_key, cache.memory_value, step.memory_mask)
+            query = heads_of(self.memory_attention.query_projection(h))
+            length = ops.shape(cache.memory_key)[2]
+            return attended(
+                self.memory_attention, query, cache.memory_key, cache.memory_value, step.memory_bias, length
+            )
 
         x, _, found = self._sublayers(x, attend_to_self, attend_to_memory)
         return x, cache, found
@@ -232,7 +258,7 @@ class Decoder(Stack):
         """One cache a layer; see `DecoderLayer.start`."""
         return [layer.start(memory, num_hypotheses, room) for layer in self.layers]
 
-    def step(self, x, caches, past, position, memory_mask, weights):
+    def step(self, x, caches, past, position, memory_bias, weights):
         """One token for each hypothesis, through all layers.
 
         Args:
@@ -240,7 +266,7 @@ class Decoder(Stack):
             caches: one a layer; used up.
             past: (B, W, C, W) bool, True where hypothesis w descends from what stood in slot (c, w').
             position: () int32, where the token stands, below C.
-            memory_mask: (B, S) bool.
+            memory_bias: `bias_of` the source's tokens, (B, 1, 1, S) float32.
             weights: `step_weights()`.
 
         Returns:
@@ -249,7 +275,7 @@ class Decoder(Stack):
         """
         batch, width = ops.shape(x)[:2]
         d_model = x.shape[-1]
-        step, past = places(past, position, memory_mask, self.layers[0].options["num_heads"])
+        step, past = places(past, position, memory_bias, self.layers[0].options["num_heads"])
         x = ops.reshape(x, (-1, d_model))  # (B·W, D)
         new_caches = []
         for layer, cache, layer_weights in zip(self.layers, caches, weights, strict=True):

@@ -1,0 +1,156 @@
+"""The decoder's state between steps: kept, grown, reordered, in and out of graphs; against the whole model."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_contract import values
+
+from keras_transformer import Transformer
+from keras_transformer.ids import START
+
+pytestmark = pytest.mark.core
+
+V = 23
+SOURCE = np.array([[5, 6, 7, 22, 3], [9, 8, 3, 0, 0], [11, 3, 0, 0, 0], [4, 4, 9, 3, 0]], "int32")
+STEPS = 5
+
+
+def make_model():
+    """No weight is left as it was initialised."""
+    model = Transformer(
+        vocabulary_size=V, num_encoder_layers=1, num_decoder_layers=2, d_model=12, num_heads=3, d_ff=17, d_k=5, d_v=2
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([weight + rng.normal(size=weight.shape) / 3 for weight in model.get_weights()])
+    return model
+
+
+class Plan:
+    """Random ids and reorderings, and the histories they give each hypothesis."""
+
+    def __init__(self, width):
+        self.rng, self.width = np.random.default_rng(width), width
+        self.history = np.zeros((len(SOURCE), width, 0), "int32")
+        self.sentences = np.arange(len(SOURCE))
+
+    def ids(self):
+        shape = self.history.shape[:2]
+        ids = self.rng.integers(4, V, shape) if self.history.shape[2] else np.full(shape, START)
+        self.history = np.concatenate([self.history, ids[:, :, None].astype("int32")], axis=2)
+        return ids.astype("int32")
+
+    def rows(self):
+        batch = len(self.history)
+        choice = self.rng.integers(0, self.width, (batch, self.width))
+        self.history = np.take_along_axis(self.history, choice[:, :, None], axis=1)
+        return (np.arange(batch)[:, None] * self.width + choice).reshape(-1).astype("int32")
+
+    def keep(self, sentences):
+        self.history, self.sentences = self.history[sentences], self.sentences[sentences]
+        return np.array(sentences, "int32")
+
+    def whole(self, model):
+        """The whole model's logits after the last token, (B, W, V)."""
+        source = np.repeat(SOURCE[self.sentences], self.width, axis=0)
+        target = self.history.reshape(len(source), -1)
+        return values(model({"source": source, "target": target}))[:, -1].reshape(-1, self.width, V)
+
+
+def start(model, width, room):
+    return model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), room, num_hypotheses=width)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("change", ["keep", "grow", "reorder", "all"])
+def test_steps_after_a_change_equal_the_whole(change, width):
+    model, plan = make_model(), Plan(width)
+    grows = change in ("grow", "all")
+    state = start(model, width, 0 if grows else STEPS)
+    for t in range(STEPS):
+        if grows and t % 2 == 0:
+            state = model.grow(state, 2)
+        logits, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+        if change in ("reorder", "all"):
+            state = model.reorder(state, ops.convert_to_tensor(plan.rows()))
+        if change in ("keep", "all") and t in (1, 3):
+            state = model.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
+
+
+def test_a_step_leaves_the_state_it_was_given_as_it_was_outside_graphs():
+    model, plan = make_model(), Plan(2)
+    _, state = model.step(ops.convert_to_tensor(plan.ids()), start(model, 2, 3))
+    ids = ops.convert_to_tensor(plan.ids())
+    first, _ = model.step(ids, state)
+    model.step(ids + 1, state)
+    again, _ = model.step(ids, state)
+    np.testing.assert_array_equal(values(again), values(first))
+
+
+def test_attention_is_the_last_layers_mean_over_heads():
+    model, plan = make_model(), Plan(2)
+    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, 2, with_attention=True)
+    for _ in range(2):
+        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        found = values(model.attention(state))
+        source, target = np.repeat(SOURCE, 2, axis=0), plan.history.reshape(8, -1)
+        expected = values(model.attention_weights(source, target)["cross"])[-1].mean(1)[:, -1]
+        np.testing.assert_allclose(found.reshape(8, -1), expected, atol=5e-6)
+        state = model.reorder(state, ops.arange(8))
+    kept = values(model.attention(model.keep(state, ops.convert_to_tensor([3, 1]))))
+    np.testing.assert_array_equal(kept, found[[3, 1]])
+
+
+def graph_of(model, width):
+    """Steps in two while loops of a graph, with a smaller batch and more room in the second.
+
+    Takes the source, ids (T, B, W) and rows (T, B·W) for the first loop, the sentences to keep, and ids
+    and rows for the second; gives the logits of each loop, (T, B, W, V). Nothing is reordered before a
+    loop's first step.
+    """
+    import tensorflow as tf
+
+    def steps(state, ids, rows):
+        count = tf.shape(ids)[0]
+        found = tf.TensorArray(tf.float32, count, element_shape=[None, width, V])
+
+        def body(t, state, found):
+            logits, state = model.step(ids[t], state)
+            return t + 1, model.reorder(state, rows[t]), found.write(t, logits)
+
+        _, state, found = tf.while_loop(lambda t, *_: t < count, body, (tf.constant(0), state, found))
+        return state, found.stack()
+
+    ids, rows = tf.TensorSpec([None, None, width], tf.int32), tf.TensorSpec([None, None], tf.int32)
+    signature = [tf.TensorSpec([None, None], tf.int32), ids, rows, tf.TensorSpec([None], tf.int32), ids, rows]
+
+    def whole(source, first_ids, first_rows, sentences, then_ids, then_rows):
+        state = model.start(model.encode(source), source, tf.shape(first_ids)[0] * 0, width)
+        state = model.grow(state, tf.shape(first_ids)[0])
+        state, first = steps(state, first_ids, first_rows)
+        state = model.grow(model.keep(state, sentences), tf.shape(then_ids)[0])
+        return first, steps(state, then_ids, then_rows)[1]
+
+    return tf.function(whole, input_signature=signature, autograph=False)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="buffers are written to in place there alone")
+@pytest.mark.parametrize("width", [1, 3])
+def test_loops_in_a_graph_equal_the_whole(width):
+    model, plan = make_model(), Plan(width)
+    expected, fed = ([], []), ([], [])
+    sentences = None
+    for loop, count in enumerate((3, 4)):
+        for _ in range(count):
+            ids = plan.ids()
+            expected[loop].append(plan.whole(model))
+            fed[loop].append((ids, plan.rows()))
+        if loop == 0:
+            sentences = plan.keep([3, 0, 2])
+    graph = graph_of(model, width)
+    arguments = [np.stack(x) for pairs in fed for x in zip(*pairs, strict=True)]
+    arguments = (SOURCE, *arguments[:2], sentences, *arguments[2:])
+    for _ in range(2):  # a second call finds the buffers as the first did
+        for found, whole in zip(graph(*arguments), expected, strict=True):
+            np.testing.assert_allclose(found, np.stack(whole), atol=5e-6)
