@@ -16,6 +16,7 @@ from tiny import compiled, write_pairs
 from keras_transformer import Tokenizer, Translator, parallel_corpus
 from keras_transformer.ids import END, PAD, START, UNK
 from keras_transformer.interop import marian
+from keras_transformer.unknown import replace_unknown, source_words
 
 safetensors = pytest.importorskip("safetensors.numpy", reason="pip install -e '.[interop]' for safetensors")
 
@@ -179,6 +180,16 @@ def test_translates_strings_and_serves_them(loaded, ids, expected, tmp_path):
     source, target, _ = translator.attention("tze", "tze")
     assert source == loaded[1].pieces([*loaded[1].encode("tze"), END])
     assert target == loaded[1].pieces([*loaded[1].encode("tze", side="target"), END])
+
+
+def test_unknown_pieces_become_the_words_they_attend_to(loaded):
+    tokenizer = loaded[1]
+    words = source_words("  ka xxx  rse ", tokenizer)
+    assert words == ["ka", "xxx", "xxx", "rse"]  # <unk>, ▁, <unk>, ▁rse
+    [piece] = tokenizer.encode("rse")
+    alignment = np.eye(5)[[3, 0, 2]]
+    assert tokenizer.decode([UNK, piece, UNK]) == "⁇  rse ⁇"
+    assert replace_unknown([UNK, piece, UNK], alignment, words, tokenizer) == "rse  rse xxx"
 
 
 def test_trains_on(tmp_path):

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tiny
+from plain_search import next_log_probabilities, plain_beam_search, text_of
 from rich.console import Console
 
-from keras_transformer import Transformer, Translator, translate
+from keras_transformer import Transformer, Translator, batches, translate
 from keras_transformer.decoding import length_penalty
-from keras_transformer.ids import END, PAD, START
+from keras_transformer.ids import END, START
 
 EXTRA = 5
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
@@ -35,48 +36,6 @@ def greedy(tokenizer):
 @pytest.fixture(scope="module")
 def found(translator):
     return translator.n_best(SENTENCES, batch_size=4)
-
-
-def next_log_probabilities(model, source, prefixes, room=16):
-    """log P of each next token after each prefix, by the whole model: (prefixes, V)."""
-    target = np.full((len(prefixes), room), PAD, "int32")
-    for row, prefix in enumerate(prefixes):
-        target[row, : len(prefix) + 1] = [START, *prefix]
-    logits = model({"source": np.tile(np.array(source, "int32"), (len(prefixes), 1)), "target": target})
-    logits = np.asarray(keras.ops.convert_to_numpy(logits), "float64")[:, len(prefixes[0])]
-    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    log_probabilities[:, [PAD, START]] = -np.inf
-    return log_probabilities
-
-
-def plain_beam_search(translator, sentence):
-    """Hypotheses (ids, log P, score, finished), best first: beam search as one would explain it."""
-    [pieces] = translator.tokenizer.encode([sentence])
-    source, width, limit = [*pieces, END], translator.beam_size, len(pieces) + 1 + translator.max_extra_length
-
-    def score(log_probability, length):
-        return log_probability / ((5 + length) / 6) ** translator.length_penalty
-
-    live, finished = [((), 0.0)], []
-    for length in range(1, limit + 1):
-        table = next_log_probabilities(translator.model, source, [ids for ids, _ in live])
-        extended = [
-            ((*ids, token), total + table[row, token])
-            for row, (ids, total) in enumerate(live)
-            for token in range(table.shape[1])
-        ]
-        extended = sorted(extended, key=lambda hypothesis: -hypothesis[1])[: 2 * width]
-        closed = [(ids, total) for ids, total in extended[:width] if ids[-1] == END]
-        finished += [(ids, total, score(total, length), True) for ids, total in closed]
-        finished = sorted(finished, key=lambda hypothesis: -hypothesis[2])[:width]
-        live = [(ids, total) for ids, total in extended if ids[-1] != END][:width]
-        if len(finished) == width and finished[-1][2] >= score(live[0][1], limit):
-            break
-    return [*finished, *((ids, total, score(total, limit), False) for ids, total in live)][:width]
-
-
-def text_of(translator, ids):
-    return translator.tokenizer.decode([[i for i in ids if i != END]])[0]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +77,7 @@ def test_one_beam_takes_the_most_likely_token_each_time(greedy):
         [pieces] = greedy.tokenizer.encode([sentence])
         ids, total = [], 0.0
         while len(ids) < len(pieces) + 1 + EXTRA and ids[-1:] != [END]:
-            [row] = next_log_probabilities(greedy.model, [*pieces, END], [ids])
+            [row] = next_log_probabilities([greedy.model], [*pieces, END], [ids])
             ids.append(int(row.argmax()))
             total += row.max()
         assert hypothesis.text == text_of(greedy, ids)
@@ -195,7 +154,7 @@ def test_progress_goes_to_a_terminals_standard_error_alone(greedy, monkeypatch, 
     assert greedy.n_best(["1 2"], progress=True) == expected
     assert capsys.readouterr() == ("", "")
     screen = io.StringIO()
-    monkeypatch.setattr(translate, "Console", lambda stderr: Console(file=screen, force_terminal=stderr))
+    monkeypatch.setattr(batches, "Console", lambda stderr: Console(file=screen, force_terminal=stderr))
     assert greedy.n_best(["1 2"], progress=False) == expected
     assert screen.getvalue() == ""
     assert greedy.n_best(["1 2"], progress=True) == expected

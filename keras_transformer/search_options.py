@@ -1,0 +1,120 @@
+"""What a `Translator` may be asked for, checked."""
+
+from dataclasses import dataclass
+
+from keras_transformer.decoding.penalties import LENGTH_PENALTIES
+from keras_transformer.ids import END, PAD, START, UNK
+
+INTEGERS = ("beam_size", "max_extra_length", "max_length", "min_length", "min_extra_length", "no_repeat_ngram")
+AT_LEAST = {
+    "beam_size": 1,
+    "length_penalty": 0,
+    "max_extra_length": 0,
+    "max_length": 1,
+    "min_length": 0,
+    "coverage_penalty": 0,
+    "no_repeat_ngram": 0,
+}
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a `Translator` searches.
+
+    Lengths count the END of a sentence. Where a sentence's limit is below its minimum, the limit counts.
+
+    Args:
+        beam_size: W, hypotheses kept for each sentence; 1 is greedy search. The paper's is 4.
+        length_penalty: α of the length penalty, at least 0. The paper's is 0.6.
+        max_extra_length: a translation has at most this many tokens more than its source. The paper's is 50.
+        length_normalization: "gnmt", log P / ((5+|Y|)/6)^α as in the paper; "power", log P / |Y|^α as in fairseq.
+        coverage_penalty: β of the coverage penalty (Wu et al. 2016, equation 14), at least 0.
+        max_length: the most tokens of a translation, whatever its source.
+        min_length: the fewest tokens of a translation, whatever its source.
+        min_extra_length: a translation has at least this many tokens more than its source, or fewer if negative.
+        no_repeat_ngram: no sequence of this many tokens comes twice; 0 is no rule.
+        suppress: pieces, by name or id, that never appear; "unk" is the unknown piece of any tokenizer.
+        replace_unknown: put the source word an unknown piece attends to most in its place.
+
+    Raises:
+        TypeError: an int asked for, and something else given; `suppress` a string.
+        ValueError: an option out of range, or two that contradict each other.
+    """
+
+    beam_size: int = 4
+    length_penalty: float = 0.6
+    max_extra_length: int = 50
+    length_normalization: str = "gnmt"
+    coverage_penalty: float = 0.0
+    max_length: int | None = None
+    min_length: int = 0
+    min_extra_length: int | None = None
+    no_repeat_ngram: int = 0
+    suppress: tuple = ()
+    replace_unknown: bool = False
+
+    def __post_init__(self):
+        for name in (
+            "beam_size",
+            "max_extra_length",
+            "max_length",
+            "min_length",
+            "min_extra_length",
+            "no_repeat_ngram",
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("max_length", "min_extra_length"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} must be an int, got {value!r}.")
+        for name, least in AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                rule = "not be negative" if least == 0 else f"be at least {least}"
+                raise ValueError(f"{name} must {rule}, got {value}.")
+        if self.length_normalization not in LENGTH_PENALTIES:
+            raise ValueError(
+                f"length_normalization must be one of {LENGTH_PENALTIES}, got {self.length_normalization!r}."
+            )
+        if self.max_length is not None and self.min_length > self.max_length:
+            raise ValueError(f"min_length={self.min_length} is more than max_length={self.max_length}.")
+        if self.min_extra_length is not None and self.min_extra_length > self.max_extra_length:
+            raise ValueError(
+                f"min_extra_length={self.min_extra_length} is more than max_extra_length={self.max_extra_length}."
+            )
+        if isinstance(self.suppress, str):
+            raise TypeError(f"suppress must be a list of pieces or ids, got one string: write [{self.suppress!r}].")
+        object.__setattr__(self, "suppress", tuple(self.suppress))
+
+    def limit(self, length, minimum=min):
+        """The most tokens of a translation for a source of `length` tokens, END counted in both."""
+        limit = length + self.max_extra_length
+        return limit if self.max_length is None else minimum(limit, self.max_length)
+
+    def least(self, length, maximum=max):
+        """The fewest tokens of a translation for a source of `length` tokens; None for no rule."""
+        if self.min_extra_length is None:
+            return self.min_length + 0 * length if self.min_length else None
+        return maximum(length + self.min_extra_length, self.min_length)
+
+
+def suppressed_ids(suppress, tokenizer):
+    """The ids of `SearchOptions.suppress`, in order.
+
+    Raises:
+        ValueError: no such piece or id, or END, without which no translation closes.
+    """
+    ids = {piece: i for i, piece in enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size)))}
+    ids.setdefault("unk", UNK)
+    found = set()
+    for entry in suppress:
+        token = ids.get(entry) if isinstance(entry, str) else entry
+        if token not in range(tokenizer.vocabulary_size):
+            raise ValueError(
+                f"suppress has {entry!r}: no piece of the tokenizer, whose ids run from 0 to "
+                f"{tokenizer.vocabulary_size - 1}."
+            )
+        if token == END:
+            raise ValueError(f"suppress has {entry!r}, the end of a sentence: no translation would close.")
+        found.add(int(token))
+    return tuple(sorted(found - {PAD, START}))

@@ -1,0 +1,162 @@
+"""Lists of sentences and of pairs through the models: what goes in is checked, what comes out is read."""
+
+import math
+from dataclasses import replace
+
+import tensorflow as tf
+
+from keras_transformer.batches import by_length, progress_bar
+from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.hypotheses import Hypothesis, Score
+from keras_transformer.ids import PAD, UNK
+from keras_transformer.pieces import listed
+from keras_transformer.unknown import replace_unknown, source_words
+
+COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
+
+
+class Searcher:
+    """Search and scores for lists of any length.
+
+    Args:
+        graph: a `TranslationGraph`.
+        given: a `TeacherForcing` over the same models.
+        pieces: the `Pieces` of their tokenizer.
+    """
+
+    def __init__(self, graph, given, pieces):
+        self.graph, self.given, self.pieces = graph, given, pieces
+        self.options = graph.options
+
+    def find(self, sentences, prefixes, batch_size=64, progress=False, n=None, luck=None, details=False, **kind):
+        """Lists of `Hypothesis`, in the order of the sentences; those of like length share a batch.
+
+        Args:
+            n: how many a sentence, as far as there are; None for all.
+            luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
+            details: with the tokens' log-probabilities.
+            **kind: of `TranslationGraph.run`.
+        """
+        sentences = listed(sentences, batch_size)
+        sources = self.pieces.source(sentences)
+        limits = [self.options.limit(len(ids)) for ids in sources]
+        self._refuse_long(sentences, sources, limits)
+        if prefixes is not None:
+            prefixes = self._listed_prefixes(prefixes, sentences, limits)
+        weights = self.graph.weights()
+        results = [None] * len(sentences)
+        with progress_bar("translating", len(sentences), progress) as advance:
+            for chosen in by_length([len(ids) for ids in sources], batch_size):
+                inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), "weights": weights}
+                if prefixes is not None:
+                    inputs["prefix"] = tf.constant([prefixes[i] for i in chosen])
+                if luck is not None:
+                    inputs["luck"] = tf.constant(luck(chosen, [limits[i] for i in chosen]))
+                found = self.graph.run(inputs, **kind)
+                columns = [found[name].numpy() for name in COLUMNS]
+                for index, *rows in zip(chosen, *columns, strict=True):
+                    results[index] = self._read(index, sentences[index], sources[index], rows)[:n]
+                if details:
+                    self._add_details(results, sources, chosen, batch_size)
+                advance(len(chosen))
+        return results
+
+    def _read(self, index, sentence, source, rows):
+        """The hypotheses of one sentence."""
+        found = []
+        for text, score, log_probability, finished, ids in zip(*rows, strict=True):
+            if score > UNREACHED / 2:
+                text = text.decode()
+                if self.options.replace_unknown and UNK in ids:
+                    text = self._without_unknown(text, sentence, source, ids[ids != PAD].tolist())
+                tokens = self.pieces.named(ids)
+                found.append(Hypothesis(text, float(score), float(log_probability), bool(finished), tokens))
+        if not found:
+            raise ValueError(
+                f"sentence {index} got no translation, {sentence[:60]!r}: the model's "
+                "probabilities are not finite. Was its training stopped by NaN?"
+            )
+        return found
+
+    def _without_unknown(self, text, sentence, source, ids):
+        words = source_words(sentence, self.pieces.tokenizer)
+        if words is None:
+            return text
+        [alignment] = self.given.alignments([source], [ids])
+        return replace_unknown(ids, alignment, words, self.pieces.tokenizer)
+
+    def _add_details(self, results, sources, chosen, batch_size):
+        """Give the hypotheses of the `chosen` sentences their tokens' log-probabilities."""
+        places = [(index, rank) for index in chosen for rank in range(len(results[index]))]
+        for start in range(0, len(places), batch_size):
+            some = places[start : start + batch_size]
+            targets = [[self.pieces.ids[name] for name in results[i][rank].tokens] for i, rank in some]
+            logs = self.given.tokens([sources[i] for i, _ in some], targets)
+            for (index, rank), row in zip(some, logs, strict=True):
+                results[index][rank] = replace(results[index][rank], token_log_probabilities=tuple(row.tolist()))
+
+    def _refuse_long(self, sentences, sources, limits):
+        positions = self.graph.positions
+        for number, (sentence, source, limit) in enumerate(zip(sentences, sources, limits, strict=True)):
+            if positions is not None and max(len(source), limit) > positions:
+                raise ValueError(
+                    f"sentence {number} has {len(source) - 1} pieces; with its END, or in a translation of up to "
+                    f"{limit} tokens, that is more than the model's {positions} learned positions: {sentence[:60]!r}."
+                )
+
+    def _listed_prefixes(self, prefixes, sentences, limits):
+        prefixes = listed(prefixes, batch_size=1)
+        if len(prefixes) != len(sentences):
+            raise ValueError(
+                f'prefixes must be as many as the sentences, "" for none: got {len(prefixes)} for {len(sentences)}.'
+            )
+        tokens = self.pieces.tokenizer.encode(prefixes, side="target") if prefixes else []
+        for number, (ids, sentence, limit) in enumerate(zip(tokens, sentences, limits, strict=True)):
+            if ids and not sentence.strip():
+                raise ValueError(
+                    f"sentence {number} is empty, and so is its translation: it cannot begin with {prefixes[number]!r}."
+                )
+            if UNK in ids:
+                raise ValueError(
+                    f"the prefix of sentence {number} has text the tokenizer has no piece for: {prefixes[number]!r}."
+                )
+            if len(ids) + 1 > limit:
+                raise ValueError(
+                    f"the prefix of sentence {number} has {len(ids)} pieces; with END that is more than the "
+                    f"{limit} tokens its translation may have: {prefixes[number][:60]!r}."
+                )
+        return prefixes
+
+    def score(self, sources, targets, batch_size, progress):
+        """See `Translator.score`."""
+        sources, targets = listed(sources, batch_size), listed(targets, batch_size)
+        if len(sources) != len(targets):
+            raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
+        source_ids, target_ids = self.pieces.source(sources), [self.pieces.target(target) for target in targets]
+        for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
+            if (positions := self.graph.positions) is not None and max(map(len, pair)) > positions:
+                raise ValueError(
+                    f"pair {number} has {len(pair[0])} and {len(pair[1])} tokens, END counted; the model has "
+                    f"{positions} learned positions: {sources[number][:60]!r}."
+                )
+        lengths = [sum(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
+        results = [None] * len(sources)
+        with progress_bar("scoring", len(sources), progress) as advance:
+            for chosen in by_length(lengths, batch_size):
+                pairs = [source_ids[i] for i in chosen], [target_ids[i] for i in chosen]
+                logs = self.given.tokens(*pairs)
+                scores = self.given.scores(*pairs, logs, self.options)
+                for index, row, score in zip(chosen, logs, scores, strict=True):
+                    tokens = self.pieces.named(target_ids[index])
+                    results[index] = Score(score, float(row.sum()), tokens, tuple(row.tolist()))
+                    if not sources[index].strip():
+                        results[index] = _score_for_nothing(targets[index], tokens)
+                advance(len(chosen))
+        return results
+
+
+def _score_for_nothing(target, tokens):
+    """The `Score` of an empty sentence's translation: certain if it is empty too, otherwise impossible."""
+    if (not target.strip()) if isinstance(target, str) else len(tokens) == 1:
+        return Score(0.0, 0.0, (), ())
+    return Score(-math.inf, -math.inf, tokens, (-math.inf,) * len(tokens))

@@ -1,0 +1,110 @@
+"""Translate a file of any length, window after window, and go on after a break."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from keras_transformer.batches import progress_bar
+from keras_transformer.files import read_lines
+
+LINE_BREAK = re.compile(r"\r\n|[\r\n]")
+
+
+def translate_file(translator, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
+    """Write the translation of each line of a file, in order, one a line.
+
+    The source is read in windows, inside which sentences of like length share a batch; no more than a
+    window is held. What is done stands in `<target_path>.part`, and a journal beside it says of what:
+    after a break, the same call goes on after the last complete line. At the end the file moves into
+    place and the journal goes. A line break inside a translation becomes a space.
+
+    Args:
+        translator: a `Translator`.
+        source_path: UTF-8, one sentence a line, plain or `.gz`.
+        target_path: the file to write, plain text.
+        batch_size: sentences decoded at a time.
+        window: lines read at a time.
+        overwrite: replace `target_path` if it exists, when all is done.
+        progress: show a progress bar on standard error, where that is a terminal.
+
+    Raises:
+        FileExistsError: `target_path` exists and `overwrite` is False.
+        ValueError: a target that is the source, or `.gz`; unfinished work of another source, model or
+            option, which the message names; a source that is not UTF-8; a window below 1; and what a call
+            of the translator raises.
+    """
+    source_path, target_path = Path(source_path), Path(target_path)
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}.")
+    if target_path.suffix == ".gz":
+        raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
+    if target_path.resolve() == source_path.resolve():
+        raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    if target_path.exists() and not overwrite:
+        raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
+    total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
+    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
+    done = _begin(part, journal, _work(translator, source_path))
+    lines = islice(read_lines(source_path), done, None)
+    with open(part, "ab") as stream, progress_bar("translating", total, progress, done) as advance:
+        while sentences := list(islice(lines, window)):
+            texts = [LINE_BREAK.sub(" ", text) for text in translator(sentences, batch_size=batch_size)]
+            stream.write("".join(f"{text}\n" for text in texts).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+            advance(len(sentences))
+    os.replace(part, target_path)
+    journal.unlink()
+
+
+def _begin(part, journal, work):
+    """Make ready to append to `part`: how many lines it holds already.
+
+    Raises:
+        ValueError: it is part of other work.
+    """
+    if not part.exists():
+        part.parent.mkdir(parents=True, exist_ok=True)
+        journal.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
+        part.touch()
+        return 0
+    try:
+        begun = json.loads(journal.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{part} is unfinished work, but {journal} does not say of what: remove {part}.") from error
+    differing = [name for name in work if begun.get(name) != work[name]]
+    if differing:
+        were = ", ".join(f"{name} was {begun.get(name)!r} and is {work[name]!r}" for name in differing)
+        raise ValueError(f"{part} is unfinished work of another kind: {were}. Finish that, or remove {part}.")
+    with open(part, "r+b") as stream:
+        done = complete = 0
+        for line in stream:
+            if line.endswith(b"\n"):
+                done, complete = done + 1, complete + len(line)
+        stream.truncate(complete)
+    return done
+
+
+def _work(translator, source_path):
+    """What decides about the translations, as JSON has it."""
+    with open(source_path, "rb") as stream:
+        source = hashlib.file_digest(stream, "sha256").hexdigest()
+    work = {"source": str(source_path.resolve()), "source_size": source_path.stat().st_size, "source_sha256": source}
+    work |= {"models": [_fingerprint(model) for model in translator.models]}
+    pieces = translator.tokenizer.pieces(range(translator.tokenizer.vocabulary_size))
+    work |= {"tokenizer": hashlib.sha256("\n".join([translator.tokenizer.model, *pieces]).encode()).hexdigest()}
+    return json.loads(json.dumps(work | asdict(translator.options)))
+
+
+def _fingerprint(model):
+    """A digest of a model's architecture and weights."""
+    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,172 @@
+"""Whole files: windows, breaks, and what an unfinished file is refused for."""
+
+import gzip
+import json
+
+import pytest
+import tiny
+
+from keras_transformer import Translator
+
+LINES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "2 2", "7 1"]
+
+
+class Breaking(Translator):
+    """Remembers what it is asked, and breaks where it is told to."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.asked, self.breaks_at = [], None
+
+    def __call__(self, sentences, **options):
+        if self.breaks_at == len(self.asked):
+            raise KeyboardInterrupt
+        self.asked.append(list(sentences))
+        return super().__call__(sentences, **options)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def shared(tokenizer):
+    return Breaking(tiny.make_opinionated(), tokenizer, beam_size=1, max_extra_length=5)
+
+
+@pytest.fixture
+def translator(shared):
+    shared.asked, shared.breaks_at = [], None
+    return shared
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "test.en"
+    path.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    return path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read(path):
+    return path.read_text(encoding="utf-8").split("\n")
+
+
+def test_each_line_gets_its_translation(translator, source, tmp_path):
+    expected = translator(LINES)
+    assert len(set(expected)) > 3
+    translator.asked = []
+    translator.translate_file(source, tmp_path / "out" / "test.de", batch_size=2, window=3)
+    assert read(tmp_path / "out" / "test.de") == [*expected, ""]
+    assert names(tmp_path / "out") == ["test.de"]
+    assert translator.asked == [LINES[:3], LINES[3:6], LINES[6:]]
+    compressed = tmp_path / "test.en.gz"
+    compressed.write_bytes(gzip.compress("\n".join(LINES).encode()))  # no line end after the last
+    translator.translate_file(str(compressed), str(tmp_path / "two"))
+    assert read(tmp_path / "two") == [*expected, ""]
+
+
+def test_an_empty_file_gives_an_empty_file(translator, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    translator.translate_file(tmp_path / "empty", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def broken(translator, source, target):
+    """Break in the third window of two lines."""
+    translator.asked, translator.breaks_at = [], 2
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_file(source, target, window=2)
+    translator.asked, translator.breaks_at = [], None
+
+
+@pytest.mark.parametrize("torn", [b"", "▁7 half a l".encode()[:4]])
+def test_a_second_call_goes_on_after_a_break(translator, source, tmp_path, torn):
+    expected = translator(LINES)
+    broken(translator, source, tmp_path / "out")
+    assert names(tmp_path) == ["out.part", "out.part.json", "test.en"]
+    assert read(tmp_path / "out.part") == [*expected[:4], ""]
+    with open(tmp_path / "out.part", "ab") as stream:
+        stream.write(torn)
+    translator.translate_file(source, tmp_path / "out", window=5, batch_size=3)
+    assert translator.asked == [LINES[4:]]
+    assert read(tmp_path / "out") == [*expected, ""]
+    assert names(tmp_path) == ["out", "test.en"]
+
+
+def test_work_of_another_kind_is_not_continued(translator, source, tokenizer, tmp_path):
+    target = tmp_path / "out"
+    broken(translator, source, target)
+    before = (tmp_path / "out.part").read_bytes()
+    arguments = {"beam_size": 1, "max_extra_length": 5}
+    longer = Translator(translator.model, tokenizer, beam_size=1, max_extra_length=4)
+    with pytest.raises(ValueError, match=r"another kind: max_extra_length was 5 and is 4\. Finish that, or remove"):
+        longer.translate_file(source, target)
+    with pytest.raises(ValueError, match=r"another kind: models was \['\w+'\] and is \['\w+'\]\. F"):
+        Translator(tiny.make_opinionated(1), tokenizer, **arguments).translate_file(source, target)
+    foreign = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
+    with pytest.raises(ValueError, match=r"another kind: models was .* tokenizer was '"):
+        Translator(tiny.make_opinionated(vocabulary_size=281), foreign, **arguments).translate_file(source, target)
+    source.write_text("4\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"another kind: source_size was 39 and is 2, source_sha256 was '"):
+        translator.translate_file(source, target)
+    (tmp_path / "out.part.json").unlink()
+    with pytest.raises(ValueError, match=r"out\.part is unfinished work, but .*out\.part\.json does not say of what"):
+        translator.translate_file(source, target)
+    assert (tmp_path / "out.part").read_bytes() == before and translator.asked == []
+    (tmp_path / "out.part").unlink()
+    translator.translate_file(source, target)
+    assert read(target) == [*translator(["4"]), ""]
+
+
+def test_a_journal_without_its_file_is_begun_anew(translator, source, tmp_path):
+    (tmp_path / "out.part.json").write_text("{}", encoding="utf-8")
+    translator.translate_file(source, tmp_path / "out")
+    assert len(read(tmp_path / "out")) == len(LINES) + 1
+    assert names(tmp_path) == ["out", "test.en"]
+
+
+def test_the_journal_says_what_the_work_is(translator, source, tmp_path):
+    broken(translator, source, tmp_path / "out")
+    journal = json.loads((tmp_path / "out.part.json").read_text(encoding="utf-8"))
+    assert journal["source"] == str(source.resolve()) and journal["source_size"] == source.stat().st_size
+    assert (journal["beam_size"], journal["suppress"], len(journal["models"])) == (1, [], 1)
+
+
+def test_a_target_is_replaced_only_when_asked_and_at_the_end(translator, source, tmp_path):
+    (tmp_path / "out").write_text("precious", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="out exists already"):
+        translator.translate_file(source, tmp_path / "out")
+    translator.breaks_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_file(source, tmp_path / "out", overwrite=True, window=4)
+    assert read(tmp_path / "out") == ["precious"]
+    translator.breaks_at = None
+    translator.translate_file(source, tmp_path / "out", overwrite=True)
+    assert len(read(tmp_path / "out")) == len(LINES) + 1
+
+
+def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
+    with pytest.raises(ValueError, match="window must be at least 1, got 0"):
+        translator.translate_file(source, tmp_path / "out", window=0)
+    with pytest.raises(ValueError, match=r"out\.gz would hold plain text"):
+        translator.translate_file(source, tmp_path / "out.gz")
+    with pytest.raises(ValueError, match="are the same file"):
+        translator.translate_file(source, tmp_path / "." / "test.en", overwrite=True)
+    with pytest.raises(FileNotFoundError):
+        translator.translate_file(tmp_path / "nowhere", tmp_path / "out")
+    source.write_bytes(b"1\n2\n\xff\n")
+    with pytest.raises(ValueError, match=r"test\.en, line 3: not valid UTF-8"):
+        translator.translate_file(source, tmp_path / "out")
+    assert names(tmp_path) == ["test.en"] and translator.asked == []
+
+
+def test_a_line_break_in_a_translation_becomes_a_space(translator, source, tmp_path, monkeypatch):
+    texts = ["a\nb", "a\r\nb", "a\rb", "\n", "a\u2028b", "", "c"]
+    monkeypatch.setattr(Breaking, "__call__", lambda self, sentences, batch_size: texts)
+    translator.translate_file(source, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes().decode() == "a b\na b\na b\n \na\u2028b\n\nc\n"

@@ -1,0 +1,203 @@
+"""Every option of the Translator against the plain search, which calls the whole models."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from plain_search import plain_beam_search, text_of
+
+from keras_transformer import Translator
+from keras_transformer.ids import UNK
+from keras_transformer.search_options import SearchOptions, suppressed_ids
+
+SENTENCES = ["4", "3 1 4 1 5", "9 8", "1 2 3 4 5"]
+PREFIXES = ["7", "", "2 2 1", "5"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def make_translator(tokenizer, seeds=(0,), **options):
+    models = [tiny.make_opinionated(seed) for seed in seeds]
+    return Translator(models, tokenizer, **{"beam_size": 3, "max_extra_length": 5, **options})
+
+
+@pytest.fixture(scope="module")
+def default(tokenizer):
+    return make_translator(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def default_found(default):
+    return default.n_best(SENTENCES)
+
+
+def assert_as_planned(translator, found, prefixes=("", "", "", "")):
+    for sentence, prefix, hypotheses in zip(SENTENCES, prefixes, found, strict=True):
+        expected = plain_beam_search(translator, sentence, prefix)
+        assert [h.text for h in hypotheses] == [text_of(translator, ids) for ids, *_ in expected]
+        assert [list(h.tokens) for h in hypotheses] == [translator.tokenizer.pieces(ids) for ids, *_ in expected]
+        np.testing.assert_allclose([h.log_probability for h in hypotheses], [e[1] for e in expected], rtol=1e-5)
+        np.testing.assert_allclose([h.score for h in hypotheses], [e[2] for e in expected], rtol=1e-5)
+        assert [h.finished for h in hypotheses] == [e[3] for e in expected]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"length_normalization": "power", "length_penalty": 1.3},
+        {"coverage_penalty": 0.7},
+        {"coverage_penalty": 0.7, "beam_size": 1},
+        {"max_length": 4},
+        {"min_length": 5},
+        {"min_extra_length": 2},
+        {"min_length": 7, "min_extra_length": -1, "max_length": 7},
+        {"no_repeat_ngram": 2},
+        {"suppress": [UNK, 9, 11]},
+    ],
+    ids=str,
+)
+def test_an_option_does_what_the_plain_search_does(tokenizer, default_found, options):
+    translator = make_translator(tokenizer, **options)
+    found = translator.n_best(SENTENCES, batch_size=3)
+    assert_as_planned(translator, found)
+    assert [h[:1] for h in found] != [h[:1] for h in default_found]
+
+
+def test_a_limit_below_the_minimum_counts(tokenizer):
+    translator = make_translator(tokenizer, min_length=9, max_extra_length=1)
+    found = translator.n_best(SENTENCES)
+    assert_as_planned(translator, found)
+    assert max(len(hypothesis.tokens) for hypothesis in found[0]) == 3  # a piece, its END, one more
+
+
+def test_two_models_search_by_the_mean_of_their_probabilities(tokenizer, default_found):
+    translator = make_translator(tokenizer, seeds=(0, 1), coverage_penalty=0.2)
+    found = translator.n_best(SENTENCES, batch_size=3)
+    assert_as_planned(translator, found)
+    assert [h[0].text for h in found] != [h[0].text for h in default_found]
+    assert translator(SENTENCES, batch_size=1) == [hypotheses[0].text for hypotheses in found]
+
+
+def test_a_model_twice_is_the_model(tokenizer, default_found):
+    found = make_translator(tokenizer, seeds=(0, 0)).n_best(SENTENCES)
+    for hypotheses, expected in zip(found, default_found, strict=True):
+        assert [h.tokens for h in hypotheses] == [h.tokens for h in expected]
+        np.testing.assert_allclose([h.score for h in hypotheses], [h.score for h in expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_translation_begins_with_its_prefix(tokenizer, beam_size):
+    translator = make_translator(tokenizer, beam_size=beam_size, min_length=3, suppress=[UNK])
+    found = translator.n_best(SENTENCES, prefixes=PREFIXES, batch_size=3)
+    if beam_size > 1:
+        assert_as_planned(translator, found, PREFIXES)
+    for prefix, hypotheses in zip(PREFIXES, found, strict=True):
+        forced = tokenizer.pieces(tokenizer.encode(prefix))
+        assert all(list(h.tokens[: len(forced)]) == forced and h.text.startswith(prefix) for h in hypotheses)
+    assert translator(SENTENCES, PREFIXES) == [hypotheses[0].text for hypotheses in found]
+    assert translator.n_best(SENTENCES, prefixes=[""] * 4) == translator.n_best(SENTENCES)
+
+
+def test_a_prefix_may_take_all_but_the_end(tokenizer):
+    translator = make_translator(tokenizer, max_length=3, beam_size=25)
+    [hypotheses] = translator.n_best(["1 2"], prefixes=["4 2"])
+    assert len(hypotheses) == 23  # every piece but [PAD] and [START] may follow
+    assert {len(h.tokens) for h in hypotheses} == {3} and {h.text[:3] for h in hypotheses} == {"4 2"}
+    assert [h.text for h in hypotheses if h.finished] == ["4 2"]
+    with pytest.raises(ValueError, match=r"prefix of sentence 1 has 3 pieces; with END .* 3 tokens .*'4 2 1'"):
+        translator(["1", "1 2"], ["", "4 2 1"])
+
+
+def test_prefixes_that_cannot_be_are_refused(default):
+    with pytest.raises(ValueError, match="got 1 for 2"):
+        default(["1", "2"], ["3"])
+    with pytest.raises(TypeError, match="must be a list of strings"):
+        default(["1"], "3")
+    with pytest.raises(ValueError, match="sentence 1 is empty, and so is its translation: it cannot begin with '3'"):
+        default(["1", " "], ["", "3"])
+    with pytest.raises(ValueError, match="prefix of sentence 0 has text the tokenizer has no piece for: 'x'"):
+        default(["1"], ["x"])
+    assert default([], []) == []
+
+
+def test_the_beam_may_be_as_wide_as_the_vocabulary(tokenizer):
+    model = tiny.make_opinionated()
+    [hypotheses] = Translator(model, tokenizer, beam_size=25, max_extra_length=0).n_best(["1"])
+    assert len(hypotheses) == 25
+    with pytest.raises(ValueError, match="beam_size=26 is wider than the vocabulary of 25 pieces"):
+        Translator(model, tokenizer, beam_size=26)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length_normalization": "mean"}, r"length_normalization must be one of \('gnmt', 'power'\), got 'mean'"),
+        ({"coverage_penalty": -0.1}, "coverage_penalty must not be negative, got -0.1"),
+        ({"length_penalty": float("nan")}, "length_penalty must not be negative, got nan"),
+        ({"max_length": 0}, "max_length must be at least 1, got 0"),
+        ({"min_length": -1}, "min_length must not be negative, got -1"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram must not be negative, got -1"),
+        ({"min_length": 5, "max_length": 4}, "min_length=5 is more than max_length=4"),
+        ({"min_extra_length": 51}, "min_extra_length=51 is more than max_extra_length=50"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SearchOptions(**options)
+
+
+def test_options_of_another_type_are_refused(tokenizer):
+    with pytest.raises(TypeError, match=r"max_length must be an int, got 4\.5"):
+        SearchOptions(max_length=4.5)
+    with pytest.raises(TypeError, match="beam_size must be an int, got None"):
+        SearchOptions(beam_size=None)
+    with pytest.raises(TypeError, match=r"suppress must be a list of pieces or ids, got one string: write \['unk'\]"):
+        SearchOptions(suppress="unk")
+    with pytest.raises(TypeError, match="beam_width"):
+        Translator(tiny.make_model(), tokenizer, beam_width=4)
+
+
+def test_pieces_are_suppressed_by_name_or_id(tokenizer):
+    [[three]] = tokenizer.encode(["3"])
+    assert suppressed_ids(["unk", "▁3", 7], tokenizer) == tuple(sorted({UNK, three, 7}))
+    assert suppressed_ids(["[UNK]", UNK, "[PAD]"], tokenizer) == (UNK,)
+    for entry in ("▁33", 25, -1, 2.5):
+        with pytest.raises(ValueError, match=f"suppress has {entry!r}: no piece of the tokenizer, .* from 0 to 24"):
+            suppressed_ids([entry], tokenizer)
+    with pytest.raises(ValueError, match=r"suppress has '\[END\]'.*no translation would close"):
+        suppressed_ids(["[END]"], tokenizer)
+
+
+def test_models_that_do_not_fit_together_are_refused(tokenizer):
+    with pytest.raises(ValueError, match="has 25 pieces, the model's vocabulary_size is 26"):
+        Translator([tiny.make_model(), tiny.make_model(vocabulary_size=26)], tokenizer)
+    with pytest.raises(ValueError, match="empty list"):
+        Translator([], tokenizer)
+
+
+def test_folders_load_as_an_ensemble(tokenizer, tmp_path):
+    one, other = (make_translator(tokenizer, seeds=(seed,)) for seed in (0, 1))
+    one.save(tmp_path / "one")
+    other.save(tmp_path / "other")
+    loaded = Translator.load([tmp_path / "one", tmp_path / "other"], beam_size=3, max_extra_length=5)
+    both = make_translator(tokenizer, seeds=(0, 1))
+    assert loaded.n_best(SENTENCES) == both.n_best(SENTENCES)
+    with pytest.raises(ValueError, match="this translator has 2: save each by itself"):
+        loaded.save(tmp_path / "both")
+    foreign = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
+    foreign.save(tmp_path / "other" / "tokenizer.model", overwrite=True)
+    with pytest.raises(ValueError, match=r"other/tokenizer\.model is not .*one/tokenizer\.model: .*one vocabulary"):
+        Translator.load([tmp_path / "one", tmp_path / "other"])
+
+
+def test_an_export_keeps_the_options(tokenizer, tmp_path):
+    options = {"min_length": 4, "no_repeat_ngram": 2, "suppress": ["unk", "▁9"], "coverage_penalty": 0.3}
+    translator = make_translator(tokenizer, length_normalization="power", max_length=7, **options)
+    translator.export(tmp_path / "1")
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"](sentences=tf.constant(SENTENCES))
+    expected = [best.score for [best] in translator.n_best(SENTENCES, 1)]
+    np.testing.assert_allclose(served["scores"], expected, rtol=1e-5)
+    assert [text.decode() for text in served["translations"].numpy()] == translator(SENTENCES)
