@@ -6,16 +6,23 @@ from keras_transformer.files import written_beside
 
 
 def serving_module(translator):
-    """A `tf.Module` that holds what the serving graph needs and nothing of Keras."""
+    """A `tf.Module` that holds what the serving graph needs and nothing of Keras.
+
+    The decoder's weights are kept as `Transformer.step_weights` gives them, so that no request waits for
+    them to be joined and transposed; of the models' own variables those that the graph still reads.
+    """
     module = tf.Module(name="translator")
     module.tokenizer = translator.tokenizer
-    module.model_variables = [variable.value for variable in translator.model.weights]
+    prepared = [model.step_weights() for model in translator.models]
+    module.step_weights = [tf.Variable(weight, trainable=False) for weight in tf.nest.flatten(prepared)]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")], autograph=False)
     def serve(sentences):
-        found = translator.search(sentences)
+        weights = tf.nest.pack_sequence_as(prepared, [variable.value() for variable in module.step_weights])
+        found = translator.search(sentences, weights=weights)
         return {"translations": found["texts"][:, 0], "scores": found["scores"][:, 0]}
 
+    module.model_variables = list(serve.get_concrete_function().graph.variables)
     module.serve = serve
     return module
 

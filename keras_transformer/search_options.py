@@ -54,14 +54,7 @@ class SearchOptions:
     replace_unknown: bool = False
 
     def __post_init__(self):
-        for name in (
-            "beam_size",
-            "max_extra_length",
-            "max_length",
-            "min_length",
-            "min_extra_length",
-            "no_repeat_ngram",
-        ):
+        for name in INTEGERS:
             value = getattr(self, name)
             if value is None and name in ("max_length", "min_extra_length"):
                 continue
