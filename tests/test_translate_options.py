@@ -67,10 +67,11 @@ def test_an_option_does_what_the_plain_search_does(tokenizer, default_found, opt
 
 
 def test_a_limit_below_the_minimum_counts(tokenizer):
-    translator = make_translator(tokenizer, min_length=9, max_extra_length=1)
+    translator = make_translator(tokenizer, min_length=9, max_extra_length=1, beam_size=25)
     found = translator.n_best(SENTENCES)
     assert_as_planned(translator, found)
     assert max(len(hypothesis.tokens) for hypothesis in found[0]) == 3  # a piece, its END, one more
+    assert any(hypothesis.finished for hypotheses in found for hypothesis in hypotheses)  # at the limit alone
 
 
 def test_two_models_search_by_the_mean_of_their_probabilities(tokenizer, default_found):
