@@ -71,7 +71,7 @@ def ours(preset, contender, beam, threads, folder):
     from keras_transformer.decoding import beam_search, greedy_search
     from keras_transformer.decoding.beam import BeamOptions
     from keras_transformer.decoding.rules import Bounds
-    from keras_transformer.graphs import SEGMENT
+    from keras_transformer.translation.graph import SEGMENT
 
     model = make_model(preset, "mixed_bfloat16" if contender.endswith("bfloat16") else "float32")
     prepared = model.step_weights()

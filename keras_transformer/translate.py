@@ -7,16 +7,16 @@ import numpy as np
 
 from keras_transformer.decoding.lines import Draw
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
-from keras_transformer.graphs import TranslationGraph
-from keras_transformer.hypotheses import Hypothesis, Score
 from keras_transformer.ids import START
-from keras_transformer.loading import load_model, one_tokenizer
-from keras_transformer.pieces import Pieces
-from keras_transformer.scoring import TeacherForcing
-from keras_transformer.search_options import SearchOptions
-from keras_transformer.searching import Searcher
 from keras_transformer.text import Tokenizer
-from keras_transformer.translate_file import translate_file
+from keras_transformer.translation.graph import TranslationGraph
+from keras_transformer.translation.hypotheses import Hypothesis, Score
+from keras_transformer.translation.loading import load_model, one_tokenizer
+from keras_transformer.translation.options import SearchOptions
+from keras_transformer.translation.pieces import Pieces
+from keras_transformer.translation.searcher import Searcher
+from keras_transformer.translation.teacher_forcing import TeacherForcing
+from keras_transformer.translation.whole_file import translate_file
 
 __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
 
@@ -190,7 +190,7 @@ class Translator:
         return self.tokenizer.pieces(source[0]), self.tokenizer.pieces(target[0]), array
 
     def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
-        """Translate a file line by line, and go on after a break; see `keras_transformer.translate_file`."""
+        """Translate a file line by line, and go on after a break; see `keras_transformer.translation.whole_file`."""
         translate_file(self, source_path, target_path, batch_size, window, overwrite, progress)
 
     def save(self, folder, overwrite=False):

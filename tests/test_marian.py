@@ -16,7 +16,7 @@ from tiny import compiled, write_pairs
 from keras_transformer import Tokenizer, Translator, parallel_corpus
 from keras_transformer.ids import END, PAD, START, UNK
 from keras_transformer.interop import marian
-from keras_transformer.unknown import replace_unknown, source_words
+from keras_transformer.translation.unknown import replace_unknown, source_words
 
 safetensors = pytest.importorskip("safetensors.numpy", reason="pip install -e '.[interop]' for safetensors")
 

@@ -8,7 +8,7 @@ from plain_search import plain_beam_search, text_of
 
 from keras_transformer import Translator
 from keras_transformer.ids import UNK
-from keras_transformer.search_options import SearchOptions, suppressed_ids
+from keras_transformer.translation.options import SearchOptions, suppressed_ids
 
 SENTENCES = ["4", "3 1 4 1 5", "9 8", "1 2 3 4 5"]
 PREFIXES = ["7", "", "2 2 1", "5"]

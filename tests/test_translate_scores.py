@@ -7,9 +7,9 @@ import tiny
 from plain_search import coverage, next_log_probabilities
 
 from keras_transformer import Translator
-from keras_transformer.hypotheses import Hypothesis, Score
 from keras_transformer.ids import END, START, UNK
-from keras_transformer.unknown import replace_unknown, source_words
+from keras_transformer.translation.hypotheses import Hypothesis, Score
+from keras_transformer.translation.unknown import replace_unknown, source_words
 
 EXTRA = 5
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]

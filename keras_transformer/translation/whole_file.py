@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.batches import progress_bar
 from keras_transformer.files import read_lines
+from keras_transformer.translation.batches import progress_bar
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 

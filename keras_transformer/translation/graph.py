@@ -8,7 +8,7 @@ from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.decoding.rules import Bounds
 from keras_transformer.files import BLANK
 from keras_transformer.ids import END, PAD
-from keras_transformer.search_options import suppressed_ids
+from keras_transformer.translation.options import suppressed_ids
 
 SEGMENT = 8  # tokens between two looks at which sentences are done
 

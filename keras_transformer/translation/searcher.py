@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from keras_transformer.batches import by_length, progress_bar
 from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.hypotheses import Hypothesis, Score
 from keras_transformer.ids import PAD, UNK
-from keras_transformer.pieces import listed
-from keras_transformer.unknown import replace_unknown, source_words
+from keras_transformer.translation.batches import by_length, progress_bar
+from keras_transformer.translation.hypotheses import Hypothesis, Score
+from keras_transformer.translation.pieces import listed
+from keras_transformer.translation.unknown import replace_unknown, source_words
 
 COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
 

@@ -1,0 +1,1 @@
+"""From strings to strings: what `Translator` is made of."""
