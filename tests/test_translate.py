@@ -10,9 +10,10 @@ import tiny
 from plain_search import next_log_probabilities, plain_beam_search, text_of
 from rich.console import Console
 
-from keras_transformer import Transformer, Translator, batches, translate
+from keras_transformer import Transformer, Translator, translate
 from keras_transformer.decoding import length_penalty
 from keras_transformer.ids import END, START
+from keras_transformer.translation import batches
 
 EXTRA = 5
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
