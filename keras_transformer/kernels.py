@@ -35,8 +35,15 @@ def _tensorflow():
     return tf
 
 
-def by_size(products, dtype, compute):
-    """`compute(kernels)`, with the kernels that suit a number of multiplications, known or only at run time."""
+def by_size(scores, size, dtype, compute):
+    """`compute(kernels)`, with the kernels that suit the work.
+
+    Args:
+        scores: how many there are, B·H·W·N; known now or only at run time.
+        size: multiplications for each, d_k.
+        dtype: the compute dtype.
+        compute: a function of `Kernels`.
+    """
     tf = _tensorflow()
     if tf is None:
         return compute(STANDARD)
@@ -48,7 +55,7 @@ def by_size(products, dtype, compute):
 
     few = Kernels(product, lambda a, b: product(a, b, True), lambda x: tf.exp(tf.nn.log_softmax(x)))
     limit = FEW_PRODUCTS if dtype == "float32" else FEW_HALF_PRODUCTS
-    return tf.cond(products < limit, lambda: compute(few), lambda: compute(STANDARD))
+    return tf.cond(scores < limit // size, lambda: compute(few), lambda: compute(STANDARD))
 
 
 def in_float32(x):

@@ -14,8 +14,8 @@ SIZES = [11, 2053, 2 * 3 * 1000, 10_000]
 
 
 def test_blocks_divide_the_vocabulary():
-    assert [block_size(size, 8) for size in SIZES[1:]] == [None, 30, 40]
-    assert 6000 % 30 == 10_000 % 40 == 0
+    assert [block_size(size, 8) for size in SIZES[1:]] == [None, 24, 40]  # a multiple of 8 near √(size/8)
+    assert 6000 % 24 == 10_000 % 40 == 0
     assert block_size(6000, 6000) is None
 
 
