@@ -195,7 +195,7 @@ def in_a_process(*arguments):
 
 
 def table(results):
-    """Markdown: a row a case, a column a contender and way; ours is the better of its ways, with ratios."""
+    """Markdown: a row a case, a column a contender and way."""
     columns = list(dict.fromkeys((r["contender"], r["way"]) for r in results))
     cases = list(dict.fromkeys((r["preset"], r["batch"], r["beam"]) for r in results))
     seconds = {(r["preset"], r["batch"], r["beam"], r["contender"], r["way"]): r["seconds"] for r in results}

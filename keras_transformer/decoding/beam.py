@@ -50,12 +50,7 @@ class BeamOptions(NamedTuple):
 
 def select(beams, indices):
     """The hypotheses at `indices` (B, W')."""
-    rows = flat_rows(indices, ops.shape(beams.scores)[1])
-
-    def of(x):
-        return take_rows(ops.reshape(x, (-1, *x.shape[2:]) if len(x.shape) == 2 else (-1, ops.shape(x)[2])), rows)
-
-    return Beams(*map(of, beams))
+    return Beams(*(pick(x, indices) for x in beams))
 
 
 def flat_rows(indices, width):
@@ -64,8 +59,9 @@ def flat_rows(indices, width):
 
 
 def pick(x, indices):
-    """x[b, indices[b]]: (B, W), (B, n) -> (B, n)."""
-    return take_rows(ops.reshape(x, (-1,)), flat_rows(indices, ops.shape(x)[1]))
+    """x[b, indices[b]]: (B, W, ...), (B, n) -> (B, n, ...)."""
+    shape = ops.shape(x)
+    return take_rows(ops.reshape(x, (-1, *shape[2:])), flat_rows(indices, shape[1]))
 
 
 def top(scores, k):
@@ -109,10 +105,9 @@ def extended(decoder, loop, options):
     parents = ops.where(still, ops.arange(width)[None, :], pick(parents, chosen))
     tokens = ops.where(still, PAD, pick(tokens, chosen))
     scores = ops.where(still, live.log_probabilities, scores)
-    rows = flat_rows(parents, width)
-    ids = extended_ids(take_rows(ops.reshape(live.ids, (-1, ops.shape(live.ids)[2])), rows), tokens, loop.position)
+    ids = extended_ids(pick(live.ids, parents), tokens, loop.position)
     if options.coverage:
-        coverage = take_rows(ops.reshape(coverage, (-1, ops.shape(coverage)[2])), rows)
+        coverage = pick(coverage, parents)
 
     least = finished.scores[:, options.num_results - 1]  # (B,)
     if width == 1:
@@ -123,7 +118,7 @@ def extended(decoder, loop, options):
     batch = batch._replace(
         done=done, last=tokens, live=Beams(ids, scores, scores), finished=finished, coverage=coverage
     )
-    return Loop(length, batch, decoder.reorder(model, ops.reshape(rows, (-1,))))
+    return Loop(length, batch, decoder.reorder(model, ops.reshape(flat_rows(parents, width), (-1,))))
 
 
 def extended_ids(ids, tokens, position):
@@ -137,10 +132,7 @@ def with_closed(batch, coverage, parents, totals, closes, length, options):
     scores = totals / length_penalty(length, options.alpha, options.length)
     if options.coverage:
         scores = scores + pick(coverage_penalty(coverage, options.coverage), parents)
-    ids = take_rows(
-        ops.reshape(batch.live.ids, (-1, ops.shape(batch.live.ids)[2])), flat_rows(parents, options.beam_size)
-    )
-    ids = extended_ids(ids, ops.full_like(parents, END), length - 1)
+    ids = extended_ids(pick(batch.live.ids, parents), ops.full_like(parents, END), length - 1)
     both = joined(batch.finished, Beams(ids, totals, ops.where(closes, scores, UNREACHED)))
     return select(both, top(both.scores, options.beam_size)[1])
 

@@ -62,7 +62,9 @@ def drawn(log_probabilities, tokens, luck, draw):
 
 def candidates_wanted(draw, vocabulary_size):
     """How many of the likeliest tokens a draw looks at."""
-    return draw.top_k if draw is not None and draw.top_k else 1 if draw is None else vocabulary_size
+    if draw is None:
+        return 1
+    return draw.top_k or vocabulary_size
 
 
 def extended(decoder, loop, rules, draw):
@@ -93,7 +95,7 @@ def extended(decoder, loop, rules, draw):
 
 
 def results(loop, alpha, length):
-    """The hypotheses as they stand, best first."""
+    """The hypotheses as they stand, in the order drawn."""
     batch = loop.batch
     scores = batch.log_probabilities / length_penalty(ops.maximum(batch.lengths, 1), alpha, length)
     return Hypotheses(batch.ids, scores, batch.log_probabilities, batch.finished)
