@@ -17,10 +17,10 @@ from keras_transformer.training import (
     SampleTranslations,
     Throughput,
     TrainingProgress,
-    readable,
     result_card,
     write_card,
 )
+from keras_transformer.training.progress import readable
 
 LENGTHS = [([7, 6, 2], [9, 8, 1]), ([5, 5, 1], [4, 7, 1]), ([3, 8, 2], [9, 2, 1])]
 TOKENS = 18 + 12 + 12  # of the targets above

@@ -1,0 +1,16 @@
+"""What `model.fit` needs around it: progress, checkpoints, samples, and the card of a result."""
+
+from keras_transformer.training.card import provenance, result_card, write_card
+from keras_transformer.training.checkpoint import Checkpoint
+from keras_transformer.training.progress import Throughput, TrainingProgress
+from keras_transformer.training.samples import SampleTranslations
+
+__all__ = [
+    "Checkpoint",
+    "SampleTranslations",
+    "Throughput",
+    "TrainingProgress",
+    "provenance",
+    "result_card",
+    "write_card",
+]
