@@ -12,10 +12,7 @@ same time with half the threads each.
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +21,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from processes import in_a_process
 from rich.console import Console
 from rich.progress import Progress
 
@@ -63,8 +61,8 @@ class Pieces:
         Path(path).write_text("none\n", encoding="utf-8")
 
 
-def ours(preset, contender, beam, threads, folder):
-    """A function from ids (B, S) to the best translations' ids, in one TensorFlow graph."""
+def ours(preset, contender, beam, threads, folder, target=TARGET):
+    """A function from ids (B, S) to the best translations' `target` ids, in one TensorFlow graph."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -77,7 +75,7 @@ def ours(preset, contender, beam, threads, folder):
     prepared = model.step_weights()
 
     def search(source):
-        longest = tf.shape(source)[1] * 0 + TARGET  # not known while the graph is built, as with real sentences
+        longest = tf.shape(source)[1] * 0 + target  # not known while the graph is built, as with real sentences
         limits = tf.fill([tf.shape(source)[0]], longest)
         state = model.start(model.encode(source), source, longest * 0, beam, weights=prepared)
         bounds = Bounds(limits, limits, ())
@@ -184,16 +182,6 @@ def measure(preset, contender, way, batch, beam, threads, seconds):
     return statistics.median(times[2:])
 
 
-def in_a_process(*arguments):
-    """`measure` in a new process, where no other contender's threads wait for work."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, __file__, "--worker", json.dumps(arguments)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{arguments} failed:\n{result.stderr[-2000:]}")
-    return float(result.stdout.splitlines()[-1])
-
-
 def table(results):
     """Markdown: a row a case, a column a contender and way."""
     columns = list(dict.fromkeys((r["contender"], r["way"]) for r in results))
@@ -210,6 +198,18 @@ def table(results):
     return "\n".join(lines)
 
 
+def ratios(results):
+    """Markdown: how many times as fast as each other contender ours is, in the same way."""
+    seconds = {(r["preset"], r["batch"], r["beam"], r["contender"], r["way"]): r["seconds"] for r in results}
+    lines = ["| preset, batch, beam, way | ours | other | times as fast |", "|---|---|---|---|"]
+    for (*case, contender, way), value in seconds.items():
+        for own in [c for c in CONTENDERS if c.startswith("ours")]:
+            mine = seconds.get((*case, own, way))
+            if mine and not contender.startswith("ours"):
+                lines.append(f"| {', '.join(map(str, case))}, {way} | {own} | {contender} | {value / mine:.2f} |")
+    return "\n".join(lines)
+
+
 def main(
     output: Annotated[Path | None, typer.Option(help="Folder for decode.json and decode.md.")] = None,
     preset: Annotated[list[str] | None, typer.Option(help="Presets to measure.")] = None,
@@ -223,7 +223,7 @@ def main(
 ):
     """Measure, and write what was found."""
     if worker:
-        print(measure(*json.loads(worker)))
+        print(json.dumps(measure(*json.loads(worker))))
         return
     if output is None:
         raise typer.BadParameter("give a folder.", param_hint="--output")
@@ -241,7 +241,7 @@ def main(
         task = bar.add_task("measuring", total=len(cases) * rounds)
         for _ in range(rounds):
             for case in cases:
-                found[case].append(in_a_process(*case))
+                found[case].append(in_a_process(__file__, *case))
                 bar.advance(task)
     names = ("preset", "contender", "way", "batch", "beam", "threads")
     results = [
@@ -250,7 +250,7 @@ def main(
     ]
     output.mkdir(parents=True, exist_ok=True)
     (output / "decode.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = table(results)
+    text = f"{table(results)}\n\n{ratios(results)}"
     (output / "decode.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 

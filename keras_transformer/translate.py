@@ -9,6 +9,7 @@ from keras_transformer.decoding.lines import Draw
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import START
 from keras_transformer.text import Tokenizer
+from keras_transformer.translation.batches import WORKERS, Batches
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.loading import load_model, one_tokenizer
@@ -75,7 +76,7 @@ class Translator:
     def max_extra_length(self):
         return self.options.max_extra_length
 
-    def __call__(self, sentences, prefixes=None, batch_size=64, progress=False):
+    def __call__(self, sentences, prefixes=None, batch_size=64, progress=False, workers=WORKERS):
         """Translate a list of strings; the result has the same order.
 
         Args:
@@ -83,15 +84,16 @@ class Translator:
             prefixes: what each translation must begin with, a list of as many strings; "" for nothing.
             batch_size: sentences decoded at a time.
             progress: show a progress bar on standard error, where that is a terminal.
+            workers: batches decoded at the same time, each with the whole memory of one.
 
         Raises:
             ValueError: a prefix that leaves no room for END, that has unknown pieces, or for an empty sentence; a
                 sentence longer than learned positions; a model whose probabilities are not finite.
         """
-        found = self._searcher.find(sentences, prefixes, batch_size, progress)
+        found = self._searcher.find(sentences, prefixes, Batches(batch_size, progress, workers))
         return [hypotheses[0].text for hypotheses in found]
 
-    def n_best(self, sentences, n=None, prefixes=None, batch_size=64, progress=False, details=False):
+    def n_best(self, sentences, n=None, prefixes=None, batch_size=64, progress=False, details=False, workers=WORKERS):
         """The `n` best translations of each sentence, best first, as lists of `Hypothesis`.
 
         A sentence gets fewer where the search reached fewer.
@@ -108,9 +110,9 @@ class Translator:
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
         kind = {"details": details, "num_results": self.beam_size}
-        return self._searcher.find(sentences, prefixes, batch_size, progress, n, **kind)
+        return self._searcher.find(sentences, prefixes, Batches(batch_size, progress, workers), n, **kind)
 
-    def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, **batches):
+    def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, batch_size=64, **more):
         """`n` translations of each sentence drawn by chance, as lists of `Hypothesis` in the order drawn.
 
         What is drawn depends on the seed and the sentence's place in the list, and not on the batches.
@@ -121,7 +123,7 @@ class Translator:
             top_k: draw among the k likeliest tokens; 0 is all.
             top_p: draw among the likeliest tokens that reach this probability together.
             seed: an int, at least 0.
-            prefixes, **batches: as in a call: `batch_size`, `progress`.
+            prefixes, batch_size, **more: as in a call; `progress` and `workers` too.
 
         Raises:
             ValueError: an argument out of range, and as in a call.
@@ -138,7 +140,7 @@ class Translator:
                 row[:, :limit] = np.random.default_rng([seed, index]).random((n, limit), np.float32)
             return numbers
 
-        return self._searcher.find(sentences, prefixes, luck=luck, draw=draw, **batches)
+        return self._searcher.find(sentences, prefixes, Batches(batch_size, **more), luck=luck, draw=draw)
 
     def score(self, sources, targets, batch_size=64, progress=False):
         """What the models make of given translations: a list of `Score`.

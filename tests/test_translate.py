@@ -98,6 +98,7 @@ def test_calling_gives_the_first_of_the_best_in_the_order_given(translator, foun
     assert len(set(first)) > 2
     assert translator(SENTENCES) == first
     assert translator(SENTENCES[::-1], batch_size=2) == first[::-1]
+    assert translator(SENTENCES, batch_size=1, workers=3) == translator(SENTENCES, batch_size=1, workers=1) == first
     assert translator(tuple(SENTENCES)) == first
     assert [h[:2] for h in found] == translator.n_best(SENTENCES, 2, batch_size=4)
 
@@ -188,6 +189,8 @@ def test_bad_arguments_of_a_call_are_refused(translator):
         translator("1 2")
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         translator(["1 2"], batch_size=0)
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+        translator(["1 2"], workers=0)
     for n in (0, 4):
         with pytest.raises(ValueError, match=f"n must be between 1 and beam_size=3, got {n}"):
             translator.n_best(["1 2"], n)

@@ -1,5 +1,7 @@
 """The way from strings to strings in TensorFlow ops: what runs here and in an export."""
 
+import threading
+
 import tensorflow as tf
 
 from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search, sample
@@ -27,7 +29,7 @@ class TranslationGraph:
         self.decoder = models[0] if len(models) == 1 else Ensemble(models)
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram)
         self.weights = tf.function(lambda: [model.step_weights() for model in models], autograph=False)
-        self._compiled = {}
+        self._compiled, self._compiling = {}, threading.Lock()
 
     @property
     def positions(self):
@@ -36,7 +38,7 @@ class TranslationGraph:
         return min((config["max_length"] for config in configs if config["positions"] == "learned"), default=None)
 
     def run(self, inputs, num_results=1, draw=None):
-        """`search`, or `sample` where there is a `draw`, compiled once for each kind of call.
+        """`search`, or `sample` where there is a `draw`, compiled once for each kind of call; from any thread.
 
         Args:
             inputs: a dictionary of their other arguments that are tensors.
@@ -44,19 +46,22 @@ class TranslationGraph:
         """
         width = inputs["luck"].shape[1] if draw else None
         kind = (*sorted(inputs), num_results, draw, width)
-        if kind not in self._compiled:
-
-            def find(inputs):
-                return self.sample(draw=draw, **inputs) if draw else self.search(num_results=num_results, **inputs)
-
-            strings = tf.TensorSpec([None], tf.string)
-            free = {"sentences": strings, "prefix": strings, "luck": tf.TensorSpec([None, width, None], tf.float32)}
-            specs = {
-                name: free.get(name) or tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), value)
-                for name, value in inputs.items()
-            }
-            self._compiled[kind] = tf.function(find, input_signature=[specs], autograph=False)
+        with self._compiling:
+            if kind not in self._compiled:
+                self._compiled[kind] = self._compile(inputs, num_results, draw, width)
         return self._compiled[kind](inputs)
+
+    def _compile(self, inputs, num_results, draw, width):
+        def find(inputs):
+            return self.sample(draw=draw, **inputs) if draw else self.search(num_results=num_results, **inputs)
+
+        strings = tf.TensorSpec([None], tf.string)
+        free = {"sentences": strings, "prefix": strings, "luck": tf.TensorSpec([None, width, None], tf.float32)}
+        specs = {
+            name: free.get(name) or tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), value)
+            for name, value in inputs.items()
+        }
+        return tf.function(find, input_signature=[specs], autograph=False)
 
     def source_ids(self, sentences):
         """Strings [B] -> ids (B, S) int32, pieces + END, padded."""

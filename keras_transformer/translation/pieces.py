@@ -38,15 +38,16 @@ class Pieces:
         return tuple(self.names[ids[ids != PAD]])
 
 
-def listed(sentences, batch_size):
+def listed(sentences, batch_size, workers=1):
     """The arguments of a call, checked: a list of strings.
 
     Raises:
         TypeError: one string.
-        ValueError: a batch size below 1.
+        ValueError: a batch size or a number of workers below 1.
     """
     if isinstance(sentences, str):
         raise TypeError("sentences must be a list of strings, got one string: write [sentence].")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
     return list(sentences)

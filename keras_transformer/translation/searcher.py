@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.ids import PAD, UNK
-from keras_transformer.translation.batches import by_length, progress_bar
+from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
 from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.pieces import listed
 from keras_transformer.translation.unknown import replace_unknown, source_words
@@ -28,36 +28,41 @@ class Searcher:
         self.graph, self.given, self.pieces = graph, given, pieces
         self.options = graph.options
 
-    def find(self, sentences, prefixes, batch_size=64, progress=False, n=None, luck=None, details=False, **kind):
+    def find(self, sentences, prefixes, batches, n=None, luck=None, details=False, **kind):
         """Lists of `Hypothesis`, in the order of the sentences; those of like length share a batch.
 
         Args:
+            batches: `Batches`.
             n: how many a sentence, as far as there are; None for all.
             luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
             details: with the tokens' log-probabilities.
             **kind: of `TranslationGraph.run`.
         """
-        sentences = listed(sentences, batch_size)
+        sentences = listed(sentences, batches.size, batches.workers)
         sources = self.pieces.source(sentences)
         limits = [self.options.limit(len(ids)) for ids in sources]
         self._refuse_long(sentences, sources, limits)
         if prefixes is not None:
             prefixes = self._listed_prefixes(prefixes, sentences, limits)
         weights = self.graph.weights()
+
+        def search(chosen):
+            inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), "weights": weights}
+            if prefixes is not None:
+                inputs["prefix"] = tf.constant([prefixes[i] for i in chosen])
+            if luck is not None:
+                inputs["luck"] = tf.constant(luck(chosen, [limits[i] for i in chosen]))
+            found = self.graph.run(inputs, **kind)
+            return [found[name].numpy() for name in COLUMNS]
+
         results = [None] * len(sentences)
-        with progress_bar("translating", len(sentences), progress) as advance:
-            for chosen in by_length([len(ids) for ids in sources], batch_size):
-                inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), "weights": weights}
-                if prefixes is not None:
-                    inputs["prefix"] = tf.constant([prefixes[i] for i in chosen])
-                if luck is not None:
-                    inputs["luck"] = tf.constant(luck(chosen, [limits[i] for i in chosen]))
-                found = self.graph.run(inputs, **kind)
-                columns = [found[name].numpy() for name in COLUMNS]
+        alike = by_length([len(ids) for ids in sources], batches.size)
+        with progress_bar("translating", len(sentences), batches.progress) as advance:
+            for chosen, columns in at_the_same_time(search, alike, batches.workers):
                 for index, *rows in zip(chosen, *columns, strict=True):
                     results[index] = self._read(index, sentences[index], sources[index], rows)[:n]
                 if details:
-                    self._add_details(results, sources, chosen, batch_size)
+                    self._add_details(results, sources, chosen, batches.size)
                 advance(len(chosen))
         return results
 

@@ -1,0 +1,156 @@
+"""Decoding speed of a trained model on real sentences, against CTranslate2 with the same weights.
+
+    python benchmarks/decode_trained.py --output DIR --model runs/tok/model --source test.en
+
+translates a file with `Translator` and with CTranslate2, batches of 64 by length, without length penalty, and says how
+many translations are the same. Each contender is a process of its own; a round measures every contender once, and
+medians of all rounds are reported. `together` puts all threads on one batch; `apart` decodes two batches at a time,
+in CTranslate2 with half the threads each.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from processes import in_a_process
+from rich.console import Console
+from rich.progress import Progress
+
+BATCH, LONGEST = 64, 256
+CONTENDERS = ("ours", "ours bfloat16", "ctranslate2", "ctranslate2 int8")
+WAYS = ("together", "apart")
+
+
+def ours(model, contender, way, beam, threads):
+    """A function from sentences to (pieces, log-probability) pairs."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    from keras_transformer import Translator
+
+    dtype = "mixed_bfloat16" if contender.endswith("bfloat16") else "float32"
+    translator = Translator.load(model, dtype, beam_size=beam, length_penalty=0.0, max_length=LONGEST)
+    workers = 2 if way == "apart" else 1
+
+    def translate(sentences):
+        found = translator.n_best(sentences, 1, batch_size=BATCH, workers=workers)
+        return [(best.tokens[: len(best.tokens) - best.finished], best.log_probability) for [best] in found]
+
+    return translate
+
+
+def ctranslate2(model, contender, way, beam, threads):
+    """The same by CTranslate2."""
+    import ctranslate2 as engine
+
+    from keras_transformer import Translator
+    from keras_transformer.interop import ctranslate2 as interop
+
+    translator = Translator.load(model, "float32")
+    tokenizer, quantization = translator.tokenizer, "int8" if contender.endswith("int8") else None
+    with tempfile.TemporaryDirectory() as folder:
+        interop.save(translator.model, tokenizer, Path(folder) / "model", quantization=quantization)
+        apart = way == "apart"
+        runtime = engine.Translator(
+            str(Path(folder) / "model"),
+            compute_type=quantization or "float32",
+            intra_threads=max(1, threads // 2) if apart else threads,
+            inter_threads=2 if apart else 1,
+        )
+
+    def translate(sentences):
+        pieces = [tokenizer.pieces(ids) for ids in tokenizer.encode(sentences)]
+        lengths = {"min_decoding_length": 0, "max_decoding_length": LONGEST}
+        found = runtime.translate_batch(
+            pieces, beam_size=beam, length_penalty=0, max_batch_size=BATCH, return_scores=True, **lengths
+        )
+        return [(tuple(result.hypotheses[0]), result.scores[0]) for result in found]
+
+    return translate
+
+
+def measure(model, source, contender, way, beam, threads, repeats):
+    """Median seconds of the whole file after one warm-up, and what was found."""
+    from keras_transformer.files import read_lines
+
+    sentences = list(read_lines(source))
+    make = ours if contender.startswith("ours") else ctranslate2
+    translate = make(model, contender, way, beam, threads)
+    found, times = translate(sentences), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        translate(sentences)
+        times.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(times), "found": found}
+
+
+def agreement(found, reference):
+    """How many translations are the same, and the largest difference of log-probability among the others."""
+    pairs = list(zip(found, reference, strict=True))
+    others = [abs(one[1] - other[1]) for one, other in pairs if one[0] != other[0]]
+    return {"identical": len(pairs) - len(others), "of": len(pairs), "largest_difference": max(others, default=0.0)}
+
+
+def table(results):
+    """Markdown: a row a case; times as fast as CTranslate2 of float32 in the same way."""
+    lines = [
+        "| beam | contender | way | sentences/s | / CTranslate2 float32 | same as CTranslate2's |",
+        "|---" * 6 + "|",
+    ]
+    yardstick = {(r["beam"], r["way"]): r["seconds"] for r in results if r["contender"] == "ctranslate2"}
+    for r in results:
+        ratio = yardstick.get((r["beam"], r["way"]), float("nan")) / r["seconds"]
+        same = r.get("agreement")
+        same = f"{same['identical']} of {same['of']}" if same else ""
+        lines.append(
+            f"| {r['beam']} | {r['contender']} | {r['way']} | {r['sentences_per_second']:.0f} | {ratio:.2f} | {same} |"
+        )
+    return "\n".join(lines)
+
+
+def main(
+    output: Annotated[Path | None, typer.Option(help="Folder for decode_trained.json and .md.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A training folder.")] = None,
+    source: Annotated[Path | None, typer.Option(help="Sentences, one a line.")] = None,
+    contender: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(CONTENDERS)}; all if none.")] = None,
+    beam: Annotated[list[int] | None, typer.Option(help="Beams; 1 and 4 if none.")] = None,
+    threads: Annotated[int, typer.Option(help="Processor threads for each contender.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Processes for each contender.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Passes of the file in each process, after one more.")] = 3,
+    worker: Annotated[str, typer.Option(hidden=True)] = "",
+):
+    """Measure, and write what was found."""
+    if worker:
+        print(json.dumps(measure(*json.loads(worker))))
+        return
+    for name, value in (("--output", output), ("--model", model), ("--source", source)):
+        if value is None:
+            raise typer.BadParameter("is needed.", param_hint=name)
+    cases = [(c, way, w) for w in beam or (1, 4) for c in contender or CONTENDERS for way in WAYS]
+    runs = {case: [] for case in cases}
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("measuring", total=len(cases) * rounds)
+        for _ in range(rounds):
+            for case in cases:
+                runs[case].append(in_a_process(__file__, str(model), str(source), *case, threads, repeats))
+                bar.advance(task)
+    results = []
+    for (c, way, w), found in runs.items():
+        seconds = statistics.median(run["seconds"] for run in found)
+        result = {"contender": c, "way": way, "beam": w, "threads": threads, "seconds": seconds}
+        result["sentences_per_second"] = len(found[0]["found"]) / seconds
+        if reference := runs.get(("ctranslate2", way, w)):
+            result["agreement"] = agreement(found[0]["found"], reference[0]["found"])
+        results.append(result)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "decode_trained.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (output / "decode_trained.md").write_text(table(results) + "\n", encoding="utf-8")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    typer.run(main)

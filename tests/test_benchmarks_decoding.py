@@ -1,0 +1,62 @@
+"""The benchmarks of decoding, tiny: they run, compare like with like, and write what they say."""
+
+import json
+
+import decode
+import decode_curves
+import decode_trained
+import pytest
+import tiny
+import typer
+
+from keras_transformer import Translator
+
+
+def test_decode(tmp_path, capsys):
+    decode.main(tmp_path, preset=["quickstart"], contender=["ours", "export"], batch=[1], beam=[2], seconds=0.01)
+    ours, export = json.loads((tmp_path / "decode.json").read_text())
+    assert (ours["contender"], export["contender"]) == ("ours", "export")
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "decode.md").read_text()
+    assert f"| quickstart, 1, 2, together | ours | export | {export['seconds'] / ours['seconds']:.2f} |" in printed
+
+
+def test_decode_trained(tmp_path, capsys):
+    tokenizer = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
+    model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
+    Translator(model, tokenizer).save(tmp_path / "run")
+    (tmp_path / "test.en").write_text("3 1 4\n1 5\n9 2 6 5\n")
+    arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "contender": ["ours"], "beam": [2]}
+    decode_trained.main(tmp_path / "results", **arguments, repeats=1)
+    together, apart = json.loads((tmp_path / "results" / "decode_trained.json").read_text())
+    assert together["way"] == "together" and apart["way"] == "apart"
+    assert together["sentences_per_second"] == pytest.approx(3 / together["seconds"])
+    assert "| 2 | ours | apart |" in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter, match="is needed"):
+        decode_trained.main(tmp_path / "results", model=tmp_path / "run")
+
+
+def test_agreement_counts_pieces_and_measures_the_rest():
+    found = [(("a", "b"), -1.0), (("c",), -2.0), (("d",), -3.0)]
+    reference = [(("a", "b"), -1.5), (("x",), -2.25), (("d", "d"), -3.125)]
+    assert decode_trained.agreement(found, reference) == {"identical": 1, "of": 3, "largest_difference": 0.25}
+
+
+def test_decode_curves(tmp_path, capsys, monkeypatch):
+    found = decode_curves.in_a_process(decode_curves.__file__, "quickstart", 2, 2, 3, 2, 0.01)
+    assert found["seconds"] > 0 and found["peak_growth"] >= 0
+    monkeypatch.setattr(decode_curves, "in_a_process", lambda *case: {"seconds": 0.5, "peak_growth": 7_000_000})
+    decode_curves.main(tmp_path, preset=["quickstart"], length=[3, 5], beam=[2], batch=[2])
+    results = json.loads((tmp_path / "decode_curves.json").read_text())
+    assert [(r["varies"], r["batch"], r["beam"], r["length"]) for r in results] == [
+        ("length", 8, 4, 3),
+        ("length", 8, 4, 5),
+        ("beam", 8, 2, 30),
+        ("batch", 2, 4, 30),
+    ]
+    # Two layers of keys and values, 128 floats each, at 8·4·5 places of the target and 8·25 of the source.
+    assert results[1]["cache_bytes"] == 2 * 2 * 128 * 4 * (8 * 4 * 5 + 8 * 25)
+    assert (tmp_path / "decode_curves.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "decode_curves.md").read_text()
+    assert "| quickstart | length | 8 | 4 | 5 | 100.00 | 0.7 | 7.0 |" in printed
