@@ -6,7 +6,7 @@ from keras_transformer.exporting.module import ServingModule
 from keras_transformer.files import written_beside
 
 
-def export(translator, path, overwrite=False, max_source_length=256):
+def export(translator, path, overwrite=False, precision="float32", max_source_length=256):
     """Write `translator` as a SavedModel, whose graphs hold tokenizer, search and detokenizer.
 
     To load it, TensorFlow and TensorFlow Text's ops are enough. Its signatures, for B sentences and a
@@ -32,12 +32,16 @@ def export(translator, path, overwrite=False, max_source_length=256):
         translator: a `Translator`; its options are part of the graph.
         path: a folder, for TF Serving `<name>/<version>` with a number as version.
         overwrite: replace `path` if it exists.
+        precision: "float32", "bfloat16", "float16" or "int8" (a scale for each channel): how the folder
+            holds matrices; they are computed with in the model's dtype, to which loading brings them.
+            Vectors stay float32.
         max_source_length: the most tokens of a source.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
-        ValueError: a `max_source_length` below 2, or learned positions without room for so much.
+        ValueError: an unknown precision, or a weight it cannot hold; a `max_source_length` below 2, or learned
+            positions without room for so much.
     """
     with written_beside(path, overwrite) as beside:
-        module = ServingModule(translator, max_source_length)
+        module = ServingModule(translator, precision, max_source_length)
         tf.saved_model.save(module, str(beside), signatures=module.answers)

@@ -51,11 +51,12 @@ class ServingModule(tf.Module):
         answers: {name: `tf.function`}, the signatures; see `keras_transformer.export` for what each gives.
     """
 
-    def __init__(self, translator, max_source_length):
+    def __init__(self, translator, precision, max_source_length):
         super().__init__(name="translator")
-        weights = Weights(translator.models)
+        limit = source_limit(translator, max_source_length)
+        weights = Weights(translator.models, precision)
         self.tokenizer, self.weights = translator.tokenizer, weights.tracked
-        answers = Answers(translator, weights, source_limit(translator, max_source_length))
+        answers = Answers(translator, weights, limit)
         self.answers = {name: answers.signature(name) for name in INPUTS}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transformer.decoder_state import StepWeights
+from keras_transformer.exporting.precision import Stored
 
 
 class Computed(tf.saved_model.experimental.TrackableResource):
@@ -46,25 +47,37 @@ class Weights:
 
     Args:
         models: `Transformer`s.
+        precision: of `precision.PRECISIONS`, how the folder holds them.
+
+    Raises:
+        ValueError: an unknown precision, or a weight that is not finite, or not in float16.
 
     Attributes:
         tracked: what a `tf.Module` must hold for its SavedModel to have the weights.
     """
 
-    def __init__(self, models):
-        self._models = models
-        variables = {id(variable): variable for model in models for variable in model.weights}
-        self._stored = {key: tf.Variable(variable.numpy(), trainable=False) for key, variable in variables.items()}
-        self._name = _digest(models, self._stored.values())
+    def __init__(self, models, precision):
+        owners = {id(variable): (variable, model) for model in models for variable in model.weights}
+        self._stored = {key: Stored(variable, precision) for key, (variable, _) in owners.items()}
+        self._name = _digest(models, tf.nest.flatten([one.variables for one in self._stored.values()]))
+        self._restored = {}
+        for number, (key, (_, model)) in enumerate(owners.items()):
+            if self._stored[key].is_matrix and {precision, model.compute_dtype} != {"float32"}:
+                self._restored[key] = self._in_compute_dtype(self._stored[key], model.compute_dtype, number)
         self._steps = [self._prepared(model, number) for number, model in enumerate(models)]
-        self.tracked = [*self._stored.values(), *tf.nest.flatten(self._steps)]
+        computed = [*self._restored.values(), *tf.nest.flatten(self._steps)]
+        self.tracked = [*self._stored.values(), *computed]
+
+    def _in_compute_dtype(self, stored, dtype, number):
+        """A matrix as the models compute with it, ready before the first call."""
+        return Computed(lambda: tf.cast(stored.value(), dtype), f"{self._name}_matrix_{number}")
 
     def _prepared(self, model, number):
         """`model.step_weights()`, with a `Computed` for each tensor."""
 
         def computed(name, owner, compute):
-            def in_scope():
-                with self.scope(owner.weights):
+            def in_scope():  # from what is stored: a `Computed` may come after this one
+                with scope_of({id(variable): self._stored[id(variable)].value() for variable in owner.weights}):
                     return compute()
 
             return Computed(in_scope, f"{self._name}_{number}_{name}")
@@ -79,20 +92,21 @@ class Weights:
         output = computed("output", model.output_map, model.output_weights)
         return StepWeights(layers, output, cast=[])  # `scope` has them cast
 
-    def scope(self, variables=None):
-        """A scope in which variables have the export's values, read where this is called.
-
-        Args:
-            variables: of the models; None for all.
-        """
-        keys = self._stored if variables is None else map(id, variables)
-        scope = keras.StatelessScope()  # its argument would cast them back
-        scope.state_mapping = {key: self._stored[key].read_value() for key in keys}
-        return scope
+    def scope(self):
+        """A scope in which the models' variables have the export's values, read where this is called."""
+        ready = {key: computed.read() for key, computed in self._restored.items()}
+        return scope_of({key: ready[key] if key in ready else one.value() for key, one in self._stored.items()})
 
     def step_weights(self):
         """`Transformer.step_weights()` of each model, read where this is called."""
         return tf.nest.map_structure(lambda computed: computed.read(), self._steps)
+
+
+def scope_of(values):
+    """A scope in which variables have other values: {id(variable): tensor}, whatever its dtype."""
+    scope = keras.StatelessScope()
+    scope.state_mapping = values  # set here, as the scope's own argument would cast them back
+    return scope
 
 
 def _digest(models, variables):
