@@ -301,6 +301,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Batches that run at the same time.")] = 2,
 ):
     """Serve until standard input ends."""
+    tf.get_logger().setLevel("ERROR")  # the loader is deprecated, and the server's
     batching = Batching(max_batch_size, wait, threads)
     with Double({model: {1: path}}, batching) as double:
         print(json.dumps({"grpc": double.grpc_port, "rest": double.rest_port}), flush=True)
