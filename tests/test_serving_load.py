@@ -7,8 +7,6 @@ import serving_load
 import tiny
 import typer
 
-from keras_transformer import Translator
-
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
 
 
