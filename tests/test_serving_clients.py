@@ -151,6 +151,39 @@ def test_all_batches_together_have_a_time_limit(connect, double, monkeypatch):
     assert double.requests == 2
 
 
+@pytest.mark.parametrize(("timeout", "deadline", "seconds"), [(7.0, 60.0, 7.0), (7.0, 3.0, 3.0), (7.0, None, 7.0)])
+def test_an_attempt_gets_the_time_that_is_left(monkeypatch, timeout, deadline, seconds):
+    given = []
+
+    def ask(columns, signature, seconds):
+        given.append(seconds)
+        return {"translations": columns["sentences"]}
+
+    monkeypatch.setattr(serving_client, "monotonic", lambda: 100.0)
+    client = serving_client.Client("nowhere", "digits", timeout=timeout, deadline=deadline)
+    monkeypatch.setattr(client, "ask", ask)
+    assert client.translate(SENTENCES) == SENTENCES
+    assert given == [seconds]
+
+
+def test_an_answer_of_other_rows_is_refused(monkeypatch):
+    client = serving_client.Client("nowhere", "digits")
+    monkeypatch.setattr(client, "ask", lambda *_: {"translations": ["4"], "scores": [-1.0, -2.0]})
+    with pytest.raises(ServingError, match="2 rows were sent to 'serving_default', others came back"):
+        client.translate(["4", "5"])
+
+
+def test_rows_become_columns():
+    assert serving_client.to_columns([("4", "5"), ("", "6")], "score") == {
+        "sentences": ["4", ""],
+        "translations": ["5", "6"],
+    }
+    assert serving_client.to_columns([[7, 8, 3], [9], [3]], "ids") == {"source_ids": [[7, 8, 3], [9, 3, 3], [3, 3, 3]]}
+    assert serving_client.to_columns(["4"], "align") == {"sentences": ["4"]}
+    with pytest.raises(ValueError, match="a row without ids"):
+        serving_client.to_columns([[7], []], "ids")
+
+
 def test_nobody_is_there(double):
     port = closed_port()
     for client in (RestClient(f"http://127.0.0.1:{port}", "digits"), GrpcClient(f"127.0.0.1:{port}", "digits")):

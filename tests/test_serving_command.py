@@ -1,5 +1,7 @@
 """The command lines of examples/serving: what they print, and how they end."""
 
+import json
+
 import pytest
 import serving_client
 import serving_double
@@ -56,3 +58,23 @@ def test_command_line_errors(command, double):
     assert "not there, or not ready: injected (5 attempts)" in failure(3, "4")
     double.fail(1, "INTERNAL", "a bug")
     assert "the request failed" in failure(1, "4")
+
+
+def test_lines_become_rows():
+    assert list(serving_client.read_rows(["4\t5", "\t"], "score")) == [("4", "5"), ("", "")]
+    assert list(serving_client.read_rows([" 7  12 3 "], "ids")) == [[7, 12, 3]]
+    assert list(serving_client.read_rows(["4\t5", ""], "n_best")) == ["4\t5", ""]
+
+
+def test_rows_become_lines(capsys):
+    serving_client.write_row(
+        {"translations": "4\r\n5\u20286", "scores": -1.0, "truncated": True}, "serving_default", 12
+    )
+    printed = capsys.readouterr()
+    assert printed.out == "4 5\u20286\n"
+    assert printed.err == "text 12: longer than the model's limit; the end was cut off.\n"
+    row = {"translations": ["ñ", "4"], "scores": [-1.0, -2.5], "truncated": False}
+    serving_client.write_row(row, "n_best", 1)
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out), printed.err) == (row, "")
+    assert "ñ" in printed.out

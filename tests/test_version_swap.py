@@ -36,7 +36,7 @@ class Watcher:
 def ask(client, stop):
     """Ask until told to stop; each answer once, in the order of the first time."""
     answers = []
-    while not stop.is_set():
+    while not stop.wait(0.02):
         answer = client.translate(SENTENCES)
         if answer not in answers[-1:]:
             answers.append(answer)
