@@ -41,7 +41,8 @@ ROOMS = {
     "translation": "tensorflow numpy rich decoding model files",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",
-    "export": "tensorflow files",
+    "export": "tensorflow files exporting",
+    "exporting": "exporting tensorflow numpy decoder_state decoding translation files",
     "plots": "matplotlib numpy files",
 }
 FACADES = {"__init__", "cli"}  # may import every room

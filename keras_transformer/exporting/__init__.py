@@ -1,0 +1,1 @@
+"""A translator as a SavedModel: its signatures, and how its weights are kept."""
