@@ -1,8 +1,11 @@
 """benchmarks/serving_load.py once, tiny: it runs, and writes what it says."""
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
+import serving_double
 import serving_load
 import tiny
 import typer
@@ -29,7 +32,20 @@ def test_load(digits_export, digits_translator, tmp_path, capsys):
     assert written in capsys.readouterr().out
 
 
-def test_bounds(tmp_path, digits_translator):
+class InThisProcess(serving_load.Server):
+    """The double here: a second process would have to import TensorFlow, and the test of load has one."""
+
+    def __enter__(self):
+        self.double = serving_double.Double({"load": {1: self.command[2]}}, serving_double.Batching()).__enter__()
+        self.address, self.process = f"127.0.0.1:{self.double.grpc_port}", SimpleNamespace(pid=os.getpid())
+        return self
+
+    def __exit__(self, *error):
+        self.double.__exit__(*error)
+
+
+def test_bounds(tmp_path, digits_translator, monkeypatch):
+    monkeypatch.setattr(serving_load, "Server", InThisProcess)
     digits_translator.save(tmp_path / "run")
     serving_load.main(tmp_path / "out", bounds=tmp_path / "run", max_source_length=11, repeats=1)
     found = json.loads((tmp_path / "out" / "bounds.json").read_text())
