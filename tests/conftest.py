@@ -28,6 +28,51 @@ def same_start():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture(scope="session")
+def digits_translator(tmp_path_factory):
+    """A translator of an untrained model; the imports are here, as the core's tests run without TensorFlow."""
+    import tiny
+
+    from keras_transformer import Translator
+
+    keras.utils.set_random_seed(0)
+    tokenizer = tiny.make_tokenizer(tmp_path_factory.mktemp("corpus"), "bpe")
+    model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
+    return Translator(model, tokenizer, beam_size=2, max_extra_length=4)
+
+
+@pytest.fixture(scope="session")
+def digits_export(digits_translator, tmp_path_factory):
+    """Its SavedModel, version 7 of "digits"."""
+    path = tmp_path_factory.mktemp("saved_models") / "digits" / "7"
+    digits_translator.export(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def running_double(digits_export):
+    """The test double of TensorFlow Serving with that export, for `double`."""
+    import serving_double
+
+    batching = serving_double.Batching(max_size=13, wait=0.02, allowed=(1, 2, 3, 4, 8, 13))
+    with serving_double.Double({"digits": {7: digits_export}}, batching) as double:
+        yield double
+
+
+@pytest.fixture
+def double(running_double, monkeypatch):
+    """The test double, without what an earlier test left; clients write their pauses into `pauses` and go on."""
+    import serving_client
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    running_double.pauses = []
+    monkeypatch.setattr(serving_client, "sleep", running_double.pauses.append)
+    served = running_double.models["digits"][7]
+    running_double.requests, served.runs, served.sizes = 0, 0, []
+    yield running_double
+    assert not running_double.faults
+
+
 def pytest_collection_modifyitems(items):
     """Off TensorFlow, each test of search once: the same code runs there, and JAX compiles every search anew."""
     if keras.backend.backend() == "tensorflow":

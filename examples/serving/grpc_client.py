@@ -1,0 +1,122 @@
+"""Translate through the gRPC interface of a TensorFlow Serving. Needs tensorflow-serving-api and typer.
+
+    python grpc_client.py --host localhost:8500 --model en_de "A man rides a horse."
+
+or, in a program:
+
+    client = GrpcClient("localhost:8500", "en_de")
+    client.translate(["A man rides a horse."])
+"""
+
+import contextlib
+import importlib.util
+import math
+import sys
+import types
+
+import grpc
+import typer
+from serving_client import Client, ServingError, command
+
+
+@contextlib.contextmanager
+def without_tensorflow():
+    """Keep the imports in the block from starting TensorFlow, which takes seconds.
+
+    The messages of tensorflow-serving-api need `tensorflow.core.framework.*_pb2`, and Python would run
+    `tensorflow/__init__.py` for those. An empty package with the same folder is enough. TensorFlow
+    can be imported afterwards.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    folders = importlib.util.find_spec("tensorflow").submodule_search_locations
+    package = sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+    package.__path__ = list(folders)
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+
+
+with without_tensorflow():
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+DT_INT32, DT_STRING = 3, 7
+# The type of a tensor: the field of its values, and their format where they come as bytes.
+FIELDS = {1: ("float_val", "f"), 3: ("int_val", "i"), 7: ("string_val", None), 10: ("bool_val", "?")}
+
+CHANNEL = [
+    ("grpc.max_send_message_length", -1),  # a batch of long texts and its alignments pass the usual 4 MB
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_retries", 0),  # retries are the client's
+    ("grpc.initial_reconnect_backoff_ms", 100),  # else a second attempt would not look for the server at all
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class GrpcClient(Client):
+    """A `Client` whose address is host:port, without encryption."""
+
+    OPTION, DEFAULT = "--host", "localhost:8500"
+
+    def __init__(self, address, model, version=None, **limits):
+        super().__init__(address, model, version, **limits)
+        if "://" in address:
+            raise ValueError(f"the address must be host:port, as {self.DEFAULT} is, not {address!r}.")
+        self.channel = grpc.insecure_channel(address, options=CHANNEL)
+        self.stub = PredictionServiceStub(self.channel)
+
+    def ask(self, columns, signature, seconds):
+        request = PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = self.model, signature
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        for name, values in columns.items():
+            fill(request.inputs[name], values)
+        try:
+            response = self.stub.Predict(request, timeout=seconds)
+        except grpc.RpcError as error:
+            raise ServingError(error.code().name, error.details()) from error
+        return {name: values_of(tensor) for name, tensor in response.outputs.items()}
+
+    def close(self):
+        self.channel.close()
+
+
+def fill(tensor, values):
+    """Put a list of strings, or a list of int lists of one length, into a TensorProto."""
+    tensor.tensor_shape.dim.add(size=len(values))
+    if isinstance(values[0], str):
+        tensor.dtype = DT_STRING
+        tensor.string_val.extend(value.encode("utf-8") for value in values)
+    else:
+        tensor.dtype = DT_INT32
+        tensor.tensor_shape.dim.add(size=len(values[0]))
+        tensor.int_val.extend(value for row in values for value in row)
+
+
+def values_of(tensor):
+    """A TensorProto -> lists in lists, by its shape."""
+    if tensor.dtype not in FIELDS:
+        raise ServingError("INTERNAL", f"an output has type {tensor.dtype}; {sorted(FIELDS)} are known.")
+    field, code = FIELDS[tensor.dtype]
+    values = list(getattr(tensor, field))
+    if code is None:
+        values = [value.decode("utf-8") for value in values]
+    elif tensor.tensor_content:
+        values = memoryview(tensor.tensor_content).cast(code).tolist()
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    values += values[-1:] * (math.prod(shape) - len(values))  # a last value that repeats may stand there once
+    return nested(iter(values), shape)
+
+
+def nested(values, shape):
+    """The next values of an iterator, as lists in lists of this shape."""
+    return [nested(values, shape[1:]) for _ in range(shape[0])] if shape else next(values)
+
+
+if __name__ == "__main__":
+    typer.run(command(GrpcClient))
