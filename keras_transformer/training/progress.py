@@ -1,22 +1,14 @@
 """How fast training goes and how far it is: rates in the logs, a bar on the terminal."""
 
 import atexit
+import datetime
 import time
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from keras_transformer.metrics import TokenMetric
-
-
-def target_tokens(model):
-    """Target tokens that `fit` has seen in this epoch, from any of our metrics; None without one."""
-    for metric in model.metrics:
-        for part in getattr(metric, "metrics", [metric]):
-            if isinstance(part, TokenMetric):
-                return int(part.tokens.numpy())  # summed over the replicas
-    return None
+from keras_transformer.training.sums import target_tokens
 
 
 class Throughput(keras.callbacks.Callback):
@@ -55,8 +47,55 @@ def readable(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+class TimeLeft:
+    """How long the steps and epochs that are left will take, from those that are done.
+
+    Steps and what stands between epochs (validation, samples, checkpoints) are timed apart, and neither the
+    first step, which compiles the graph, nor the time before it counts.
+
+    Args:
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self.clock = clock
+        self.steps, self.stepping = 0, 0.0  # steps timed, and their seconds
+        self.pauses, self.pausing = 0, 0.0  # pauses between epochs, and their seconds
+        self.last_step = self.pause = None
+
+    def step(self, done):
+        """`done` steps of this epoch are done."""
+        now = self.clock()
+        if self.last_step is not None:
+            at, before = self.last_step
+            self.steps, self.stepping = self.steps + done - before, self.stepping + now - at
+        self.last_step = now, done
+
+    def stop(self):
+        """The steps of the epoch are over; said more than once, the first time counts."""
+        if self.pause is None:
+            self.pause = self.clock()
+
+    def go_on(self):
+        """The next epoch begins."""
+        if self.pause is not None and self.last_step is not None:
+            now = self.clock()
+            self.pauses, self.pausing = self.pauses + 1, self.pausing + now - self.pause
+            self.last_step = now, 0
+        self.pause = None
+
+    def seconds(self, steps, epochs):
+        """Seconds that `steps` steps and the pauses after `epochs` epochs take; None before anything is known."""
+        if not self.steps:
+            return None
+        pauses, pausing = self.pauses, self.pausing
+        if self.pause is not None:  # in one
+            pauses, pausing = pauses + 1, pausing + self.clock() - self.pause
+        return steps * self.stepping / self.steps + epochs * pausing / max(pauses, 1)
+
+
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar for each epoch with its time left, and a line of its results. Use with `verbose=0`.
+    """A bar for each epoch with the time left of it and in all, and a line of its results. Use with `verbose=0`.
 
     Where the output is no terminal, only the lines are printed.
     """
@@ -68,24 +107,29 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._close()
+        self.time_left = TimeLeft()
         atexit.register(self._close)  # after an interrupted fit the cursor would stay hidden
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.epochs_after = self.params["epochs"] - epoch - 1
         self.bar = Progress(
             TextColumn(f"epoch {epoch + 1}/{self.params['epochs']}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps  {task.fields[shown]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=self.params.get("steps"), shown="")
+        self.task = self.bar.add_task("", total=self.params.get("steps"), shown="", left="")
         self.started, self.shown_at = time.monotonic(), 0.0
+        self.time_left.go_on()
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
+        self.time_left.step(batch + 1)
         now = time.monotonic()
         shown = {}
         if self.console.is_terminal and now - self.shown_at > 0.5:  # reading a metric waits for the step
@@ -93,16 +137,32 @@ class TrainingProgress(keras.callbacks.Callback):
             tokens = target_tokens(self.model)
             rate = f"{tokens / (now - self.started):,.0f} tokens/s  " if tokens else ""
             shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
+            shown["left"] = "".join(self._left((self.params.get("steps") or 0) - batch - 1, self.epochs_after + 1))
         self.bar.update(self.task, completed=batch + 1, **shown)
 
+    def on_test_begin(self, logs=None):
+        self.time_left.stop()
+
     def on_epoch_end(self, epoch, logs=None):
+        self.time_left.stop()
         self._close()
-        facts = "  ".join(f"{name} {readable(value)}" for name, value in (logs or {}).items())
-        self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}  {facts}", highlight=False, soft_wrap=True)
+        facts = [f"{name} {readable(value)}" for name, value in (logs or {}).items()]
+        if self.epochs_after:
+            facts += self._left(0, self.epochs_after)
+        line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *facts])
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, logs=None):
         self._close()
         atexit.unregister(self._close)
+
+    def _left(self, steps, pauses):
+        """["in all left 1:02:03"]: `steps` of this epoch, all later ones and `pauses`; [] before anything is known."""
+        of_epoch = self.params.get("steps")
+        if not of_epoch:
+            return []
+        seconds = self.time_left.seconds(steps + self.epochs_after * of_epoch, pauses)
+        return [] if seconds is None else [f"in all left {datetime.timedelta(seconds=round(seconds))}"]
 
     def _close(self):
         if self.bar is not None:
