@@ -10,6 +10,7 @@ import keras
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
 from keras_transformer.training.checkpoint import HIGHER_IS_BETTER
+from keras_transformer.training.sums import updates
 
 PIECE = 1 << 20  # bytes read at a time
 RUN_OPTIONS = ("name", "trainable", "dtype")  # of a model's config: no architecture
@@ -72,8 +73,10 @@ def corpus_facts(report, files=()):
     return {
         "pairs": report.pairs,
         "kept": report.kept,
-        "dropped, a side is empty": report.dropped_empty,
-        f"dropped, a side has more than {report.max_length} pieces and end mark": report.dropped_long,
+        "dropped": {
+            "with an empty side": report.dropped_empty,
+            f"with a side of more than {report.max_length} ids": report.dropped_long,
+        },
         "source tokens": report.source_tokens,
         "target tokens": report.target_tokens,
         "padding of the source": f"{1 - report.source_tokens / report.source_positions:.1%}",
@@ -100,17 +103,17 @@ def sha256(path, opened=open):
 
 
 def update_facts(model, report):
-    """How the weights were updated."""
+    """How the weights were updated; a batch's tokens are those of all replicas and micro-batches together."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # inside loss scaling
     config = keras.saving.serialize_keras_object(optimizer)["config"]
     rate = config.pop("learning_rate")
     unused = {"name", *([] if optimizer.use_ema else ["ema_momentum"])}
     options = {name: value for name, value in config.items() if name not in unused and value not in (None, False)}
     return {
-        "effective batch": round(report.target_tokens / report.batches, 1),
-        "effective batch counts": "target tokens of an update, on average, of all replicas and micro-batches together",
+        "target tokens an update": round(report.target_tokens / report.batches, 1),
         "replicas": model.distribute_strategy.num_replicas_in_sync,
-        "updates": int(optimizer.iterations),
+        "micro-batches": getattr(model, "accumulate_steps", 1),
+        "updates": updates(model),
         "optimizer": {"class": type(optimizer).__name__, **options},
         "learning rate": {"class": rate["class_name"], **rate["config"]} if isinstance(rate, dict) else rate,
     }
@@ -123,14 +126,14 @@ def run_facts(history):
         history = {name: [row[name] for row in history if row.get(name) is not None] for name in names}
     facts = {"epochs": max(map(len, history.values()))}
     if seconds := history.get("seconds"):
-        facts["seconds"] = round(sum(seconds), 1)
-        facts["seconds count"] = "the steps of training alone, without validation"
+        facts["seconds without validation"] = round(sum(seconds), 1)
         if rates := history.get("tokens_per_second"):
             tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
         if name.startswith("val_"):
-            facts[f"best {name}"] = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
+            best = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
+            facts[f"best {name}"] = float(f"{best:.6g}")
     return facts
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from keras_transformer.training.sums import updates
+
 LINE_START = b'{"epoch": '
 
 
@@ -32,7 +34,7 @@ class HistoryFile(keras.callbacks.Callback):
             read_history(self.path)
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, "update": int(self.model.optimizer.iterations)}
+        row = {"epoch": epoch + 1, "update": updates(self.model)}
         for name, value in (logs or {}).items():
             row[name] = None if isinstance(value, float) and not math.isfinite(value) else value
         line = json.dumps(row, allow_nan=False).encode() + b"\n"

@@ -6,6 +6,8 @@ from collections import deque
 import keras
 import tensorflow as tf
 
+from keras_transformer.training.sums import updates
+
 REMEMBERED = 256  # batches; the pipeline runs only a few ahead of training
 FIRST_IDS = 8
 
@@ -63,7 +65,7 @@ class StopOnNaN(keras.callbacks.Callback):
             return
         which = f"batch {batch + 1}" if first == batch else f"one of the batches {first + 1} to {batch + 1}"
         lines = [
-            f"the loss is {loss} in epoch {self.epoch + 1}, {which}, update {int(self.model.optimizer.iterations):,}.",
+            f"the loss is {loss} in epoch {self.epoch + 1}, {which}, update {updates(self.model):,}.",
             *(self._described(index) for index in range(first, batch + 1)),
             "The model in memory is spoilt; what was saved before is not. Either this batch's loss overflowed, or the "
             "update before it did: lower the learning rate, warm up longer or clip gradients, and look at the batch.",

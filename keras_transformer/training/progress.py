@@ -6,7 +6,7 @@ import time
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from keras_transformer.training.sums import target_tokens
 
@@ -85,13 +85,16 @@ class TimeLeft:
         self.pause = None
 
     def seconds(self, steps, epochs):
-        """Seconds that `steps` steps and the pauses after `epochs` epochs take; None before anything is known."""
-        if not self.steps:
-            return None
+        """Seconds that `steps` steps and the pauses after `epochs` epochs take; needs a timed step."""
         pauses, pausing = self.pauses, self.pausing
         if self.pause is not None:  # in one
             pauses, pausing = pauses + 1, pausing + self.clock() - self.pause
         return steps * self.stepping / self.steps + epochs * pausing / max(pauses, 1)
+
+
+def clock_time(seconds):
+    """Seconds as "1:02:03"."""
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 class TrainingProgress(keras.callbacks.Callback):
@@ -112,18 +115,18 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epochs_after = self.params["epochs"] - epoch - 1
+        self.steps = self.params.get("steps")  # None before the first epoch of a dataset of unknown length
         self.bar = Progress(
             TextColumn(f"epoch {epoch + 1}/{self.params['epochs']}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps  {task.fields[shown]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=self.params.get("steps"), shown="", left="")
+        self.task = self.bar.add_task("", total=self.steps, shown="", left="")
         self.started, self.shown_at = time.monotonic(), 0.0
         self.time_left.go_on()
         self.bar.start()
@@ -137,18 +140,20 @@ class TrainingProgress(keras.callbacks.Callback):
             tokens = target_tokens(self.model)
             rate = f"{tokens / (now - self.started):,.0f} tokens/s  " if tokens else ""
             shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
-            shown["left"] = "".join(self._left((self.params.get("steps") or 0) - batch - 1, self.epochs_after + 1))
+            shown["left"] = self._left(batch + 1)
         self.bar.update(self.task, completed=batch + 1, **shown)
 
     def on_test_begin(self, logs=None):
         self.time_left.stop()
+        if self.bar is not None:  # inside `fit`
+            self.bar.update(self.task, shown="validating", left=self._left(self.steps))
 
     def on_epoch_end(self, epoch, logs=None):
         self.time_left.stop()
         self._close()
         facts = [f"{name} {readable(value)}" for name, value in (logs or {}).items()]
-        if self.epochs_after:
-            facts += self._left(0, self.epochs_after)
+        if self.epochs_after and (left := self._of_all(self.steps, self.epochs_after)):
+            facts.append(f"left {left}")
         line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *facts])
         self.console.print(line, highlight=False, soft_wrap=True)
 
@@ -156,13 +161,18 @@ class TrainingProgress(keras.callbacks.Callback):
         self._close()
         atexit.unregister(self._close)
 
-    def _left(self, steps, pauses):
-        """["in all left 1:02:03"]: `steps` of this epoch, all later ones and `pauses`; [] before anything is known."""
-        of_epoch = self.params.get("steps")
-        if not of_epoch:
-            return []
-        seconds = self.time_left.seconds(steps + self.epochs_after * of_epoch, pauses)
-        return [] if seconds is None else [f"in all left {datetime.timedelta(seconds=round(seconds))}"]
+    def _left(self, done):
+        """The time left of this epoch's steps and of `fit` in words; "" before anything is known."""
+        if not (of_all := self._of_all(done, self.epochs_after + 1)):
+            return ""
+        of_epoch = clock_time(self.time_left.seconds(self.steps - done, 0))
+        return f"left {of_epoch}, of all {of_all}" if done < self.steps else f"left of all {of_all}"
+
+    def _of_all(self, done, pauses):
+        """The time left of `fit` after `done` steps of this epoch; "" before anything is known."""
+        if not self.steps or not self.time_left.steps:
+            return ""
+        return clock_time(self.time_left.seconds(self.steps - done + self.epochs_after * self.steps, pauses))
 
     def _close(self):
         if self.bar is not None:

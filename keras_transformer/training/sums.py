@@ -1,4 +1,4 @@
-"""What the metrics of a model in `fit` have summed so far."""
+"""What a model in `fit` has counted so far, over all replicas."""
 
 import keras
 import numpy as np
@@ -18,6 +18,11 @@ def target_tokens(model):
         if isinstance(metric, TokenMetric):
             return int(metric.tokens.numpy())  # summed over the replicas
     return None
+
+
+def updates(model):
+    """How often the optimizer has updated the weights."""
+    return int(model.optimizer.iterations.numpy())
 
 
 class Window:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_transformer.training.sums import Window, target_tokens
+from keras_transformer.training.sums import Window, target_tokens, updates
 
 
 def scalar(name, value, step):
@@ -83,7 +83,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             return
         if run not in self.writers:
             self.writers[run] = tf.summary.create_file_writer(str(self.folder / run))
-        step = int(self.model.optimizer.iterations)
+        step = updates(self.model)
         with self.writers[run].as_default():
             for name, value in values.items():
                 scalar(f"{prefix}{name}", value, step)
