@@ -183,7 +183,7 @@ def main(
         history,
         preset=PRESET,
         seed=seed,
-        files=files["train"],
+        files=[path for pair in files.values() for path in pair],
         scores={"test": evaluate(translations, german)},
     )
     facts |= {

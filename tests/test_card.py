@@ -94,7 +94,9 @@ def test_a_run_is_its_time_its_tokens_and_its_best():
 
 def test_a_card_is_made_of_a_real_fit(tmp_path):
     files = tiny.write_pairs(tmp_path, [*tiny.digit_pairs(31), ("1", ""), (" ".join("1" * 90), "2")])
-    corpus = parallel_corpus(*files, tiny.make_tokenizer(tmp_path / "small"), tokens_per_batch=160, max_length=64)
+    corpus = parallel_corpus(
+        *files, tiny.make_tokenizer(tmp_path / "small"), tokens_per_batch=160, max_length=64, num_shapes=1
+    )
     schedule = TransformerSchedule.with_peak(3e-3, 16, warmup_steps=60)
     with tiny.two_replicas().scope():
         inner = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)

@@ -144,8 +144,8 @@ class TrainingProgress(keras.callbacks.Callback):
         self.bar.update(self.task, completed=batch + 1, **shown)
 
     def on_test_begin(self, logs=None):
-        self.time_left.stop()
-        if self.bar is not None:  # inside `fit`
+        if self.bar is not None:  # not so in `evaluate` alone
+            self.time_left.stop()
             self.bar.update(self.task, shown="validating", left=self._left(self.steps))
 
     def on_epoch_end(self, epoch, logs=None):

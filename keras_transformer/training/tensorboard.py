@@ -19,10 +19,11 @@ class TensorBoardLog(keras.callbacks.Callback):
     """Writes curves for `tensorboard --logdir folder`, over the number of updates of the weights.
 
     Every `every` steps, into the run "train": what `fit` logs (loss, accuracy, perplexity, the gradient's norm if
-    it is logged), each over the tokens of the steps since the last point, where Keras' own callback draws
-    means since the epoch began; the learning rate; and `tokens_per_second` of training. After each epoch,
-    all of its logs as `epoch/…`, those of validation into the run "validation"; put it behind callbacks that add to
-    them, such as `Throughput` and `ValidationBLEU`.
+    it is logged), each over the steps since the last point, where Keras' own callback draws means since the
+    epoch began (so are metrics that are neither ours nor a `keras.metrics.Mean`); the learning rate of the next
+    update; and `tokens_per_second` of training. After each epoch, all of its logs as `epoch/…`, those of
+    validation into the run "validation"; put it behind callbacks that add to them, such as `Throughput` and
+    `ValidationBLEU`.
 
     Args:
         folder: created if missing. A `fit` that goes on, with the optimizer's state, goes on in it.
