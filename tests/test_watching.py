@@ -350,7 +350,7 @@ def test_a_loss_that_is_no_number_stops_at_its_batch_and_leaves_what_was_saved(t
     stop = StopOnNaN()
     watched = stop.watch(tf.data.Dataset.from_generator(lambda: iter(some), output_signature=good.element_spec))
     callbacks = [stop, Checkpoint(tmp_path, tokenizer)]
-    model.fit(good, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+    model.fit(stop.watch(good), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
     saved = (tmp_path / "model.keras").read_bytes()
     ids = " ".join(map(str, some[3][0]["source"][0]))
     message = (
