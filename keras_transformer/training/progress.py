@@ -146,7 +146,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         if self.bar is not None:  # not so in `evaluate` alone
             self.time_left.stop()
-            self.bar.update(self.task, shown="validating", left=self._left(self.steps))
+            self.bar.update(self.task, left=f"validating  {self._left(self.steps)}")
 
     def on_epoch_end(self, epoch, logs=None):
         self.time_left.stop()
@@ -166,7 +166,7 @@ class TrainingProgress(keras.callbacks.Callback):
         if not (of_all := self._of_all(done, self.epochs_after + 1)):
             return ""
         of_epoch = clock_time(self.time_left.seconds(self.steps - done, 0))
-        return f"left {of_epoch}, of all {of_all}" if done < self.steps else f"left of all {of_all}"
+        return f"left {of_epoch}, of all {of_all}"
 
     def _of_all(self, done, pauses):
         """The time left of `fit` after `done` steps of this epoch; "" before anything is known."""
