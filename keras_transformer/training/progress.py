@@ -115,7 +115,7 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epochs_after = self.params["epochs"] - epoch - 1
-        self.steps = self.params.get("steps")  # None before the first epoch of a dataset of unknown length
+        self.steps = self.params.get("steps")  # None for a dataset of unknown length
         self.bar = Progress(
             TextColumn(f"epoch {epoch + 1}/{self.params['epochs']}"),
             BarColumn(),
