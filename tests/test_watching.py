@@ -111,6 +111,22 @@ def test_tensorboard_gets_every_epochs_logs_and_the_padding(watched):
         assert train[f"epoch/{side}_padding"] == [(step, pytest.approx(expected, rel=1e-6)) for step in (5, 10, 15)]
 
 
+class PassOver(keras.callbacks.Callback):
+    """Lets the first two steps do nothing, as a run does that goes on behind them."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        train, calls = self.model.train_function, iter(range(2))
+        self.model.train_function = lambda data: {"loss": 9.0} if next(calls, None) is not None else train(data)
+
+
+def test_steps_that_are_passed_over_are_neither_drawn_nor_timed(tmp_path):
+    progress = TrainingProgress(Console(file=io.StringIO()))
+    callbacks = [TensorBoardLog(tmp_path, every=1), progress, PassOver()]
+    tiny.compiled(tiny.make_model()).fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=callbacks)
+    assert [step for step, _ in events(tmp_path / "train")["perplexity"]] == [1, 2, 3]
+    assert progress.time_left.steps == 3
+
+
 def test_tensorboard_itself_reads_the_curves(watched):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = accumulator.EventAccumulator(str(watched[0] / "curves" / "train"))

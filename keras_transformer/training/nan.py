@@ -41,8 +41,14 @@ class StopOnNaN(keras.callbacks.Callback):
             dataset: of `({"source": (B, S), "target": (B, T)}, labels)`, as `parallel_corpus` gives.
         """
 
+        position = getattr(dataset, "position", None)
+
         def remember(index, source, target, ids):
-            self.passed.append((int(index), tuple(map(int, source)), tuple(map(int, target)), ids.tolist()))
+            if index == 0:
+                self.first = position.batch if position else 0  # a run that goes on begins inside the epoch
+            self.passed.append(
+                (self.first + int(index), tuple(map(int, source)), tuple(map(int, target)), ids.tolist())
+            )
 
         def passing(index, batch):
             source, target = batch[0]["source"], batch[0]["target"]
@@ -51,8 +57,9 @@ class StopOnNaN(keras.callbacks.Callback):
                 return tf.nest.map_structure(tf.identity, batch)
 
         watched = dataset.enumerate().map(passing)
-        if hasattr(dataset, "report"):
-            watched.report = dataset.report
+        for name, value in vars(dataset).items():  # such as the `report` of a `parallel_corpus`
+            if not name.startswith("_") and not hasattr(watched, name):
+                setattr(watched, name, value)
         return watched
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_transformer.training.sums import target_tokens
+from keras_transformer.training.sums import target_tokens, updates
 
 
 class Throughput(keras.callbacks.Callback):
@@ -63,10 +63,10 @@ class TimeLeft:
         self.pauses, self.pausing = 0, 0.0  # pauses between epochs, and their seconds
         self.last_step = self.pause = None
 
-    def step(self, done):
-        """`done` steps of this epoch are done."""
+    def step(self, done, passed_over=False):
+        """`done` steps of this epoch are done; one that was only passed over took no time."""
         now = self.clock()
-        if self.last_step is not None:
+        if self.last_step is not None and not passed_over:
             at, before = self.last_step
             self.steps, self.stepping = self.steps + done - before, self.stepping + now - at
         self.last_step = now, done
@@ -127,18 +127,23 @@ class TrainingProgress(keras.callbacks.Callback):
             disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=self.steps, shown="", left="")
-        self.started, self.shown_at = time.monotonic(), 0.0
+        self.started, self.tokens, self.shown_at = time.monotonic(), 0, 0.0
+        self.first_update = updates(self.model)
         self.time_left.go_on()
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.time_left.step(batch + 1)
+        passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
+        self.time_left.step(batch + 1, passed_over)
         now = time.monotonic()
         shown = {}
+        if passed_over:
+            self.started, self.tokens = now, target_tokens(self.model) or 0
+            return
         if self.console.is_terminal and now - self.shown_at > 0.5:  # reading a metric waits for the step
             self.shown_at = now
             tokens = target_tokens(self.model)
-            rate = f"{tokens / (now - self.started):,.0f} tokens/s  " if tokens else ""
+            rate = f"{(tokens - self.tokens) / (now - self.started):,.0f} tokens/s  " if tokens else ""
             shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
             shown["left"] = self._left(batch + 1)
         self.bar.update(self.task, completed=batch + 1, **shown)

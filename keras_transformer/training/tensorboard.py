@@ -54,17 +54,20 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.window.start()
+        self.first_update = updates(self.model)
         self.seen, self.tokens, self.written_at = 0, 0, time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 - self.seen < self.every:
+        passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
+        if batch + 1 - self.seen < self.every and not passed_over:
             return
         values = {**(logs or {}), **self.window.means(), "learning_rate": self._learning_rate()}
         now, tokens = time.monotonic(), target_tokens(self.model)
         if tokens is not None:
             values["tokens_per_second"] = (tokens - self.tokens) / (now - self.written_at)
-        self.seen, self.tokens, self.written_at = batch + 1, tokens, now
-        self._write("train", values)
+        self.seen, self.tokens, self.written_at = batch + 1, tokens or 0, now
+        if not passed_over:
+            self._write("train", values)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {**(logs or {}), "learning_rate": self._learning_rate(), **self.padding}
