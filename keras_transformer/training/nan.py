@@ -46,9 +46,8 @@ class StopOnNaN(keras.callbacks.Callback):
         def remember(index, source, target, ids):
             if index == 0:
                 self.first = position.batch if position else 0  # a run that goes on begins inside the epoch
-            self.passed.append(
-                (self.first + int(index), tuple(map(int, source)), tuple(map(int, target)), ids.tolist())
-            )
+            shapes = tuple(map(int, source)), tuple(map(int, target))
+            self.passed.append((self.first + int(index), *shapes, ids.tolist()))
 
         def passing(index, batch):
             source, target = batch[0]["source"], batch[0]["target"]
