@@ -37,7 +37,17 @@ from keras_transformer import (
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
 from keras_transformer.files import written_beside
-from keras_transformer.training import Checkpoint, SampleTranslations, Throughput, TrainingProgress, write_card
+from keras_transformer.training import (
+    Checkpoint,
+    HistoryFile,
+    SampleTranslations,
+    StopOnNaN,
+    Throughput,
+    TrainingProgress,
+    read_history,
+    training_facts,
+    write_card,
+)
 
 PRESET = "quickstart"
 TOKENS_PER_BATCH = 1024
@@ -95,10 +105,8 @@ def make_model(vocabulary_size):
 
 
 def draw(history, translator, folder):
-    """Pictures of the learning curve, and of where the last decoder layer looks as it writes one sentence."""
-    tokens = [count / 1e6 for count in history["target_tokens"]]
-    curves = {"training": (tokens, history["perplexity"]), "validation": (tokens, history["val_perplexity"])}
-    plots.learning_curves(curves, "million target tokens seen", "perplexity", folder / "learning_curve.png", log_y=True)
+    """Pictures of the training, and of where the last decoder layer looks as it writes one sentence."""
+    plots.training_curves(history, folder)
     source, target, weights = translator.attention(*DRAWN)
     plots.attention_map(weights["cross"][-1].mean(axis=0), source, target, folder / "attention.png")  # (T, S)
 
@@ -141,19 +149,22 @@ def main(
     console.print(f"Training {model.count_params():,} parameters, a few minutes on two processor cores …")
     samples = read_pairs(*files["valid"])[:3]
     greedy = Translator(model, tokenizer, beam_size=1)
-    history = model.fit(
-        train,
+    stop = StopOnNaN()
+    model.fit(
+        stop.watch(train),
         validation_data=valid,
         epochs=epochs,
         verbose=0,
         shuffle=False,  # the dataset shuffles itself
         callbacks=[
+            stop,
             Throughput(),
             TrainingProgress(console),
+            HistoryFile(output / "history.jsonl"),
             Checkpoint(output / "model", tokenizer, overwrite=overwrite),
             SampleTranslations(greedy, *zip(*samples, strict=True), console=console),
         ],
-    ).history
+    )
     minutes = (time.monotonic() - started) / 60
 
     translator = Translator(model, tokenizer)
@@ -161,20 +172,24 @@ def main(
     translations = translator(english, progress=True)
     with written_beside(output / "test.translations", overwrite=True) as path:
         path.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
+    history = read_history(output / "history.jsonl")
     draw(history, translator, output)
     translator.export(export, overwrite=overwrite)
 
     exact = sum(map(str.__eq__, translations, german))
-    facts = {
-        "corpus": f"numbers, dates and times, {train.report.kept:,} training pairs",
-        "model": f"{PRESET}, {model.count_params():,} parameters",
-        "batch": f"{train.report.target_tokens / train.report.batches:,.0f} target tokens an update",
-        "updates": epochs * train.report.batches,
-        "seed": seed,
+    facts = training_facts(
+        model,
+        train.report,
+        history,
+        preset=PRESET,
+        seed=seed,
+        files=[path for pair in files.values() for path in pair],
+        scores={"test": evaluate(translations, german)},
+    )
+    facts |= {
         "time": f"{minutes:.1f} minutes, from nothing to the trained model",
         "search": f"beam {translator.beam_size}, length penalty {translator.length_penalty}",
         "exact match": f"{exact / len(german):.2%}, {exact:,} of {len(german):,} held-out sentences",
-        "test": str(evaluate(translations, german)).replace("\n", "\n  "),
     }
     card = write_card(output, "Quickstart: numbers, English to German", facts)
     console.print(card, markup=False, highlight=False, soft_wrap=True)

@@ -28,7 +28,18 @@ from keras_transformer import (
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
 from keras_transformer.files import written_beside
-from keras_transformer.training import Checkpoint, SampleTranslations, Throughput, TrainingProgress, write_card
+from keras_transformer.training import (
+    Checkpoint,
+    HistoryFile,
+    SampleTranslations,
+    StopOnNaN,
+    Throughput,
+    TrainingProgress,
+    ValidationBLEU,
+    read_history,
+    training_facts,
+    write_card,
+)
 
 ADDRESS = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1"
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
@@ -41,6 +52,7 @@ SCHEDULES = {
         0.0, max(updates - warmup, 1), warmup_target=peak, warmup_steps=warmup
     ),
 }
+MONITORS = ("val_perplexity", "val_bleu")
 
 
 def corpus_files(data, variant, languages, address=ADDRESS):
@@ -60,21 +72,6 @@ def corpus_files(data, variant, languages, address=ADDRESS):
     return {split: tuple(find(split, language) for language in languages) for split in SPLITS}
 
 
-def draw_curves(history, rates, folder):
-    """Pictures of loss and perplexity over the target tokens seen, and of each update's learning rate."""
-    tokens = [count / 1e6 for count in history["target_tokens"]]
-    for quantity in ("loss", "perplexity"):
-        names = {"training (with dropout)": quantity, "validation": f"val_{quantity}"}
-        plots.learning_curves(
-            {name: (tokens, history[key]) for name, key in names.items()},
-            "million target tokens seen",
-            quantity,
-            folder / f"{quantity}.png",
-            log_y=quantity == "perplexity",
-        )
-    plots.learning_rate(rates, folder / "learning_rate.png")
-
-
 def main(
     output: Annotated[Path, typer.Option(help="Folder for model, export, pictures and result card.")],
     data: Annotated[Path | None, typer.Option(help="Folder with the corpus; downloaded if not given.")] = None,
@@ -91,10 +88,12 @@ def main(
     warmup_steps: Annotated[int, typer.Option(help="Updates to the highest learning rate.")] = 600,
     precision: Annotated[str, typer.Option(help="Of training: mixed_bfloat16 or float32.")] = "mixed_bfloat16",
     jit: Annotated[bool, typer.Option(help="Compile the training step with XLA.")] = False,
+    monitor: Annotated[str, typer.Option(help="Keep the epoch best in val_perplexity or val_bleu.")] = MONITORS[0],
     seed: Annotated[int, typer.Option(help="Of weights, dropout and shuffling.")] = 1,
 ):
     """Train on Multi30k, score test_2016 with beam 4, export, and print a result card."""
-    for option, value, known in (("--variant", variant, VARIANTS), ("--schedule", schedule, SCHEDULES)):
+    choices = ("--variant", variant, VARIANTS), ("--schedule", schedule, SCHEDULES), ("--monitor", monitor, MONITORS)
+    for option, value, known in choices:
         if value not in known:
             raise typer.BadParameter(f"must be one of {', '.join(known)}, got {value!r}.", param_hint=option)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -102,7 +101,7 @@ def main(
     console = Console()
     keras.utils.set_random_seed(seed)
     files = corpus_files(data, variant, (source, target))
-    samples, test = read_pairs(*files["valid"])[:3], read_pairs(*files["test"])
+    validation, test = read_pairs(*files["valid"]), read_pairs(*files["test"])
     tokenizer = Tokenizer.train(files["train"], vocabulary_size)
     train = parallel_corpus(*files["train"], tokenizer, tokens_per_batch=tokens_per_batch, seed=seed)
     valid = parallel_corpus(*files["valid"], tokenizer, tokens_per_batch=tokens_per_batch, shuffle=False)
@@ -121,22 +120,28 @@ def main(
     console.print(f"{preset}: {model.count_params():,} parameters")
 
     folder = output / "model"
+    stop, greedy = StopOnNaN(), Translator(model, tokenizer, beam_size=1)
+    bleu = ValidationBLEU(greedy, *zip(*validation, strict=True), tokenize=SACREBLEU_TOKENIZE[variant])
     started = time.monotonic()
-    history = model.fit(
-        train,
+    model.fit(
+        stop.watch(train),
         validation_data=valid,
         epochs=epochs,
         verbose=0,
         shuffle=False,  # the corpus shuffles itself
         callbacks=[
+            stop,
             Throughput(),
+            *([bleu] if monitor == "val_bleu" else []),
             TrainingProgress(console),
-            Checkpoint(folder, tokenizer, monitor="val_perplexity"),
-            SampleTranslations(Translator(model, tokenizer, beam_size=1), *zip(*samples, strict=True), every=5),
+            HistoryFile(output / "history.jsonl"),
+            Checkpoint(folder, tokenizer, monitor=monitor),
+            SampleTranslations(greedy, *zip(*validation[:3], strict=True), every=5),
         ],
-    ).history
+    )
     minutes = (time.monotonic() - started) / 60
-    draw_curves(history, [float(rate(step)) for step in range(updates)], output)
+    history = read_history(output / "history.jsonl")
+    plots.training_curves(history, output)
 
     translator = Translator.load(folder, dtype="float32")
     sentences, references = zip(*test, strict=True)
@@ -145,20 +150,21 @@ def main(
         beside.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
     scores = evaluate(translations, references, SACREBLEU_TOKENIZE[variant])
     translator.export(output / "saved_model" / "1")
-    facts = {
-        "corpus": f"Multi30k {variant}, {source}-{target}, {train.report.kept:,} of {train.report.pairs:,} pairs",
-        "model": f"{preset}{''.join(f', {k} {v}' for k, v in changes.items())}, {model.count_params():,} parameters",
+    facts = training_facts(
+        model,
+        train.report,
+        history,
+        preset=preset,
+        seed=seed,
+        files=[path for pair in files.values() for path in pair],
+        scores={"test_2016": scores},
+    )
+    facts |= {
         "vocabulary": f"joint BPE, {vocabulary_size:,} pieces",
-        "learning rate": f"{schedule}, peak {peak:g} after {warmup_steps:,} updates",
-        "batch": f"{train.report.target_tokens / train.report.batches:,.0f} target tokens an update",
-        "updates": updates,
-        "epochs": epochs,
-        "precision": f"{precision}, jit {jit}",
-        "seed": seed,
-        "training time": f"{minutes:.1f} minutes, validation and samples included",
-        "validation perplexity": f"{min(history['val_perplexity']):.3f}, a piece, lowest of all epochs",
+        "jit": jit,
+        "time": f"{minutes:.1f} minutes of training, validation and samples included",
+        "kept": f"the epoch of the best {monitor}" + (f", {bleu.scores.bleu_signature}" if bleu.scores else ""),
         "search": f"beam {translator.beam_size}, length penalty {translator.length_penalty}",
-        "test_2016": str(scores).replace("\n", "\n  "),
     }
     card = write_card(output, f"Multi30k {variant} {source}-{target}, {preset}", facts)
     console.print(card, highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ as a PNG where `path` is given, replacing a file that stands there.
 """
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from keras_transformer.files import written_beside
 
 CELL = 0.3  # inches for one attention weight
 PANEL = 1.6  # inches that a panel of few weights has at least
+PICTURES = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "learning_rate": "learning rate"}
 
 
 def attention_map(weights, source_labels, target_labels, path=None):
@@ -97,6 +99,42 @@ def learning_curves(curves, x_label, y_label, path=None, log_y=False):
     else:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return _saved(figure, path)
+
+
+def training_curves(epochs, folder):
+    """Draw how a training went into a folder, a picture for each of loss, perplexity, BLEU and learning rate.
+
+    They are `loss.png`, `perplexity.png`, `bleu.png` and `learning_rate.png`, of training and validation, as far as
+    `epochs` know them, over the target tokens seen; where these are not known throughout, over updates.
+
+    Args:
+        epochs: a dictionary of logs for each epoch, with its `update`, as `training.read_history` gives.
+        folder: created if missing; pictures that stand there are replaced.
+
+    Returns:
+        {name: `Figure`}.
+
+    Raises:
+        ValueError: no epochs.
+    """
+    if not epochs:
+        raise ValueError("epochs must hold the logs of at least one epoch, got none.")
+    tokens = [epoch.get("target_tokens") or 0 for epoch in epochs]
+    counted = all(
+        before < after for before, after in pairwise([0, *tokens])
+    )  # not after a break, where they start anew
+    key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if counted else ("update", 1, "updates")
+    figures = {}
+    for name, title in PICTURES.items():
+        curves = {}
+        for curve, quantity in (("training", name), ("validation", f"val_{name}")):
+            points = [(row[key] / unit, row[quantity]) for row in epochs if row.get(quantity) is not None]
+            if points:
+                curves[curve] = tuple(zip(*points, strict=True))
+        if curves:
+            path = Path(folder) / f"{name}.png"
+            figures[name] = learning_curves(curves, label, title, path, log_y=name == "perplexity")
+    return figures
 
 
 def learning_rate(schedule_values, path=None):

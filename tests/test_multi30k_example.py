@@ -67,9 +67,11 @@ TINY = {"preset": "quickstart", "vocabulary_size": 281, "epochs": 1, "tokens_per
 def test_one_tiny_run_writes_everything(tmp_path, capsys):
     pairs = tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "run"
-    example.main(output, data=tmp_path / "corpus", **TINY)
+    example.main(output, data=tmp_path / "corpus", monitor="val_bleu", **TINY)
     assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()) == [
         "RESULT.md",
+        "bleu.png",
+        "history.jsonl",
         "learning_rate.png",
         "loss.png",
         "model/last.keras",
@@ -91,9 +93,11 @@ def test_one_tiny_run_writes_everything(tmp_path, capsys):
     printed, card = capsys.readouterr().out, (output / "RESULT.md").read_text(encoding="utf-8")
     assert card in printed
     facts = json.loads((output / "result.json").read_text(encoding="utf-8"))
-    assert facts["corpus"] == "Multi30k tok, en-de, 100 of 100 pairs"
-    assert "|tok:none|" in facts["test_2016"] and "chrF" in facts["test_2016"]
-    assert {"command", "versions", "seed", "batch", "training time"} <= facts.keys()
+    assert facts["corpus"]["pairs"] == facts["corpus"]["kept"] == 100
+    assert len(facts["corpus"]["files"]) == 6
+    assert "|tok:none|" in facts["scores"]["test_2016"]["BLEU signature"]
+    assert "|tok:none|" in facts["kept"] and "val_bleu" in facts["kept"]
+    assert {"command", "versions", "seed", "time"} <= facts.keys()
 
 
 def forbid(*arguments, **options):
@@ -110,5 +114,7 @@ def test_an_output_that_exists_is_refused_before_any_work(tmp_path, monkeypatch)
             example.main(output)
     with pytest.raises(typer.BadParameter, match="must be one of raw, tok, got 'Raw'"):
         example.main(tmp_path / "new", variant="Raw")
+    with pytest.raises(typer.BadParameter, match="must be one of val_perplexity, val_bleu, got 'bleu'"):
+        example.main(tmp_path / "new", monitor="bleu")
     with pytest.raises(AssertionError, match="the work began"):
         example.main(tmp_path / "new")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_transformer.plots import attention_map, learning_curves, learning_rate
+from keras_transformer.plots import attention_map, learning_curves, learning_rate, training_curves
 
 SOURCE = ["▁Five", "▁", "$5$", "_x^2", "</s>"]
 TARGET = ["▁Fünf", "\\alpha", "</s>"]
@@ -139,3 +139,39 @@ def test_a_picture_replaces_the_one_before_and_is_a_png(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in \.png, got .*rate\.pdf"):
         learning_rate([1.0, 0.5], tmp_path / "rate.pdf")
     assert list(tmp_path.iterdir()) == [path]
+
+
+EPOCHS = [
+    {"update": 7, "target_tokens": 3_000_000, "loss": 5.0, "val_loss": 4.0, "perplexity": 90.0, "val_bleu": 2.0},
+    {"update": 14, "target_tokens": 6_000_000, "loss": None, "val_loss": 3.0, "perplexity": 40.0},
+    {"update": 21, "target_tokens": 9_000_000, "loss": 2.0, "val_loss": 2.5, "perplexity": 20.0, "val_bleu": 9.0},
+]
+
+
+def drawn(figure):
+    return {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+
+
+def test_training_curves_show_what_was_logged_over_the_tokens_seen(tmp_path):
+    figures = training_curves(EPOCHS, tmp_path / "pictures")
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["bleu.png", "loss.png", "perplexity.png"]
+    assert drawn(figures["loss"]) == {
+        "training": [[3, 5.0], [9, 2.0]],
+        "validation": [[3, 4.0], [6, 3.0], [9, 2.5]],
+    }
+    assert drawn(figures["bleu"]) == {"validation": [[3, 2.0], [9, 9.0]]}
+    assert figures["bleu"].axes[0].get_xlabel() == "million target tokens seen"
+    assert (figures["perplexity"].axes[0].get_yscale(), figures["loss"].axes[0].get_yscale()) == ("log", "linear")
+
+
+@pytest.mark.parametrize("tokens", [{"target_tokens": 1_000_000}, {}], ids=["counted anew", "not counted"])
+def test_where_tokens_are_not_counted_throughout_updates_are(tmp_path, tokens):
+    last = {"update": 28, "val_loss": 2.0, **tokens}
+    figure = training_curves([*EPOCHS, last], tmp_path)["loss"]
+    assert drawn(figure)["validation"] == [[7, 4.0], [14, 3.0], [21, 2.5], [28, 2.0]]
+    assert figure.axes[0].get_xlabel() == "updates"
+
+
+def test_a_training_without_epochs_cannot_be_drawn(tmp_path):
+    with pytest.raises(ValueError, match="at least one epoch"):
+        training_curves([], tmp_path)

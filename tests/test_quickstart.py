@@ -52,7 +52,8 @@ def test_it_goes_the_whole_way(trained):
     folder, result = trained
     found = contents(folder)
     sides = {f"run/corpus/{split}.{language}" for split in ("train", "valid", "test") for language in ("en", "de")}
-    made = "RESULT.md result.json attention.png learning_curve.png test.translations model/model.keras".split()
+    made = "RESULT.md result.json history.jsonl attention.png loss.png perplexity.png test.translations".split()
+    made.append("model/model.keras")
     assert sides | {f"run/{name}" for name in made} | {"numbers/1/saved_model.pb"} <= found.keys()
     assert b"old" not in found.values()
     assert {name[:8] for path, name in found.items() if path.endswith(".png")} == {b"\x89PNG\r\n\x1a\n"}
@@ -68,7 +69,8 @@ def test_the_card_counts_exact_matches(trained, translator):
     exact = sum(map(str.__eq__, german, translations))
     facts = json.loads((folder / "result.json").read_text("utf-8"))
     assert facts["exact match"] == f"{exact / len(german):.2%}, {exact} of {len(german)} held-out sentences"
-    assert "nrefs:1|case:mixed|eff:no|tok:13a" in facts["test"]
+    assert "nrefs:1|case:mixed|eff:no|tok:13a" in facts["scores"]["test"]["BLEU signature"]
+    assert facts["model"]["preset"] == "quickstart" and facts["model"]["changes"].keys() == {"vocabulary_size"}
 
 
 def test_once_trained_it_translates_at_once_and_without_this_project(trained, translator, monkeypatch):

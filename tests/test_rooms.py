@@ -37,7 +37,7 @@ ROOMS = {
     "buckets": "numpy",
     "corpus": "tensorflow numpy rich files",
     "data": "tensorflow numpy rich files buckets corpus",
-    "training": "training tensorflow numpy rich losses metrics schedules averaging files",
+    "training": "training tensorflow numpy rich losses metrics schedules averaging files model presets evaluate",
     "translation": "tensorflow numpy rich decoding model files",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",

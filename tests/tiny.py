@@ -128,3 +128,26 @@ def random_batch(rng, source_lengths, target_lengths, vocabulary_size=VOCABULARY
     source, labels = side(source_lengths), side(target_lengths)
     shifted = np.concatenate([np.full((len(labels), 1), START, "int32"), labels[:, :-1]], axis=1)
     return {"source": source, "target": np.where(labels == PAD, PAD, shifted)}, labels
+
+
+FIVE_LENGTHS = [
+    ([7, 6, 2, 1], [9, 8, 1, 3]),
+    ([5, 5, 7, 1], [4, 9, 1, 2]),
+    ([3, 7, 2, 6], [9, 2, 1, 1]),
+    ([7, 1, 1, 2], [1, 1, 9, 1]),
+    ([1, 1, 7, 7], [5, 9, 9, 8]),
+]
+
+
+def batches():
+    """Five batches of one shape with unlike numbers of tokens, the same at each call."""
+    rng = np.random.default_rng(3)
+    return [random_batch(rng, *rows) for rows in FIVE_LENGTHS]
+
+
+def dataset(some=None):
+    """`batches()`, or others, one a step."""
+    first, *others = [tf.data.Dataset.from_tensors(batch) for batch in some or batches()]
+    for other in others:
+        first = first.concatenate(other)
+    return first

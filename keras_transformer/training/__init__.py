@@ -1,16 +1,28 @@
-"""What `model.fit` needs around it: progress, checkpoints, samples, and the card of a result."""
+"""What `model.fit` needs around it: progress, checkpoints, scores, curves, and the card of a result."""
 
+from keras_transformer.training.bleu import ValidationBLEU
 from keras_transformer.training.card import provenance, result_card, write_card
 from keras_transformer.training.checkpoint import Checkpoint
+from keras_transformer.training.facts import training_facts
+from keras_transformer.training.history import HistoryFile, read_history
+from keras_transformer.training.nan import NonFiniteLoss, StopOnNaN
 from keras_transformer.training.progress import Throughput, TrainingProgress
 from keras_transformer.training.samples import SampleTranslations
+from keras_transformer.training.tensorboard import TensorBoardLog
 
 __all__ = [
     "Checkpoint",
+    "HistoryFile",
+    "NonFiniteLoss",
     "SampleTranslations",
+    "StopOnNaN",
+    "TensorBoardLog",
     "Throughput",
     "TrainingProgress",
+    "ValidationBLEU",
     "provenance",
+    "read_history",
     "result_card",
+    "training_facts",
     "write_card",
 ]

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import shlex
+import shutil
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +18,14 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacreble
 
 
 def provenance():
-    """What else a result depends on: command, machine and versions, as a dictionary of strings."""
+    """What else a result depends on, as a dictionary of strings: command, machine, versions, the program's revision."""
     return {
         "command": f"python {shlex.join(sys.argv)}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores, "
         f"devices {', '.join(keras.distribution.list_devices())}",
         "python": platform.python_version(),
         "versions": ", ".join(f"{name} {installed(name)}" for name in PACKAGES),
+        **revision(),
     }
 
 
@@ -34,20 +37,40 @@ def installed(package):
         return "under another name"
 
 
+def revision():
+    """{"revision": …} of the git checkout that tracks the program; {} where there is none, or no git."""
+    program = Path(sys.argv[0])
+    if not program.is_file() or shutil.which("git") is None:
+        return {}
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=program.resolve().parent, capture_output=True, text=True)
+
+    head, tracked = git("rev-parse", "HEAD"), git("ls-files", "--error-unmatch", program.resolve().name)
+    if head.returncode or tracked.returncode:
+        return {}
+    changed = git("status", "--porcelain", "--untracked-files=no").stdout
+    return {"revision": head.stdout.strip() + (", with local changes" if changed else "")}
+
+
 def result_card(title, facts):
     """What is needed to repeat a result, as Markdown: `provenance` and `facts`.
 
     Args:
         title: a line.
-        facts: a dictionary of names to values; a nested one becomes a nested list.
+        facts: a dictionary of names to values; a nested one becomes a nested list. See `training_facts`.
     """
-    lines = [f"# {title}", ""]
-    for name, value in {**provenance(), **facts}.items():
-        if isinstance(value, dict):
-            lines += [f"- {name}:", *(f"    - {key}: {inner}" for key, inner in value.items())]
+    return "\n".join([f"# {title}", "", *listed({**provenance(), **facts})]) + "\n"
+
+
+def listed(facts, indent=""):
+    """The lines of a Markdown list."""
+    for name, value in facts.items():
+        if isinstance(value, dict) and value:
+            yield f"{indent}- {name}:"
+            yield from listed(value, f"{indent}    ")
         else:
-            lines.append(f"- {name}: {value}")
-    return "\n".join(lines) + "\n"
+            yield f"{indent}- {name}: {'none' if value in (None, {}) else value}"
 
 
 def write_card(folder, title, facts):

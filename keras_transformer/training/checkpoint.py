@@ -6,6 +6,8 @@ import keras
 
 from keras_transformer.files import LAST_FILE, MODEL_FILE, TOKENIZER_FILE, written_beside
 
+HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf")
+
 
 class Checkpoint(keras.callbacks.Callback):
     """After each epoch, writes the training folder that `Translator.load` reads.
@@ -18,20 +20,28 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: created if missing.
         tokenizer: saved once, before the first model.
-        monitor: name of a logged value whose lowest epoch `model.keras` keeps, such as
-            "val_perplexity"; None keeps the latest.
+        monitor: name of a logged value whose best epoch `model.keras` keeps, such as "val_perplexity"
+            or "val_bleu"; an epoch without it is passed over. None keeps the latest.
+        mode: "min" or "max", which value of it is best; "auto" is "max" where the name ends in
+            accuracy, bleu or chrf, and otherwise "min".
 
     Raises:
         FileExistsError: the folder holds one of the files already and `overwrite` is False.
-        ValueError: after the first epoch, a `monitor` that is not logged; the message lists what is.
+        ValueError: an unknown mode; after the first epoch, a `monitor` that was never logged, with what is.
     """
 
-    def __init__(self, folder, tokenizer, monitor=None, overwrite=False):
+    def __init__(self, folder, tokenizer, monitor=None, overwrite=False, mode="auto"):
         super().__init__()
         self.folder = Path(folder)
         self.tokenizer = tokenizer
         self.monitor = monitor
-        self.best = float("inf")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}.")
+        if mode == "auto":
+            mode = "max" if (monitor or "").endswith(HIGHER_IS_BETTER) else "min"
+        self.sign = 1 if mode == "max" else -1
+        self.best = -self.sign * float("inf")
+        self.was_logged = False
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE):
             if (self.folder / name).exists() and not overwrite:
                 raise FileExistsError(
@@ -53,8 +63,9 @@ class Checkpoint(keras.callbacks.Callback):
             self._save(MODEL_FILE)
             return
         self._save(LAST_FILE)  # first, so that a mistyped name costs no training
-        if self.monitor not in (logs or {}):
+        self.was_logged |= self.monitor in (logs or {})
+        if not self.was_logged:
             raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs or {}))}.")
-        if logs[self.monitor] < self.best:
+        if self.monitor in logs and self.sign * logs[self.monitor] > self.sign * self.best:
             self.best = logs[self.monitor]
             self._save(MODEL_FILE)

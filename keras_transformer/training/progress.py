@@ -1,22 +1,14 @@
 """How fast training goes and how far it is: rates in the logs, a bar on the terminal."""
 
 import atexit
+import datetime
 import time
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_transformer.metrics import TokenMetric
-
-
-def target_tokens(model):
-    """Target tokens that `fit` has seen in this epoch, from any of our metrics; None without one."""
-    for metric in model.metrics:
-        for part in getattr(metric, "metrics", [metric]):
-            if isinstance(part, TokenMetric):
-                return int(part.tokens.numpy())  # summed over the replicas
-    return None
+from keras_transformer.training.sums import target_tokens, updates
 
 
 class Throughput(keras.callbacks.Callback):
@@ -55,8 +47,58 @@ def readable(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+class TimeLeft:
+    """How long the steps and epochs that are left will take, from those that are done.
+
+    Steps and what stands between epochs (validation, samples, checkpoints) are timed apart, and neither the
+    first step, which compiles the graph, nor the time before it counts.
+
+    Args:
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self.clock = clock
+        self.steps, self.stepping = 0, 0.0  # steps timed, and their seconds
+        self.pauses, self.pausing = 0, 0.0  # pauses between epochs, and their seconds
+        self.last_step = self.pause = None
+
+    def step(self, done, passed_over=False):
+        """`done` steps of this epoch are done; one that was only passed over took no time."""
+        now = self.clock()
+        if self.last_step is not None and not passed_over:
+            at, before = self.last_step
+            self.steps, self.stepping = self.steps + done - before, self.stepping + now - at
+        self.last_step = now, done
+
+    def stop(self):
+        """The steps of the epoch are over; said more than once, the first time counts."""
+        if self.pause is None:
+            self.pause = self.clock()
+
+    def go_on(self):
+        """The next epoch begins."""
+        if self.pause is not None and self.last_step is not None:
+            now = self.clock()
+            self.pauses, self.pausing = self.pauses + 1, self.pausing + now - self.pause
+            self.last_step = now, 0
+        self.pause = None
+
+    def seconds(self, steps, epochs):
+        """Seconds that `steps` steps and the pauses after `epochs` epochs take; needs a timed step."""
+        pauses, pausing = self.pauses, self.pausing
+        if self.pause is not None:  # in one
+            pauses, pausing = pauses + 1, pausing + self.clock() - self.pause
+        return steps * self.stepping / self.steps + epochs * pausing / max(pauses, 1)
+
+
+def clock_time(seconds):
+    """Seconds as "1:02:03"."""
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar for each epoch with its time left, and a line of its results. Use with `verbose=0`.
+    """A bar for each epoch with the time left of it and in all, and a line of its results. Use with `verbose=0`.
 
     Where the output is no terminal, only the lines are printed.
     """
@@ -68,41 +110,74 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._close()
+        self.time_left = TimeLeft()
         atexit.register(self._close)  # after an interrupted fit the cursor would stay hidden
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.epochs_after = self.params["epochs"] - epoch - 1
+        self.steps = self.params.get("steps")  # None for a dataset of unknown length
         self.bar = Progress(
             TextColumn(f"epoch {epoch + 1}/{self.params['epochs']}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps  {task.fields[shown]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=self.params.get("steps"), shown="")
-        self.started, self.shown_at = time.monotonic(), 0.0
+        self.task = self.bar.add_task("", total=self.steps, shown="", left="")
+        self.started, self.tokens, self.shown_at = time.monotonic(), 0, 0.0
+        self.first_update = updates(self.model)
+        self.time_left.go_on()
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
+        passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
+        self.time_left.step(batch + 1, passed_over)
         now = time.monotonic()
         shown = {}
+        if passed_over:
+            self.started, self.tokens = now, target_tokens(self.model) or 0
+            return
         if self.console.is_terminal and now - self.shown_at > 0.5:  # reading a metric waits for the step
             self.shown_at = now
             tokens = target_tokens(self.model)
-            rate = f"{tokens / (now - self.started):,.0f} tokens/s  " if tokens else ""
+            rate = f"{(tokens - self.tokens) / (now - self.started):,.0f} tokens/s  " if tokens else ""
             shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
+            shown["left"] = self._left(batch + 1)
         self.bar.update(self.task, completed=batch + 1, **shown)
 
+    def on_test_begin(self, logs=None):
+        if self.bar is not None:  # not so in `evaluate` alone
+            self.time_left.stop()
+            self.bar.update(self.task, left=f"validating  {self._left(self.steps)}")
+
     def on_epoch_end(self, epoch, logs=None):
+        self.time_left.stop()
         self._close()
-        facts = "  ".join(f"{name} {readable(value)}" for name, value in (logs or {}).items())
-        self.console.print(f"epoch {epoch + 1}/{self.params['epochs']}  {facts}", highlight=False, soft_wrap=True)
+        facts = [f"{name} {readable(value)}" for name, value in (logs or {}).items()]
+        if self.epochs_after and (left := self._of_all(self.steps, self.epochs_after)):
+            facts.append(f"left {left}")
+        line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *facts])
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, logs=None):
         self._close()
         atexit.unregister(self._close)
+
+    def _left(self, done):
+        """The time left of this epoch's steps and of `fit` in words; "" before anything is known."""
+        if not (of_all := self._of_all(done, self.epochs_after + 1)):
+            return ""
+        of_epoch = clock_time(self.time_left.seconds(self.steps - done, 0))
+        return f"left {of_epoch}, of all {of_all}"
+
+    def _of_all(self, done, pauses):
+        """The time left of `fit` after `done` steps of this epoch; "" before anything is known."""
+        if not self.steps or not self.time_left.steps:
+            return ""
+        return clock_time(self.time_left.seconds(self.steps - done + self.epochs_after * self.steps, pauses))
 
     def _close(self):
         if self.bar is not None:

@@ -1,0 +1,104 @@
+"""The stop on a loss that is no number: at its batch, by its name, with what was saved untouched."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
+from keras_transformer.training import Checkpoint, NonFiniteLoss, StopOnNaN
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+class Poison(keras.losses.Loss):
+    """A sum of the logits that becomes infinite where the labels begin with 13."""
+
+    def call(self, y_true, y_pred):
+        bad = keras.ops.cast(keras.ops.any(y_true[:, 0] == 13), "float32")
+        return keras.ops.mean(y_pred, axis=-1) / (1.0 - bad)
+
+
+def poisoned(steps_per_execution=1):
+    """A model and five batches, of which the fourth has an infinite loss."""
+    some = tiny.batches()
+    for _, labels in some:
+        labels[:, 0] = 5
+    some[3][1][:, 0] = 13
+    model = tiny.make_model()
+    model.compile(keras.optimizers.SGD(0.01), loss=Poison(), steps_per_execution=steps_per_execution)
+    return model, some
+
+
+def test_a_loss_that_is_no_number_stops_at_its_batch_and_leaves_what_was_saved(tokenizer, tmp_path):
+    model, some = poisoned()
+    good = tf.data.Dataset.from_tensors(some[0]).repeat(5)
+    stop = StopOnNaN()
+    watched = stop.watch(tf.data.Dataset.from_generator(lambda: iter(some), output_signature=good.element_spec))
+    callbacks = [stop, Checkpoint(tmp_path, tokenizer)]
+    model.fit(stop.watch(good), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+    saved = (tmp_path / "model.keras").read_bytes()
+    ids = " ".join(map(str, some[3][0]["source"][0]))
+    message = (
+        rf"the loss is (inf|-inf|nan) in epoch 3, batch 4, update 9\.\n"
+        rf"Batch 4: source \(4, 7\), target \(4, 9\); its first source begins {ids}\.\nThe model in memory is spoilt"
+    )
+    with pytest.raises(NonFiniteLoss, match=message):
+        model.fit(watched, epochs=4, initial_epoch=2, verbose=0, shuffle=False, callbacks=callbacks)
+    assert (tmp_path / "model.keras").read_bytes() == saved
+    assert issubclass(NonFiniteLoss, FloatingPointError)
+
+
+def test_of_several_steps_in_one_execution_all_are_named():
+    model, some = poisoned(steps_per_execution=2)
+    stop = StopOnNaN()
+    watched = stop.watch(tiny.dataset(some))
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, one of the batches 3 to 4, update 4\.\nBatch 3: .*\nBatch 4: "):
+        model.fit(watched, verbose=0, shuffle=False, callbacks=[stop])
+
+
+def test_a_step_that_loss_scaling_leaves_out_is_no_nan():
+    """A scale of 2^40 overflows float16 in the gradients of the first steps; the loss itself is finite."""
+    model = tiny.make_model(dtype="mixed_float16")
+    scaled = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=2.0**40)
+    model.compile(scaled, loss=LabelSmoothedCrossEntropy(0.1), metrics=[MaskedAccuracy(), Perplexity()])
+    before = model.get_weights()
+    model.fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=[StopOnNaN()])
+    assert float(scaled.dynamic_scale) == 2.0**35
+    for weight, start in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, start)
+
+
+def test_a_watched_dataset_is_the_same_dataset():
+    plain = tiny.dataset()
+    plain.report = "a report"
+    stop = StopOnNaN()
+    watched = stop.watch(plain)
+    assert watched.report == "a report"
+    assert watched.element_spec == plain.element_spec and watched.cardinality() == plain.cardinality() == 5
+    for _ in range(2):
+        for found, expected in zip(watched, plain, strict=True):
+            tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
+    assert [index for index, *_ in stop.passed] == [0, 1, 2, 3, 4] * 2
+
+
+def test_a_dataset_that_goes_on_inside_an_epoch_has_its_batches_numbered_from_there():
+    rest = tiny.dataset().skip(3)
+    rest.position = SimpleNamespace(batch=3)
+    stop = StopOnNaN()
+    assert len(list(stop.watch(rest))) == 2
+    assert [index for index, *_ in stop.passed] == [3, 4]
+
+
+def test_two_replicas_share_a_watched_dataset():
+    stop = StopOnNaN()
+    with tiny.two_replicas().scope():
+        model, some = poisoned()
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, batch 4, update 4\.\nBatch 4: source \(4, 7\), target \(4, 9\)"):
+        model.fit(stop.watch(tiny.dataset(some)), verbose=0, shuffle=False, callbacks=[stop])
