@@ -1,4 +1,4 @@
-"""A SavedModel checked where it will have to work: in a process without Keras and without this package."""
+"""A SavedModel checked where it will have to work: in a process that cannot import Keras or this package."""
 
 import json
 import os
@@ -53,8 +53,7 @@ def verify(path, sentences, expected, expected_scores=None, time_limit=TIME_LIMI
 def _ask(path, requests, time_limit):
     """Answers of a clean process: signature name to output name to a dictionary of dtype, shape and values."""
     asked = [[name, {key: _plain(array) for key, array in inputs.items()}] for name, inputs in requests.items()]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # this process may hold all of a GPU's memory
     with tempfile.TemporaryDirectory() as elsewhere:
         try:
             process = subprocess.run(
@@ -88,14 +87,10 @@ def _compare_kinds(path, name, signature, answer, batch_size):
     for output, tensor in signature.outputs.items():
         dtype = "string" if answer[output]["dtype"] == "object" else answer[output]["dtype"]
         shape = answer[output]["shape"]
-        promised = (
-            []
-            if tensor.shape is None
-            else [batch_size if i == 0 and size is None else size for i, size in enumerate(tensor.shape)]
-        )
-        fits = tensor.shape is None or (
-            len(shape) == len(promised) and all(b is None or a == b for a, b in zip(shape, promised, strict=True))
-        )
+        fits = tensor.shape is None or len(shape) == len(tensor.shape)
+        for axis, size in enumerate(tensor.shape or ()):
+            wanted = batch_size if axis == 0 and size is None else size
+            fits = fits and wanted in (None, shape[axis])
         if dtype != tensor.dtype or not fits:
             raise RuntimeError(
                 f"{path}: the signature {name!r} promises {tensor} as {output!r} and gave {dtype} {shape} "
