@@ -7,11 +7,9 @@ import sys
 import hand_made
 import pytest
 import tensorflow as tf
-import tiny
 
-from keras_transformer import Translator
 from keras_transformer.exporting import verify as module
-from keras_transformer.exporting.example_inputs import example_sentences, fitting_inputs
+from keras_transformer.exporting.example_inputs import fitting_inputs
 from keras_transformer.exporting.saved_model import Signature, Tensor
 from keras_transformer.exporting.verify import verify
 
@@ -105,15 +103,6 @@ def test_no_default_signature_and_no_time_are_errors(path, tmp_path):
         verify(tmp_path / "1", SENTENCES, CAPITALS)
     with pytest.raises(RuntimeError, match=r"took over 0\.01 seconds"):
         verify(path, SENTENCES, CAPITALS, time_limit=0.01)
-
-
-def test_a_translators_export_passes(tmp_path):
-    tokenizer = tiny.make_tokenizer(tmp_path, "bpe")
-    translator = Translator(tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size), tokenizer, beam_size=2)
-    translator.export(tmp_path / "1")
-    sentences = example_sentences(tokenizer)
-    assert all(sentences) and len({len(sentence) for sentence in sentences}) == 3
-    verify(tmp_path / "1", sentences, translator(sentences))
 
 
 def test_inputs_fit_dtype_and_shape_or_name_what_does_not():
