@@ -72,7 +72,7 @@ def test_the_container_finds_every_file_where_it_is_mounted(path):
         assert (path.parent / file.removeprefix("/models/en_de/")).is_file()
 
 
-STATES = {"AVAILABLE": 0, "LOADING": 1, None: 1}
+STATES = {"AVAILABLE": 0, "UNAVAILABLE": 1, None: 1}
 
 
 @pytest.mark.parametrize(("state", "status"), STATES.items(), ids=str)

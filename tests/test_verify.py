@@ -7,11 +7,13 @@ import sys
 import hand_made
 import pytest
 import tensorflow as tf
+import tiny
 
 from keras_transformer.exporting import verify as module
-from keras_transformer.exporting.example_inputs import fitting_inputs
+from keras_transformer.exporting.example_inputs import example_sentences, fitting_inputs
 from keras_transformer.exporting.saved_model import Signature, Tensor
 from keras_transformer.exporting.verify import verify
+from keras_transformer.ids import UNK
 
 SENTENCES = ["ein haus", "", "zwölf 🙂"]
 CAPITALS = ["EIN HAUS", "", "ZWÖLF 🙂"]
@@ -20,7 +22,8 @@ SCORES = [-8.0, 0.0, -7.0]
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return hand_made.save_all(tmp_path_factory.mktemp("en_de") / "1")
+    folder = tmp_path_factory.mktemp("en_de") / "1"
+    return hand_made.save(folder, score=hand_made.score, ids=hand_made.ids, n_best=hand_made.n_best)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +45,20 @@ def answers(checked, monkeypatch):
 
 
 def test_a_clean_process_runs_every_signature(checked):
-    assert sorted(checked) == ["ids", "score", "serving_default"]
+    assert sorted(checked) == ["ids", "n_best", "score", "serving_default"]
     assert checked["serving_default"]["translations"]["values"] == CAPITALS
     assert checked["serving_default"]["scores"]["values"] == SCORES
     assert checked["score"]["scores"]["values"] == [0, 0, 0]  # was given the translations, as long as the sentences
     assert checked["ids"]["ids"] == {"dtype": "int32", "shape": [3, 4], "values": [[3, 6, 5, 4]] * 3}
+
+
+def test_the_best_of_several_is_compared_as_well(path, answers):
+    assert answers["n_best"]["translations"]["values"] == [
+        [best, sentence] for best, sentence in zip(CAPITALS, SENTENCES, strict=True)
+    ]
+    answers["n_best"]["translations"]["values"][2].reverse()
+    with pytest.raises(RuntimeError, match=r"'n_best' translates 'zwölf 🙂' as 'zwölf 🙂' in a clean process"):
+        verify(path, SENTENCES, CAPITALS)
 
 
 @pytest.mark.parametrize("name", ["keras", "keras_transformer", "tensorflow_text"])
@@ -99,10 +111,23 @@ def test_a_graph_that_needs_this_process_is_an_error_with_its_reason(tmp_path):
 
 def test_no_default_signature_and_no_time_are_errors(path, tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
-    with pytest.raises(RuntimeError, match=r"no signature 'serving_default'; it has none"):
+    with pytest.raises(RuntimeError, match=r"no signature 'serving_default' that gives 'translations'; it has none"):
         verify(tmp_path / "1", SENTENCES, CAPITALS)
+    with pytest.raises(RuntimeError, match=r"no signature .* that gives 'translations'; it has serving_default"):
+        verify(hand_made.save(tmp_path / "2", hand_made.score), SENTENCES, CAPITALS)
+    with pytest.raises(ValueError, match="sentences is empty"):
+        verify(path, [], [])
     with pytest.raises(RuntimeError, match=r"took over 0\.01 seconds"):
         verify(path, SENTENCES, CAPITALS, time_limit=0.01)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_example_sentences_are_of_the_vocabulary(tmp_path, kind):
+    tokenizer = tiny.make_tokenizer(tmp_path, kind)
+    sentences = example_sentences(tokenizer)
+    assert [len(sentence.split()) for sentence in sentences] == [1, 5, 17]
+    assert {piece for ids in tokenizer.encode(sentences) for piece in ids}.isdisjoint({UNK})
+    assert len(set(sentences[2].split())) == 10  # all digits
 
 
 def test_inputs_fit_dtype_and_shape_or_name_what_does_not():

@@ -155,7 +155,8 @@ def _limits(facts, batching):
 
 
 def _ask(name, facts):
-    sentence = facts.sentences[-1]
+    middle = len(facts.sentences) // 2
+    sentence = facts.sentences[middle]
     body = shlex.quote(json.dumps({"inputs": {"sentences": [sentence]}}, ensure_ascii=False))
     return (
         "Over REST, with `signature_name` for another signature than serving_default:\n\n"
@@ -170,7 +171,7 @@ def _ask(name, facts):
         f'request.inputs["sentences"].CopyFrom(tf.make_tensor_proto([{sentence!r}]))\n'
         'print(stub.Predict(request, timeout=30).outputs["translations"].string_val[0].decode())\n'
         "```\n\n"
-        f"The answer is {json.dumps(facts.translations[-1], ensure_ascii=False)}."
+        f"The answer is {json.dumps(facts.translations[middle], ensure_ascii=False)}."
     )
 
 

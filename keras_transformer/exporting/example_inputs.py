@@ -12,13 +12,15 @@ def example_sentences(tokenizer):
     """A few sentences out of the tokenizer's own pieces, so that the model has learnt what is in them.
 
     Returns:
-        A list of strings; with fewer words where the vocabulary has few.
+        A list of strings: one, five and seventeen pieces from across the vocabulary, beginnings of words if
+        there are any; one empty string where no piece has a letter or digit.
     """
-    pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
-    words = [i for i in range(NUM_RESERVED, len(pieces)) if pieces[i].strip("▁#").isalnum()]
+    pieces = list(enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size))))[NUM_RESERVED:]
+    words = [i for i, piece in pieces if piece.strip("▁#").isalnum()]
+    begin = [i for i in words if pieces[i - NUM_RESERVED][1].startswith("▁")] or words
     if not words:
         return [""]
-    return [tokenizer.decode([words[i * len(words) // length] for i in range(length)]) for length in LENGTHS]
+    return [tokenizer.decode([begin[i * len(begin) // length] for i in range(length)]) for length in LENGTHS]
 
 
 def fitting_inputs(signature, batch_size, sentences, translations=None):

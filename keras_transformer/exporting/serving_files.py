@@ -198,7 +198,7 @@ services:
         - "-c"
         - "exec 3<>/dev/tcp/127.0.0.1/8501
           && printf 'GET /v1/models/{name} HTTP/1.0\\\\r\\\\n\\\\r\\\\n' >&3
-          && grep -q AVAILABLE <&3"
+          && grep -q '\\"AVAILABLE\\"' <&3"
       interval: 10s
       timeout: 5s
       retries: 3

@@ -9,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 text = importlib.util.find_spec("tensorflow_text")
 # TensorFlow would import Keras by itself, and does without where it cannot: from here on, importing these fails.
 for name in ("keras", "tf_keras", "keras_hub", "keras_nlp", "keras_transformer", "tensorflow_text"):
@@ -34,10 +36,9 @@ def answers(path, requests):
 
 def plain(array):
     """An array as JSON can hold it; bytes that are no UTF-8 as lone surrogates."""
-    values = array.tolist()
     if array.dtype == object:
-        values = [value.decode(errors="surrogateescape") for value in array.ravel().tolist()]
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "values": values}
+        array = np.array([value.decode(errors="surrogateescape") for value in array.flat], object).reshape(array.shape)
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "values": array.tolist()}
 
 
 if __name__ == "__main__":

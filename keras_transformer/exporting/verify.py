@@ -22,8 +22,9 @@ def verify(path, sentences, expected, expected_scores=None, time_limit=TIME_LIMI
     """Load a SavedModel as TF Serving does, in a clean process on the CPU, and compare what it answers.
 
     Every signature is run on a batch that fits it; its outputs must have the dtypes and shapes that the
-    signature promises. `serving_default` must give the translations that are expected, or, by rounding,
-    one of the same score.
+    signature promises. `serving_default`, and any other signature of "sentences" that gives "translations",
+    must give those that are expected, in the first place where there are several; or, by rounding, one of
+    the same score.
 
     Args:
         path: a SavedModel's folder.
@@ -35,19 +36,25 @@ def verify(path, sentences, expected, expected_scores=None, time_limit=TIME_LIMI
     Raises:
         RuntimeError: the process fails or takes too long, or an answer differs; the message names the signature,
             the output, and what was expected and found.
-        ValueError, FileNotFoundError: as in `read_saved_model`.
+        ValueError, FileNotFoundError: no sentences, and as in `read_saved_model`.
     """
     path = Path(path).resolve()
     signatures = read_saved_model(path).signatures
-    if DEFAULT not in signatures:
-        raise RuntimeError(f"{path} has no signature {DEFAULT!r}; it has {', '.join(signatures) or 'none'}.")
+    if not sentences:
+        raise ValueError("sentences is empty: give at least one to compare.")
+    if DEFAULT not in signatures or "translations" not in signatures[DEFAULT].outputs:
+        raise RuntimeError(
+            f"{path} has no signature {DEFAULT!r} that gives 'translations'; it has {', '.join(signatures) or 'none'}."
+        )
     requests = {
         name: fitting_inputs(signature, len(sentences), sentences, expected) for name, signature in signatures.items()
     }
     answers = _ask(path, requests, time_limit)
-    for name, signature in signatures.items():
-        _compare_kinds(path, name, signature, answers[name], len(sentences))
-    _compare_translations(path, sentences, answers[DEFAULT], expected, expected_scores)
+    for name in sorted(signatures, key=lambda name: name != DEFAULT):
+        signature, who = signatures[name], f"{path}: the signature {name!r}"
+        _compare_kinds(who, signature, answers[name], len(sentences))
+        if name == DEFAULT or (list(signature.inputs) == ["sentences"] and "translations" in signature.outputs):
+            _compare_translations(who, sentences, answers[name], expected, expected_scores)
 
 
 def _ask(path, requests, time_limit):
@@ -62,7 +69,8 @@ def _ask(path, requests, time_limit):
                 cwd=elsewhere,
                 env=environment,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=time_limit,
             )
         except subprocess.TimeoutExpired as error:
@@ -82,7 +90,7 @@ def _plain(array):
     return array.tolist()
 
 
-def _compare_kinds(path, name, signature, answer, batch_size):
+def _compare_kinds(who, signature, answer, batch_size):
     """Each output has the promised dtype and shape, and a row for each sentence."""
     for output, tensor in signature.outputs.items():
         dtype = "string" if answer[output]["dtype"] == "object" else answer[output]["dtype"]
@@ -93,23 +101,23 @@ def _compare_kinds(path, name, signature, answer, batch_size):
             fits = fits and wanted in (None, shape[axis])
         if dtype != tensor.dtype or not fits:
             raise RuntimeError(
-                f"{path}: the signature {name!r} promises {tensor} as {output!r} and gave {dtype} {shape} "
-                f"for a batch of {batch_size}."
+                f"{who} promises {tensor} as {output!r} and gave {dtype} {shape} for a batch of {batch_size}."
             )
 
 
-def _compare_translations(path, sentences, answer, expected, expected_scores):
-    found = answer["translations"]["values"]
+def _compare_translations(who, sentences, answer, expected, expected_scores):
+    found, scores = (_first(answer[name]["values"]) if name in answer else None for name in ("translations", "scores"))
     for i, (sentence, one, other) in enumerate(zip(sentences, expected, found, strict=True)):
         if one == other:
             continue
-        scores = ""
-        if expected_scores is not None and "scores" in answer:
-            score, other_score = expected_scores[i], answer["scores"]["values"][i]
-            if abs(score - other_score) <= TIE * max(1, abs(score)):
+        both = ""
+        if expected_scores is not None and scores is not None:
+            if abs(expected_scores[i] - scores[i]) <= TIE * max(1, abs(expected_scores[i])):
                 continue
-            scores = f", scores {score:.6f} and {other_score:.6f}"
-        raise RuntimeError(
-            f"{path}: the signature {DEFAULT!r} translates {sentence!r} as {other!r} in a clean process, "
-            f"expected {one!r}{scores}."
-        )
+            both = f", scores {expected_scores[i]:.6f} and {scores[i]:.6f}"
+        raise RuntimeError(f"{who} translates {sentence!r} as {other!r} in a clean process, expected {one!r}{both}.")
+
+
+def _first(rows):
+    """The best of each row where a row is a list."""
+    return [row[0] if isinstance(row, list) else row for row in rows]
