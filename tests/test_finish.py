@@ -1,6 +1,7 @@
 """An export finished for deployment: checks first, then its files; and a server never sees half of it."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -16,13 +17,14 @@ import tiny
 
 from keras_transformer import Translator
 from keras_transformer.exporting import finish as module
-from keras_transformer.exporting.card import ExportFacts, broken_files, digest, write_card
+from keras_transformer.exporting.card import OPTIONS, ExportFacts, broken_files, digest, write_card
 from keras_transformer.exporting.doctor import doctor
 from keras_transformer.exporting.example_inputs import example_sentences
 from keras_transformer.exporting.finish import finish
 from keras_transformer.exporting.saved_model import is_version, read_saved_model
 from keras_transformer.exporting.serving_files import Batching
 from keras_transformer.files import written_beside
+from keras_transformer.translation.options import SearchOptions
 
 
 def facts_of(sentences, translations, **more):
@@ -78,7 +80,11 @@ def test_the_readme_says_what_it_is_and_how_to_ask(done):
     text = (path / "README.md").read_text()
     assert text.startswith("# en_de, version 1\n")
     assert "| output | `translations` | string | [?] | text, UTF-8 |" in text
-    assert "- `beam_size`: 2\n" in text and "the first 37 tokens" in text and "at most 5 sentences" in text
+    assert (
+        "| `beam_size` | 2 | hypotheses kept" in text
+        and "the first 37 tokens" in text
+        and "at most 5 sentences" in text
+    )
     assert "- parameters: 2,003\n" in text and f"tensorflow {tf.__version__}" in text
     assert f"{digest(path / 'saved_model.pb')}  saved_model.pb" in text
     [command] = re.findall(r"^curl .*$", text, re.MULTILINE)
@@ -88,6 +94,10 @@ def test_the_readme_says_what_it_is_and_how_to_ask(done):
     assert json.loads(body) == {"inputs": {"sentences": [facts.sentences[1]]}}
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     compile(code, "README.md", "exec")
+
+
+def test_every_option_of_the_search_has_a_meaning():
+    assert set(OPTIONS) == {option.name for option in dataclasses.fields(SearchOptions)}
 
 
 def test_every_signature_and_tensor_of_the_house_has_a_meaning(tmp_path):

@@ -18,7 +18,7 @@ def path(tmp_path_factory):
 
 def test_the_signatures_the_ops_and_the_files_are_read(path):
     contents = read_saved_model(path)
-    assert list(contents.signatures) == ["ids", "score", "serving_default"]
+    assert list(contents.signatures) == ["serving_default", "ids", "score"]
     inputs = {name: list(signature.inputs.values()) for name, signature in contents.signatures.items()}
     strings = ("string", (None,))
     assert {name: [(one.dtype, one.shape) for one in found] for name, found in inputs.items()} == {

@@ -40,11 +40,11 @@ def test_every_record_is_answered(path):
     assert read_saved_model(path).num_warmup_records == 6
     answered = list(replay(path))
     names = [request.model_spec.signature_name for request, _ in answered]
-    assert names == ["ids", "score", "serving_default"] * 2
+    assert names == ["serving_default", "ids", "score"] * 2
     assert [len(next(iter(outputs.values()))) for _, outputs in answered] == [1, 1, 1, 3, 3, 3]
-    assert answered[5][1]["translations"].tolist() == [b"EIN HAUS", "ZWÖLF 🙂".encode(), b"EIN HAUS"]
-    assert answered[4][1]["scores"].tolist() == [8 - 3, len("zwölf 🙂".encode()) - 4, 8 - 3]
-    assert np.array_equal(answered[3][1]["ids"], [[3, 6, 5, 4]] * 3)
+    assert answered[3][1]["translations"].tolist() == [b"EIN HAUS", "ZWÖLF 🙂".encode(), b"EIN HAUS"]
+    assert answered[5][1]["scores"].tolist() == [8 - 3, len("zwölf 🙂".encode()) - 4, 8 - 3]
+    assert np.array_equal(answered[4][1]["ids"], [[3, 6, 5, 4]] * 3)
 
 
 def test_too_many_records_and_a_batch_of_none_are_refused(path):

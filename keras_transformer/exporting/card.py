@@ -59,6 +59,19 @@ MEANINGS = {
     "target_pieces": "the translation's pieces and END, then empty",
     "alignment": "row t: how much target piece t attends to each source piece; 0 at padding",
 }
+OPTIONS = {
+    "beam_size": "hypotheses kept for each sentence; 1 is greedy search",
+    "length_penalty": "α of the length penalty",
+    "length_normalization": 'score = log P / ((5 + length) / 6)^α for "gnmt", log P / length^α for "power"',
+    "coverage_penalty": "β of the coverage penalty",
+    "max_extra_length": "the most tokens that a translation has more than its source",
+    "max_length": "the most tokens of a translation",
+    "min_length": "the fewest tokens of a translation",
+    "min_extra_length": "the fewest tokens that a translation has more than its source",
+    "no_repeat_ngram": "no sequence of so many tokens comes twice; 0 is no rule",
+    "suppress": "pieces that never appear",
+    "replace_unknown": "the attended source word in place of an unknown piece",
+}
 IN_N_BEST = {
     "translations": "text, UTF-8, best first; empty where the search reached fewer",
     "scores": "as in serving_default; -1e9 where the search reached fewer",
@@ -151,7 +164,8 @@ def _limits(facts, batching):
             f"at most {batching.max_batch_size} sentences (`max_batch_size` in `../batching.config`); a request with "
             "more is refused"
         )
-    return _lines({**limits, **{f"`{name}`": value for name, value in facts.options.items()}})
+    rows = [f"| `{name}` | {value} | {OPTIONS.get(name, '')} |" for name, value in facts.options.items()]
+    return "\n".join([_lines(limits), "", "| option | value | meaning |", "|---|---|---|", *rows])
 
 
 def _ask(name, facts):

@@ -10,6 +10,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 MODEL_FILE = "saved_model.pb"
 TAG = "serve"
+DEFAULT = "serving_default"  # the signature that a request gets which names none
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MUST_COMPILE = "_XlaMustCompile"  # what jit_compile=True leaves behind
 
@@ -48,7 +49,7 @@ class Contents:
     Attributes:
         path: its folder.
         tensorflow_version: str, of the TensorFlow that wrote it.
-        signatures: a dictionary of names to `Signature`s.
+        signatures: a dictionary of names to `Signature`s, `serving_default` first.
         ops: a `Counter` of the ops of its graph and of its functions; calls of those functions are no ops.
         num_functions: how many functions the graph has.
         must_compile: names of the functions and nodes that XLA must compile.
@@ -144,12 +145,10 @@ def _meta_graph(file):
 
 
 def _signatures(meta):
-    """The signatures but for TensorFlow's own, whose names begin with two underscores."""
-    return {
-        name: Signature(_tensors(signature.inputs), _tensors(signature.outputs))
-        for name, signature in sorted(meta.signature_def.items())
-        if not name.startswith("__")
-    }
+    """The signatures, the default one first; without TensorFlow's own, whose names begin with two underscores."""
+    names = sorted((name for name in meta.signature_def if not name.startswith("__")), key=lambda x: (x != DEFAULT, x))
+    found = {name: meta.signature_def[name] for name in names}
+    return {name: Signature(_tensors(one.inputs), _tensors(one.outputs)) for name, one in found.items()}
 
 
 def _tensors(infos):

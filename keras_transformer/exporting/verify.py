@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_transformer.exporting.example_inputs import fitting_inputs
-from keras_transformer.exporting.saved_model import read_saved_model
+from keras_transformer.exporting.saved_model import DEFAULT, read_saved_model
 
 PROGRAM = Path(__file__).parent / "session_check.py"
-DEFAULT = "serving_default"
 TIE = 1e-4  # of a score: two translations this close may change places by rounding
 TIME_LIMIT = 600  # seconds
 
@@ -50,8 +49,8 @@ def verify(path, sentences, expected, expected_scores=None, time_limit=TIME_LIMI
         name: fitting_inputs(signature, len(sentences), sentences, expected) for name, signature in signatures.items()
     }
     answers = _ask(path, requests, time_limit)
-    for name in sorted(signatures, key=lambda name: name != DEFAULT):
-        signature, who = signatures[name], f"{path}: the signature {name!r}"
+    for name, signature in signatures.items():
+        who = f"{path}: the signature {name!r}"
         _compare_kinds(who, signature, answers[name], len(sentences))
         if name == DEFAULT or (list(signature.inputs) == ["sentences"] and "translations" in signature.outputs):
             _compare_translations(who, sentences, answers[name], expected, expected_scores)
