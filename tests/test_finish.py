@@ -114,36 +114,41 @@ def test_every_signature_and_tensor_of_the_house_has_a_meaning(tmp_path):
     assert broken_files(folder) == []
 
 
-def checks(monkeypatch):
-    """In place of the slow clean process."""
-    monkeypatch.setattr(module, "verify", lambda *arguments: None)
+def checks(monkeypatch, error=None):
+    """In place of the slow clean process; a list that grows with each call."""
+    calls = []
+
+    def verify(*arguments):
+        calls.append(arguments)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(module, "verify", verify)
+    return calls
+
+
+def calls_python(sentences):
+    return {"translations": tf.numpy_function(lambda strings: strings, [sentences], tf.string)}
 
 
 @pytest.mark.parametrize("failure", ["op", "verify", "path", "models.config"])
-def test_what_fails_leaves_nothing(tmp_path, monkeypatch, failure):
-    checks(monkeypatch)
+def test_what_fails_leaves_nothing_and_fails_before_what_is_slow(tmp_path, monkeypatch, failure):
     base = tmp_path / "en_de"
-    function, path, error = hand_made.echo, base / "2", ValueError
-    base.mkdir()
-    before = {"1"}
-    (base / "1").mkdir()
+    (base / "1").mkdir(parents=True)
+    path, function, before = base / "2", hand_made.echo, {"1"}
+    calls = checks(monkeypatch, RuntimeError("translates otherwise") if failure == "verify" else None)
     if failure == "op":
-        function = lambda sentences: {"x": tf.numpy_function(lambda x: x, [sentences], tf.string)}  # noqa: E731
-    if failure == "verify":
-        error = RuntimeError
-
-        def fail(*arguments):
-            raise RuntimeError("translates otherwise")
-
-        monkeypatch.setattr(module, "verify", fail)
+        function = calls_python
     if failure == "path":
         path = base / "best"
     if failure == "models.config":
         (base / "models.config").write_text('model_config_list { config { name: "de_en" } }')
         before.add("models.config")
-    with pytest.raises(error), written_beside(path) as beside:
+    message = {"op": "PyFunc", "verify": "otherwise", "path": "whole number", "models.config": "not 'en_de'"}[failure]
+    with pytest.raises((ValueError, RuntimeError), match=message), written_beside(path) as beside:
         hand_made.save(beside, function)
         finish(beside, path, ECHO, Batching())
+    assert len(calls) == (failure == "verify")
     assert set(os.listdir(base)) == before
 
 
@@ -193,6 +198,7 @@ def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatc
                 target.mkdir(parents=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
+            hidden.update(child.name for child in base.iterdir() if child.is_dir() and not is_version(child.name))
             data = file.read_bytes()
             with open(target, "wb") as stream:
                 for half in (data[: len(data) // 2], data[len(data) // 2 :]):
@@ -207,6 +213,7 @@ def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatc
             slowly(beside)
             finish(beside, base / version, ECHO, Batching())
 
+    hidden = set()
     base.mkdir()
     with watching(base) as looks:
         write("1")
@@ -215,6 +222,7 @@ def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatc
         while "2" not in looks[-1]:
             time.sleep(0.001)
     assert count > 10 and len(looks) > count + 10
+    assert {name[0] for name in hidden} == {"."}  # so that no chance makes it a number
     assert {name for look in looks for name in look} == {"1", "2"}
     assert [look for look in looks if any(wrong != [] for wrong in look.values())] == []
     assert all("1" in look for look in looks[count + 1 :])  # one look may have begun before version 1 was there

@@ -131,3 +131,17 @@ def test_what_xla_must_compile_is_refused_by_name(tmp_path):
     assert set(lacking(contents)) == set(contents.must_compile)
     with pytest.raises(ValueError, match="must be compiled by XLA"):
         require_served(contents)
+
+
+@pytest.mark.parametrize("kind", ["function", "node in a function", "node of the graph"])
+def test_each_place_of_the_mark_for_xla_is_read(path, tmp_path, kind):
+    proto = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = proto.meta_graphs[0].graph_def
+    function = next(one for one in graph.library.function if one.node_def)
+    marked = {"function": function, "node in a function": function.node_def[0], "node of the graph": graph.node[-1]}[
+        kind
+    ]
+    marked.attr["_XlaMustCompile"].b = True
+    (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    name = function.signature.name if kind == "function" else marked.name
+    assert read_saved_model(tmp_path).must_compile == (name,)

@@ -85,7 +85,7 @@ def read_saved_model(path):
     names = {function.signature.name for function in functions}
     nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
     must_compile = [function.signature.name for function in functions if function.attr[MUST_COMPILE].b]
-    must_compile += [node.name for node in nodes if node.attr[MUST_COMPILE].b and node.op not in names]
+    must_compile += [node.name for node in nodes if node.attr[MUST_COMPILE].b]
     return Contents(
         path=path,
         tensorflow_version=meta.meta_info_def.tensorflow_version,
