@@ -1,6 +1,9 @@
 """SavedModels of a few ops, which look like a translator's export from outside."""
 
 import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from keras_transformer.exporting.saved_model import WARMUP_FILE
 
 
 def echo(sentences):
@@ -52,3 +55,18 @@ def save(path, serving_default=echo, jit_compile=False, **more):
 def save_all(path):
     """The signatures' three kinds of input: strings, pairs of them, ids."""
     return save(path, score=score, ids=ids)
+
+
+def replay(path):
+    """The requests of a SavedModel's warm-up file and what a session answers: pairs of request and outputs."""
+    records = list(tf.data.TFRecordDataset(str(path / WARMUP_FILE)).as_numpy_iterator())
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(path)).signature_def
+        for record in records:
+            log = PredictionLog.FromString(record)
+            assert log.WhichOneof("log_type") == "predict_log"
+            request = log.predict_log.request
+            signature = signatures[request.model_spec.signature_name]
+            assert set(request.inputs) == set(signature.inputs)
+            feed = {signature.inputs[key].name: tf.make_ndarray(value) for key, value in request.inputs.items()}
+            yield request, session.run({key: info.name for key, info in signature.outputs.items()}, feed)

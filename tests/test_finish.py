@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -19,20 +18,20 @@ from keras_transformer import Translator
 from keras_transformer.exporting import finish as module
 from keras_transformer.exporting.card import OPTIONS, ExportFacts, broken_files, digest, write_card
 from keras_transformer.exporting.doctor import doctor
-from keras_transformer.exporting.example_inputs import example_sentences
 from keras_transformer.exporting.finish import finish
+from keras_transformer.exporting.module import ServingModule
 from keras_transformer.exporting.saved_model import is_version, read_saved_model
 from keras_transformer.exporting.serving_files import Batching
 from keras_transformer.files import written_beside
 from keras_transformer.translation.options import SearchOptions
 
 
-def facts_of(sentences, translations, **more):
+def facts(sentences, translations):
     options = {"beam_size": 2, "length_penalty": 0.6}
-    return ExportFacts(sentences, translations, None, options, max_source_length=37, precision="float32", **more)
+    return ExportFacts(sentences, translations, None, options, max_source_length=37, precision="float32")
 
 
-ECHO = facts_of(["ein haus"], ["EIN HAUS"])
+ECHO = facts(["ein haus"], ["EIN HAUS"])
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +43,28 @@ def done(tmp_path_factory):
     translator = Translator(model, tokenizer, beam_size=2, max_extra_length=4)
     (folder / "run").mkdir()
     (folder / "run" / "RESULT.md").write_text("# BLEU 41.0\n")
-    sentences = example_sentences(tokenizer)
-    facts = facts_of(sentences, translator(sentences), training_folder=folder / "run", more={"parameters": "2,003"})
     path = folder / "en_de" / "1"
     with written_beside(path) as beside:
-        translator.export(folder / "plain")
-        shutil.copytree(folder / "plain", beside)
+        serving = ServingModule(translator, 37)
+        tf.saved_model.save(serving, str(beside), signatures=serving.answers)
+        facts = module.facts_of(translator, beside, 37, "float32", folder / "run")
+        stored = module.facts_of(translator, beside, 37, "int8")
         written, kept = finish(beside, path, facts, Batching(max_batch_size=5))
+    assert facts.translations == stored.translations == translator(facts.sentences)
+    assert facts.scores == pytest.approx(stored.scores, rel=1e-5)
+    assert facts.more == {"parameters": f"{model.count_params():,}"}
     return path, facts, written, kept
+
+
+def test_every_warm_up_record_is_answered(done):
+    path, facts, *_ = done
+    answered = list(hand_made.replay(path))
+    assert len(answered) == 10
+    for request, outputs in answered:
+        size = len(outputs["truncated"])
+        assert size in (1, 5) and {len(array) for array in outputs.values()} == {size}
+        if request.model_spec.signature_name == "serving_default":
+            assert [text.decode() for text in outputs["translations"][:3]] == facts.translations[:size]
 
 
 def test_everything_is_in_place(done):
@@ -63,7 +76,7 @@ def test_everything_is_in_place(done):
     assert (path / "RESULT.md").read_text() == "# BLEU 41.0\n"
     report = doctor(path)
     assert report.healthy and report.broken == []
-    assert report.contents.num_warmup_records == 2 * len(report.contents.signatures)
+    assert report.contents.num_warmup_records == 10
     assert "SentencepieceTokenizeOp" in str(report)
 
 
@@ -85,7 +98,7 @@ def test_the_readme_says_what_it_is_and_how_to_ask(done):
         and "the first 37 tokens" in text
         and "at most 5 sentences" in text
     )
-    assert "- parameters: 2,003\n" in text and f"tensorflow {tf.__version__}" in text
+    assert f"- parameters: {facts.more['parameters']}\n" in text and f"tensorflow {tf.__version__}" in text
     assert f"{digest(path / 'saved_model.pb')}  saved_model.pb" in text
     [command] = re.findall(r"^curl .*$", text, re.MULTILINE)
     asked = subprocess.run(["bash", "-c", command.replace("curl", "printf '%s\n'")], capture_output=True, text=True)

@@ -5,8 +5,6 @@ import sys
 import hand_made
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from keras_transformer.exporting.saved_model import read_saved_model
 from keras_transformer.exporting.warmup import write_warmup
@@ -20,25 +18,10 @@ def path(tmp_path_factory):
     return hand_made.save_all(tmp_path_factory.mktemp("en_de") / "1")
 
 
-def replay(path):
-    """The requests of a SavedModel's warm-up file and what a session answers: pairs of request and outputs."""
-    records = list(tf.data.TFRecordDataset(str(path / FILE)).as_numpy_iterator())
-    with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(path)).signature_def
-        for record in records:
-            log = PredictionLog.FromString(record)
-            assert log.WhichOneof("log_type") == "predict_log"
-            request = log.predict_log.request
-            signature = signatures[request.model_spec.signature_name]
-            assert set(request.inputs) == set(signature.inputs)
-            feed = {signature.inputs[key].name: tf.make_ndarray(value) for key, value in request.inputs.items()}
-            yield request, session.run({key: info.name for key, info in signature.outputs.items()}, feed)
-
-
 def test_every_record_is_answered(path):
     assert write_warmup(path, SENTENCES, batch_sizes=[3, 1], translations=["das", "zwei"]) == 6
     assert read_saved_model(path).num_warmup_records == 6
-    answered = list(replay(path))
+    answered = list(hand_made.replay(path))
     names = [request.model_spec.signature_name for request, _ in answered]
     assert names == ["serving_default", "ids", "score"] * 2
     assert [len(next(iter(outputs.values()))) for _, outputs in answered] == [1, 1, 1, 3, 3, 3]

@@ -1,7 +1,12 @@
 """From a SavedModel just written to an export that can be deployed: its checks, and what belongs beside its graph."""
 
-from keras_transformer.exporting.card import write_card
-from keras_transformer.exporting.saved_model import read_saved_model
+import dataclasses
+
+import tensorflow as tf
+
+from keras_transformer.exporting.card import ExportFacts, write_card
+from keras_transformer.exporting.example_inputs import example_sentences
+from keras_transformer.exporting.saved_model import DEFAULT, read_saved_model
 from keras_transformer.exporting.served_ops import require_served
 from keras_transformer.exporting.server_protos import prediction_log
 from keras_transformer.exporting.serving_files import check_serving_files, name_and_version, write_serving_files
@@ -20,6 +25,38 @@ def require_servable(path):
     """
     name_and_version(path)
     prediction_log()
+
+
+def facts_of(translator, beside, max_source_length, precision, training_folder=None):
+    """The `card.ExportFacts` of a translator, with the translations of a few examples to check its export by.
+
+    They are the translator's own where it and the export compute alike, both in float32 throughout. Else
+    they are what the export answers when it is loaded in this process.
+
+    Args:
+        translator: a `Translator`.
+        beside: the folder that holds the SavedModel.
+        max_source_length, precision, training_folder: as in `ExportFacts`.
+    """
+    sentences = example_sentences(translator.tokenizer)
+    layers = [layer for model in translator.models for layer in model.layers]
+    with tf.device("CPU"):  # where the check runs
+        if precision == "float32" and all(layer.compute_dtype == "float32" for layer in layers):
+            best = [(one.text, one.score) for [one] in translator.n_best(sentences, 1)]
+        else:
+            found = tf.saved_model.load(str(beside)).signatures[DEFAULT](sentences=tf.constant(sentences))
+            texts = [text.decode() for text in found["translations"].numpy()]
+            best = list(zip(texts, found["scores"].numpy().tolist(), strict=True))
+    return ExportFacts(
+        sentences,
+        [text for text, _ in best],
+        [score for _, score in best],
+        dataclasses.asdict(translator.options),
+        max_source_length,
+        precision,
+        {"parameters": f"{sum(model.count_params() for model in translator.models):,}"},
+        training_folder,
+    )
 
 
 def finish(beside, path, facts, batching=None):
