@@ -176,6 +176,19 @@ def test_without_a_server_nothing_is_written_outside_the_folder(tmp_path, monkey
     assert read_saved_model(path).num_warmup_records is None
 
 
+def test_a_smaller_batch_in_a_file_that_stays_bounds_the_warm_up_and_the_readme(tmp_path, monkeypatch):
+    checks(monkeypatch)
+    path = tmp_path / "en_de" / "1"
+    path.parent.mkdir()
+    (path.parent / "batching.config").write_text("max_batch_size { value: 3 }")
+    with written_beside(path) as beside:
+        hand_made.save(beside)
+        _, kept = finish(beside, path, ECHO, Batching(max_batch_size=32))
+    assert [file.name for file in kept] == ["batching.config"]
+    assert [len(outputs["scores"]) for _, outputs in hand_made.replay(path)] == [1, 3]
+    assert "at most 3 sentences" in (path / "README.md").read_text()
+
+
 @contextlib.contextmanager
 def watching(base):
     """What a poller of `base` sees while the block runs: a list of one dictionary a look, version to what is wrong."""

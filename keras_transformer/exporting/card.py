@@ -78,7 +78,7 @@ IN_N_BEST = {
 }
 
 
-def write_card(folder, contents, path, facts, batching=None):
+def write_card(folder, contents, path, facts, max_batch_size=None):
     """Write `README.md` and `SHA256SUMS` into an export, and copy the result card of its training.
 
     Args:
@@ -86,7 +86,7 @@ def write_card(folder, contents, path, facts, batching=None):
         contents: its `saved_model.Contents`.
         path: where the folder will stand, `<name>/<version>`.
         facts: `ExportFacts`.
-        batching: `serving_files.Batching` of the server's files, or None where there are none.
+        max_batch_size: int, sentences that a server takes at a time, or None where it has no files.
     """
     folder, path = Path(folder), Path(path).resolve()
     name = path.parent.name
@@ -100,7 +100,7 @@ def write_card(folder, contents, path, facts, batching=None):
             "are inside; TensorFlow and the ops of TensorFlow Text, or a stock TensorFlow Serving, run it.",
             "## Signatures\n" + "\n\n".join(_signature(*item) for item in contents.signatures.items()),
             "`?` is open; the first dimension is the batch.",
-            "## Options and limits\n" + _limits(facts, batching),
+            "## Options and limits\n" + _limits(facts, max_batch_size),
             "## Ask it\n" + _ask(name, facts),
             "## Made with\n" + _lines({**provenance(), **facts.more}),
             "## SHA-256\nCheck them with `sha256sum -c SHA256SUMS`.\n\n```\n" + _sums(folder, README) + "```",
@@ -153,15 +153,15 @@ def _signature(name, signature):
     return head + "\n".join(["| | name | dtype | shape | meaning |", "|---|---|---|---|---|", *rows])
 
 
-def _limits(facts, batching):
+def _limits(facts, max_batch_size):
     limits = {
         "source": f"the first {facts.max_source_length} tokens of a sentence, END counted, are read; `truncated` says "
         "where there were more",
         "weights": f"stored as {facts.precision}",
     }
-    if batching is not None:
+    if max_batch_size is not None:
         limits["batch"] = (
-            f"at most {batching.max_batch_size} sentences (`max_batch_size` in `../batching.config`); a request with "
+            f"at most {max_batch_size} sentences (`max_batch_size` in `../batching.config`); a request with "
             "more is refused"
         )
     rows = [f"| `{name}` | {value} | {OPTIONS.get(name, '')} |" for name, value in facts.options.items()]

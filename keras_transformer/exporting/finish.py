@@ -79,12 +79,13 @@ def finish(beside, path, facts, batching=None):
     """
     contents = read_saved_model(beside)
     require_served(contents)
+    max_batch_size = None
     if batching is not None:
         require_servable(path)
-        check_serving_files(path, contents.signatures, batching)
+        max_batch_size = check_serving_files(path, contents.signatures, batching)
     verify(beside, facts.sentences, facts.translations, facts.scores)
     if batching is not None:
-        sizes = sorted({1, min(WARMUP_BATCH, batching.max_batch_size)})
+        sizes = sorted({1, min(WARMUP_BATCH, max_batch_size)})  # a server refuses a model whose warm-up fails
         write_warmup(beside, facts.sentences, sizes, facts.translations)
-    write_card(beside, contents, path, facts, batching)
+    write_card(beside, contents, path, facts, max_batch_size)
     return ([], []) if batching is None else write_serving_files(path, contents.signatures, batching)

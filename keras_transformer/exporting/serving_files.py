@@ -93,6 +93,9 @@ def write_serving_files(path, signatures, batching):
 def check_serving_files(path, signatures, batching):
     """Whether files that were there before fit this version.
 
+    Returns:
+        int, the `max_batch_size` that the server will have: that of a file that stays, or the one to be written.
+
     Raises:
         ValueError: `models.config` without this model; `batching.config` with larger batches than
             `batching.max_batch_size`, or that does not pad although inputs have an open width; text that
@@ -122,6 +125,8 @@ def check_serving_files(path, signatures, batching):
                 f"{folder / BATCHING} lacks pad_variable_length_inputs: true, without which a server cannot join "
                 "requests with ids of unlike length. Add it there, or remove the file to have it written anew."
             )
+        return size
+    return batching.max_batch_size
 
 
 def read_text_proto(file, message):
