@@ -60,7 +60,7 @@ def facts_of(translator, beside, max_source_length, precision, training_folder=N
 
 
 def finish(beside, path, facts, batching=None):
-    """Check a SavedModel and write what belongs to it; nothing stands at `path` yet.
+    """Check a SavedModel that was written beside its place, and write what belongs to it.
 
     Args:
         beside: the folder that holds the SavedModel, and will be moved to `path`.
