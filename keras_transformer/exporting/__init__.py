@@ -1,1 +1,1 @@
-"""A translator as a SavedModel: its signatures, and how its weights are kept."""
+"""A translator as a SavedModel: its signatures and weights, its check, and the files that a server and users read."""
