@@ -1,8 +1,7 @@
 """A SavedModel of the whole way from strings to strings, for TF Serving."""
 
-import tensorflow as tf
-
 from keras_transformer.exporting.module import ServingModule
+from keras_transformer.exporting.saving import save
 from keras_transformer.files import written_beside
 
 
@@ -43,5 +42,4 @@ def export(translator, path, overwrite=False, precision="float32", max_source_le
             positions without room for so much.
     """
     with written_beside(path, overwrite) as beside:
-        module = ServingModule(translator, precision, max_source_length)
-        tf.saved_model.save(module, str(beside), signatures=module.answers)
+        save(ServingModule(translator, precision, max_source_length), beside)

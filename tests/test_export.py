@@ -10,7 +10,7 @@ import tiny
 from exported import ask_a_clean_process
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from keras_transformer import Translator
+from keras_transformer import Translator, export
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
@@ -74,15 +74,15 @@ def small(tmp_path):
     return Translator(tiny.make_model(), tiny.make_tokenizer(tmp_path / "corpus"), beam_size=1)
 
 
-def write_marker(module, path, signatures):
-    """In place of the slow `tf.saved_model.save`."""
+def write_marker(module, path):
+    """In place of the slow `save`."""
     os.mkdir(path)
     with open(os.path.join(path, "saved_model.pb"), "w") as stream:
         stream.write("new")
 
 
 def test_a_folder_that_exists_is_replaced_only_when_asked(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(tf.saved_model, "save", write_marker)
+    monkeypatch.setattr(export, "save", write_marker)
     path = tmp_path / "en_de" / "1"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_text("old")
@@ -95,11 +95,11 @@ def test_a_folder_that_exists_is_replaced_only_when_asked(small, tmp_path, monke
 
 
 def test_a_failing_export_loses_nothing(small, tmp_path, monkeypatch):
-    def fail(module, path, signatures):
-        write_marker(module, path, signatures)
+    def fail(module, path):
+        write_marker(module, path)
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(tf.saved_model, "save", fail)
+    monkeypatch.setattr(export, "save", fail)
     path = tmp_path / "en_de" / "1"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_text("old")

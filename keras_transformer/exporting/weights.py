@@ -58,26 +58,27 @@ class Weights:
 
     def __init__(self, models, precision):
         owners = {id(variable): (variable, model) for model in models for variable in model.weights}
-        self._stored = {key: Stored(variable, precision) for key, (variable, _) in owners.items()}
-        self._name = _digest(models, tf.nest.flatten([one.variables for one in self._stored.values()]))
-        self._restored = {}
-        for number, (key, (_, model)) in enumerate(owners.items()):
-            if self._stored[key].is_matrix and {precision, model.compute_dtype} != {"float32"}:
-                self._restored[key] = self._in_compute_dtype(self._stored[key], model.compute_dtype, number)
+        self._keys = list(owners)
+        self._stored = Stored({key: variable for key, (variable, _) in owners.items()}, precision)
+        self._name = _digest(models, self._stored.variables)
+        self._ready = {}
+        for number, (key, (variable, model)) in enumerate(owners.items()):
+            is_cast = len(variable.shape) > 1 and model.compute_dtype != "float32"
+            if is_cast or self._stored.is_packed(key):
+                self._ready[key] = self._in_compute_dtype(key, model.compute_dtype, number)
         self._steps = [self._prepared(model, number) for number, model in enumerate(models)]
-        computed = [*self._restored.values(), *tf.nest.flatten(self._steps)]
-        self.tracked = [*self._stored.values(), *computed]
+        self.tracked = [*self._stored.variables, *self._ready.values(), *tf.nest.flatten(self._steps)]
 
-    def _in_compute_dtype(self, stored, dtype, number):
+    def _in_compute_dtype(self, key, dtype, number):
         """A matrix as the models compute with it, ready before the first call."""
-        return Computed(lambda: tf.cast(stored.value(), dtype), f"{self._name}_matrix_{number}")
+        return Computed(lambda: tf.cast(self._stored.value(key), dtype), f"{self._name}_matrix_{number}")
 
     def _prepared(self, model, number):
         """`model.step_weights()`, with a `Computed` for each tensor."""
 
         def computed(name, owner, compute):
             def in_scope():  # from what is stored: a `Computed` may come after this one
-                with scope_of({id(variable): self._stored[id(variable)].value() for variable in owner.weights}):
+                with scope_of({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
                     return compute()
 
             return Computed(in_scope, f"{self._name}_{number}_{name}")
@@ -94,8 +95,9 @@ class Weights:
 
     def scope(self):
         """A scope in which the models' variables have the export's values, read where this is called."""
-        ready = {key: computed.read() for key, computed in self._restored.items()}
-        return scope_of({key: ready[key] if key in ready else one.value() for key, one in self._stored.items()})
+        return scope_of(
+            {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
+        )
 
     def step_weights(self):
         """`Transformer.step_weights()` of each model, read where this is called."""
