@@ -1,11 +1,17 @@
 """A SavedModel of the whole way from strings to strings, for TF Serving."""
 
-from keras_transformer.exporting.module import ServingModule
+import logging
+
+from keras_transformer.exporting.finish import facts_of, finish, require_servable
+from keras_transformer.exporting.module import ServingModule, source_limit
 from keras_transformer.exporting.saving import save
+from keras_transformer.exporting.serving_files import Batching
 from keras_transformer.files import written_beside
 
+logger = logging.getLogger("keras_transformer")
 
-def export(translator, path, overwrite=False, precision="float32", max_source_length=256):
+
+def export(translator, path, overwrite=False, serving=False, precision="float32", max_source_length=256, check=True):
     """Write `translator` as a SavedModel, whose graphs hold tokenizer, search and detokenizer.
 
     To load it, TensorFlow and TensorFlow Text's ops are enough. Its signatures, for B sentences and a
@@ -27,19 +33,37 @@ def export(translator, path, overwrite=False, precision="float32", max_source_le
     room for more, and texts to 64 bytes a token before that; a translation in `score` to what a search
     may give. `truncated` says where that happened. Bytes that are no UTF-8 are read as U+FFFD.
 
+    Beside the graph stand a README.md that lists all this, the digest of each file, and the result card of the
+    folder that the translator was loaded from. Before the export moves into place, a process that cannot
+    import Keras or this package must load it as a server does, and give the same translations.
+
     Args:
         translator: a `Translator`; its options are part of the graph.
         path: a folder, for TF Serving `<name>/<version>` with a number as version.
         overwrite: replace `path` if it exists.
+        serving: True, or a `Batching`, writes what a stock TensorFlow Serving starts from: warm-up requests, and
+            beside the version `models.config`, `batching.config`, `monitoring.config` and
+            `docker-compose.yml`. Those that are there already stay, and must fit.
         precision: "float32", "bfloat16", "float16" or "int8" (a scale for each channel): how the folder
             holds matrices; they are computed with in the model's dtype, to which loading brings them.
             Vectors stay float32.
         max_source_length: the most tokens of a source.
+        check: False leaves out the run in a clean process, which takes some seconds.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
         ValueError: an unknown precision, or a weight it cannot hold; a `max_source_length` below 2, or learned
-            positions without room for so much.
+            positions without room for so much; an op that a stock server lacks; with `serving`, a path that is not
+            `<name>/<number>`, or files beside it that do not fit.
+        RuntimeError: the clean process failed, or translated otherwise.
+        ImportError: `serving` without tensorflow-serving-api.
     """
+    batching = Batching() if serving is True else serving or None
+    if batching is not None:
+        require_servable(path)  # before the long work
     with written_beside(path, overwrite) as beside:
         save(ServingModule(translator, precision, max_source_length), beside)
+        facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)
+        _, kept = finish(beside, path, facts, batching, check)
+    if kept:
+        logger.warning("kept as they were: %s", ", ".join(map(str, kept)))

@@ -36,6 +36,7 @@ class Translator:
     Attributes:
         model, models: the first model, and all.
         tokenizer, options: the `Tokenizer` and the `SearchOptions`.
+        folder: where one model was loaded from, else None.
         graph: the `TranslationGraph`, for an export.
 
     Raises:
@@ -59,6 +60,7 @@ class Translator:
                     )
         if beam_size > size:
             raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")
+        self.folder = None
         self._pieces = Pieces(tokenizer)
         self._given = TeacherForcing(self.models)
         self.graph = TranslationGraph(self.models, tokenizer, self.options)
@@ -225,7 +227,9 @@ class Translator:
         """
         folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
         models = [load_model(one / MODEL_FILE, dtype) for one in folders]
-        return cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
+        translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
+        translator.folder = folders[0] if len(folders) == 1 else None
+        return translator
 
     def export(self, path, overwrite=False, **options):
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`.

@@ -11,6 +11,7 @@ from exported import ask_a_clean_process
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_transformer import Translator, export
+from keras_transformer.exporting.doctor import doctor
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
@@ -35,7 +36,7 @@ def graph_nodes(path):
 
 
 def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
-    translator.export(tmp_path / "here" / "1")
+    translator.export(tmp_path / "here" / "1", serving=True)
     (tmp_path / "there").mkdir()
     moved = shutil.move(tmp_path / "here" / "1", tmp_path / "there" / "7")
     shutil.rmtree(tmp_path / "here")
@@ -57,6 +58,8 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     assert [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b] == []
     assert [node.name for node in nodes if node.attr["_XlaMustCompile"].b] == []
 
+    assert doctor(moved).healthy  # the files are those it wrote, too
+
     # One set of weights: the models' own variables, and nothing computed of them.
     stored = [
         (shape, name)
@@ -69,8 +72,10 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
 
 
 @pytest.fixture
-def small(tmp_path):
-    """A translator with a stand-in for its graph, for tests of files alone."""
+def small(tmp_path, monkeypatch):
+    """A translator whose exports are neither checked nor finished, for tests of files alone."""
+    monkeypatch.setattr(export, "facts_of", lambda *arguments: None)
+    monkeypatch.setattr(export, "finish", lambda *arguments: ([], []))
     return Translator(tiny.make_model(), tiny.make_tokenizer(tmp_path / "corpus"), beam_size=1)
 
 
@@ -116,7 +121,7 @@ def test_a_model_trained_under_a_strategy_in_bfloat16_can_be_exported(tmp_path):
     with tiny.two_replicas().scope():
         model = tiny.make_opinionated(dtype="mixed_bfloat16")
     translator = Translator(model, tokenizer, beam_size=1, max_extra_length=4)
-    translator.export(tmp_path / "1")
+    translator.export(tmp_path / "1", check=False)
     served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"](sentences=tf.constant(SENTENCES))
     expected = [best.score for [best] in translator.n_best(SENTENCES)]
     assert keras.ops.convert_to_numpy(served["scores"]).tolist() == pytest.approx(expected, rel=1e-2)

@@ -45,7 +45,7 @@ def served(tmp_path_factory):
     translators, expected, requests = make(folder), {}, []
     for name, translator in translators.items():
         expected[name] = dict(zip(IN_PROCESS, translator.n_best(IN_PROCESS), strict=True))
-        translator.export(folder / name / "1", max_source_length=LIMIT)
+        translator.export(folder / name / "1", max_source_length=LIMIT, check=False)
         shutil.move(folder / name / "1", folder / f"moved_{name}")
         shutil.rmtree(folder / name)
         requests += [(name, *request) for request in requests_to(translator, expected[name])]

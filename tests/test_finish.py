@@ -21,6 +21,7 @@ from keras_transformer.exporting.doctor import doctor
 from keras_transformer.exporting.finish import finish
 from keras_transformer.exporting.module import ServingModule
 from keras_transformer.exporting.saved_model import is_version, read_saved_model
+from keras_transformer.exporting.saving import save
 from keras_transformer.exporting.serving_files import Batching
 from keras_transformer.files import written_beside
 from keras_transformer.translation.options import SearchOptions
@@ -45,9 +46,9 @@ def done(tmp_path_factory):
     (folder / "run" / "RESULT.md").write_text("# BLEU 41.0\n")
     path = folder / "en_de" / "1"
     with written_beside(path) as beside:
-        serving = ServingModule(translator, 37)
-        tf.saved_model.save(serving, str(beside), signatures=serving.answers)
-        facts = module.facts_of(translator, beside, 37, "float32", folder / "run")
+        save(ServingModule(translator, "float32", 37), beside)
+        translator.folder = folder / "run"
+        facts = module.facts_of(translator, beside, 37, "float32")
         stored = module.facts_of(translator, beside, 37, "int8")
         written, kept = finish(beside, path, facts, Batching(max_batch_size=5))
     assert facts.translations == stored.translations == translator(facts.sentences)

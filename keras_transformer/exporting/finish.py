@@ -27,7 +27,7 @@ def require_servable(path):
     prediction_log()
 
 
-def facts_of(translator, beside, max_source_length, precision, training_folder=None):
+def facts_of(translator, beside, max_source_length, precision):
     """The `card.ExportFacts` of a translator, with the translations of a few examples to check its export by.
 
     They are the translator's own where it and the export compute alike, both in float32 throughout. Else
@@ -36,7 +36,7 @@ def facts_of(translator, beside, max_source_length, precision, training_folder=N
     Args:
         translator: a `Translator`.
         beside: the folder that holds the SavedModel.
-        max_source_length, precision, training_folder: as in `ExportFacts`.
+        max_source_length, precision: as in `ExportFacts`.
     """
     sentences = example_sentences(translator.tokenizer)
     layers = [layer for model in translator.models for layer in model.layers]
@@ -55,11 +55,11 @@ def facts_of(translator, beside, max_source_length, precision, training_folder=N
         max_source_length,
         precision,
         {"parameters": f"{sum(model.count_params() for model in translator.models):,}"},
-        training_folder,
+        translator.folder,
     )
 
 
-def finish(beside, path, facts, batching=None):
+def finish(beside, path, facts, batching=None, check=True):
     """Check a SavedModel that was written beside its place, and write what belongs to it.
 
     Args:
@@ -67,6 +67,7 @@ def finish(beside, path, facts, batching=None):
         path: where it will stand.
         facts: `card.ExportFacts`.
         batching: `serving_files.Batching` to write a server's files and warm-up records too, or None.
+        check: False leaves out the run in a process without Keras.
 
     Returns:
         Two lists of paths: the serving files that were written beside `path`, and those kept.
@@ -83,7 +84,8 @@ def finish(beside, path, facts, batching=None):
     if batching is not None:
         require_servable(path)
         max_batch_size = check_serving_files(path, contents.signatures, batching)
-    verify(beside, facts.sentences, facts.translations, facts.scores)
+    if check:
+        verify(beside, facts.sentences, facts.translations, facts.scores)
     if batching is not None:
         sizes = sorted({1, min(WARMUP_BATCH, max_batch_size)})  # a server refuses a model whose warm-up fails
         write_warmup(beside, facts.sentences, sizes, facts.translations)
