@@ -3,10 +3,13 @@
 import json
 
 import convergence
+import export_precision
 import numpy as np
 import pytest
 import tiny
 import typer
+
+from keras_transformer import Translator
 
 TINY = {"epochs": 2, "tokens_per_batch": 400, "vocabulary_size": 281}
 
@@ -28,6 +31,21 @@ def test_convergence(tmp_path, capsys):
     assert f"| {first} | 10 | 7.00 |" in printed
     with pytest.raises(typer.BadParameter, match="was made with other options"):
         convergence.main(output, data=tmp_path / "corpus", **{**TINY, "epochs": 3})
+
+
+def test_export_precision(tmp_path, monkeypatch):
+    tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
+    Translator(tiny.make_opinionated(), tiny.make_tokenizer(tmp_path / "learnt")).save(tmp_path / "model")
+    monkeypatch.setattr(export_precision, "PRECISIONS", ("float32", "int8"))
+    export_precision.main(tmp_path / "model", tmp_path / "results", data=tmp_path / "corpus", beam=1, rounds=1)
+    found = json.loads((tmp_path / "results" / "export_precision.json").read_text())
+    whole, small = (found["results"][precision] for precision in ("float32", "int8"))
+    assert found["sentences"] == 20
+    assert (whole["size_share"], whole["bleu_difference"], whole["different_translations"]) == (1, 0, 0)
+    assert small["size_share"] == small["bytes"] / whole["bytes"]
+    assert min(whole["sentences_a_second"], small["sentences_a_second"]) > 0
+    lines = (tmp_path / "results" / "export_precision.md").read_text().splitlines()
+    assert len(lines) == 4 and lines[3].startswith("| int8 | ")
 
 
 @pytest.mark.parametrize(

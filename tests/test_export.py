@@ -57,6 +57,7 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     assert {op for op in ops if op.startswith("Xla") or "PyFunc" in op} == set()
     assert [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b] == []
     assert [node.name for node in nodes if node.attr["_XlaMustCompile"].b] == []
+    assert not any("_output_shapes" in node.attr for function in functions for node in function.node_def)
 
     assert doctor(moved).healthy  # the files are those it wrote, too
 

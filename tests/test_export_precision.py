@@ -10,7 +10,7 @@ from keras_transformer import Translator
 from keras_transformer.exporting.precision import PRECISIONS, Stored
 
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
-CASES = [("int8", "float32"), ("bfloat16", "float32"), ("float16", "mixed_bfloat16"), ("int8", "mixed_bfloat16")]
+CASES = [("int8", "float32"), ("bfloat16", "float32"), ("int8", "mixed_bfloat16")]
 
 
 def rounded(weight, precision):
@@ -18,8 +18,6 @@ def rounded(weight, precision):
     value = weight.numpy().astype(np.float64)
     if value.ndim == 1:
         return value
-    if precision == "float16":
-        return value.astype(np.float16)
     if precision == "bfloat16":
         bits = value.astype(np.float32).view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(
