@@ -14,7 +14,7 @@ def train_step(model, data):
     batch = keras.utils.unpack_x_y_sample_weight(data)
     tokens = model.step_tokens(batch[1])
     gradients = gradients_of(model, batch, tokens) if model.accumulate_steps == 1 else added(model, batch, tokens)
-    gradients = reduced(model, gradients)
+    gradients = reduced(model, list(map(dense, gradients)))
     model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
     return model.get_metrics_result()
 
@@ -83,8 +83,15 @@ def split(rows, parts):
     check = tf.debugging.Assert(
         count % parts == 0, [f"accumulate_steps={parts} must divide the rows of each replica's batch, got", count]
     )
-    with tf.control_dependencies([check]):
+    with tf.control_dependencies([check]), tf.name_scope("rows_by_accumulate_steps"):  # the name is for XLA's errors
         return tf.reshape(rows, [parts, count // parts, *tf.unstack(tf.shape(rows)[1:])])
+
+
+def dense(gradient):
+    """An embedding's gradient as one array, since Keras' Adam squares the parts of a row that occurs twice apart."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
 
 
 def plus(total, gradient):
@@ -110,9 +117,8 @@ def reduced(model, gradients):
     context = replica_context()
     several = context.num_replicas_in_sync > 1
     if several and (scaled or clips or model._gradient_norm is not None):
-        given = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
-        whole = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [g for g in given if g is not None]))
-        gradients = [None if gradient is None else next(whole) for gradient in given]
+        whole = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [g for g in gradients if g is not None]))
+        gradients = [None if gradient is None else next(whole) for gradient in gradients]
     else:
         several = False
     if model._gradient_norm is not None:
