@@ -1,11 +1,39 @@
 """The steps of `fit` and `evaluate` on TensorFlow, inside one replica."""
 
+import contextlib
+import re
+
 import keras
 import tensorflow as tf
 
 from keras_transformer.losses import divided_by
 
 CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
+SPLIT = "rows_by_accumulate_steps"  # a scope's name, which XLA's errors repeat
+
+
+@contextlib.contextmanager
+def clear_errors(model):
+    """Says in one line what went wrong in a step, where that is known."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        rows = re.search(r"must divide the rows of each replica's batch, got\] \[(\d+)\]", error.message)
+        if rows is None and SPLIT not in error.message:
+            raise
+        raise ValueError(
+            f"accumulate_steps={model.accumulate_steps} must divide the rows of each replica's batch"
+            + ("." if rows is None else f", got {rows[1]} rows.")
+        ) from error
+    except tf.errors.OpError as error:
+        if not re.search(r"Collective ops is aborted|unhealthy|heartbeat", error.message):
+            raise
+        lost = sorted(set(re.findall(r"/job:(\w+)/replica:0/task:(\d+)", error.message.partition("unhealthy")[2])))
+        names = " and ".join(map(" ".join, lost)) or "another worker"
+        raise RuntimeError(
+            f"Training has ended: {names} of TF_CONFIG no longer answers. Look there for the cause, then start the "
+            "same command on all workers again: training goes on from the last checkpoint, if one is kept."
+        ) from error
 
 
 def train_step(model, data):
@@ -83,7 +111,7 @@ def split(rows, parts):
     check = tf.debugging.Assert(
         count % parts == 0, [f"accumulate_steps={parts} must divide the rows of each replica's batch, got", count]
     )
-    with tf.control_dependencies([check]), tf.name_scope("rows_by_accumulate_steps"):  # the name is for XLA's errors
+    with tf.control_dependencies([check]), tf.name_scope(SPLIT):
         return tf.reshape(rows, [parts, count // parts, *tf.unstack(tf.shape(rows)[1:])])
 
 

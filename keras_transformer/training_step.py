@@ -76,6 +76,16 @@ class TokenTraining(keras.Model):
         """What the loss of a step is divided by; None if the loss does not count tokens."""
         return step_tokens(labels) if isinstance(self.loss, LabelSmoothedCrossEntropy) else None
 
+    def fit(self, *args, **kwargs):
+        """`keras.Model.fit`, with clear errors for what TensorFlow says at length.
+
+        Raises:
+            ValueError: rows that `accumulate_steps` does not divide.
+            RuntimeError: another worker of a `workers_strategy` has gone.
+        """
+        with backend_step().clear_errors(self):
+            return super().fit(*args, **kwargs)
+
     def train_step(self, *arguments):
         return backend_step().train_step(self, *arguments)
 

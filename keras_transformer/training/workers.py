@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 
 import tensorflow as tf
 
@@ -23,38 +22,46 @@ class Workers(tf.distribute.MultiWorkerMirroredStrategy):
     shares_rows = True
 
     def experimental_distribute_dataset(self, dataset, options=None):
-        return self.distribute_datasets_from_function(lambda context: self._share(dataset, context), options)
-
-    def _share(self, dataset, context):
-        """One after the other, the rows of this worker's replicas of each batch of `dataset`."""
-        here = self.num_replicas_in_sync // context.num_input_pipelines
-        first = here * context.input_pipeline_id
-
-        def rows_of_replicas(*batch):
-            parts = tf.data.Dataset.range(first, first + here)
-            return parts.map(lambda part: tf.nest.map_structure(lambda rows: self._rows(rows, part), batch))
-
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        steps = dataset.cardinality()
-        shared = dataset.flat_map(rows_of_replicas).with_options(options)
-        return shared.apply(tf.data.experimental.assert_cardinality(steps * here)) if steps >= 0 else shared
-
-    def _rows(self, rows, part):
-        replicas = self.num_replicas_in_sync
-        count = tf.shape(rows, tf.int64)[0]
-        check = tf.debugging.Assert(
-            count % replicas == 0, [f"the rows of each batch must be a multiple of the {replicas} replicas, got", count]
-        )
-        with tf.control_dependencies([check]):
-            size = count // replicas
-            return rows[part * size : (part + 1) * size]
+        return self.distribute_datasets_from_function(lambda context: share_of_worker(dataset, context), options)
 
     def reduce(self, reduce_op, value, axis):
         """As in the class above; the mean of scalars, such as logs, is that over the replicas."""
         if axis == 0 and all(local.shape.rank == 0 for local in self.experimental_local_results(value)):
             axis = None
         return super().reduce(reduce_op, value, axis)
+
+
+def share_of_worker(dataset, context):
+    """The rows that a worker's replicas take of each batch of `dataset`, for one replica after the other.
+
+    Args:
+        dataset: batches of all workers together, the same on each.
+        context: a `tf.distribute.InputContext`.
+    """
+    replicas = context.num_replicas_in_sync
+    here = replicas // context.num_input_pipelines
+    first = here * context.input_pipeline_id
+
+    def of_replicas(*batch):
+        parts = tf.data.Dataset.range(first, first + here)
+        return parts.map(lambda part: tf.nest.map_structure(lambda rows: share(rows, part, replicas), batch))
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    steps = dataset.cardinality()
+    shared = dataset.flat_map(of_replicas).with_options(options)
+    return shared.apply(tf.data.experimental.assert_cardinality(steps * here)) if steps >= 0 else shared
+
+
+def share(rows, part, parts):
+    """The rows (B, ...) that one of `parts` replicas takes: (B / parts, ...)."""
+    count = tf.shape(rows, tf.int64)[0]
+    check = tf.debugging.Assert(
+        count % parts == 0, [f"the rows of each batch must be a multiple of the {parts} replicas, got", count]
+    )
+    with tf.control_dependencies([check]):
+        size = count // parts
+        return rows[part * size : (part + 1) * size]
 
 
 def workers_strategy():
@@ -70,7 +77,7 @@ def workers_strategy():
         ValueError: a TF_CONFIG that is missing, cannot be parsed, or does not say who this worker is.
         RuntimeError: TensorFlow's devices are in use already.
     """
-    task, workers = read_config()
+    read_config()
     try:
         return Workers()
     except RuntimeError as error:
@@ -97,4 +104,14 @@ def read_config():
         kind, index = task["type"], int(task["index"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"TF_CONFIG={text!r} cannot be read: {error!r}. It should look like {EXAMPLE}.") from error
+    if kind != "worker" or not isinstance(workers, list) or not 0 <= index < len(workers):
+        raise ValueError(
+            f"TF_CONFIG={text!r}: task must be of type 'worker' with an index into cluster.worker, got {kind!r} "
+            f"{index} of {workers!r}."
+        )
     return index, workers
+
+
+def is_chief():
+    """Whether this process is the one that writes files: the first worker of TF_CONFIG, or the only process."""
+    return not os.environ.get("TF_CONFIG") or read_config()[0] == 0
