@@ -1,5 +1,8 @@
 """Label-smoothed cross-entropy over target tokens, section 5.4."""
 
+import contextlib
+import contextvars
+
 import keras
 from keras import ops
 
@@ -10,6 +13,28 @@ from keras_transformer.replicas import sum_over_replicas
 def token_mask(labels):
     """1.0 where `labels` (B, T) hold a token, 0.0 at padding: (B, T) float32."""
     return ops.cast(ops.not_equal(labels, PAD), "float32")
+
+
+def step_tokens(labels):
+    """Target tokens in the `labels` (B, T) of all replicas together: a float32 scalar."""
+    return sum_over_replicas(ops.sum(token_mask(labels)))
+
+
+# Of each thread its own: the replicas of a `MirroredStrategy` are threads, each with tensors of its own.
+_divisor = contextvars.ContextVar("divisor", default=None)
+
+
+@contextlib.contextmanager
+def divided_by(tokens):
+    """Inside it `LabelSmoothedCrossEntropy` divides by `tokens`, those of a whole step, instead of counting.
+
+    So the losses of micro-batches, and their gradients, add up to those of the whole batch.
+    """
+    before = _divisor.set(tokens)
+    try:
+        yield
+    finally:
+        _divisor.reset(before)
 
 
 def smoothed_cross_entropy(labels, logits, epsilon=0.0):
@@ -67,7 +92,8 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     The target distribution is (1-ε)·onehot + ε/V over the whole vocabulary. The sum over tokens is
     divided by the number of non-padding labels on all replicas together, so that replicas with
     different amounts of padding add up to the gradient of one replica with the whole batch, and a
-    replica without any token adds nothing.
+    replica without any token adds nothing. With `compile(..., accumulate_steps=k)` it is the number of
+    the step's k micro-batches together.
 
     Args:
         epsilon: ε, 0 for plain cross-entropy; the paper's is 0.1.
@@ -94,7 +120,9 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         labels = ops.cast(y_true, "int32")
         mask = token_mask(labels)
-        tokens = sum_over_replicas(ops.sum(mask))
+        tokens = _divisor.get()
+        if tokens is None:
+            tokens = step_tokens(labels)
         losses = smoothed_cross_entropy(labels, y_pred, self.epsilon)
         return losses * mask / ops.maximum(tokens, 1.0)
 

@@ -13,12 +13,13 @@ from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
+from keras_transformer.training_step import TokenTraining
 
 TIES = ("all", "target", "none")
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class Transformer(keras.Model):
+class Transformer(TokenTraining):
     """The Transformer of "Attention Is All You Need": ids in, logits out.
 
     A functional model of {"source": (B, S), "target": (B, T)} int32 -> logits (B, T, V) float32, where

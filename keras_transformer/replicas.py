@@ -17,3 +17,28 @@ def sum_over_replicas(x):
     if context is None or context.num_replicas_in_sync == 1:
         return x
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def num_replicas():
+    """How many replicas train in step, under the `tf.distribute` strategy in scope or without one."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def check_strategy(strategy):
+    """Refuse a strategy of several machines that does not give each its own rows.
+
+    Raises:
+        ValueError: another one than `keras_transformer.training.workers_strategy` makes.
+    """
+    import tensorflow as tf
+
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if several and strategy.num_replicas_in_sync > 1 and not hasattr(strategy, "shares_rows"):
+        raise ValueError(
+            f"{type(strategy).__name__} gives its machines different batches, not shares of the same. Make the "
+            "strategy with keras_transformer.training.workers_strategy()."
+        )

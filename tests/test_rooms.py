@@ -22,10 +22,13 @@ ROOMS = {
     "kernels": "tensorflow",  # inside its functions alone
     "layers": "layers kernels",
     "decoder_state": "kernels",
-    "model": "layers presets kernels decoder_state",
+    "model": "layers presets kernels decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
     "losses": "replicas",
     "metrics": "losses",
+    "training_step": "losses replicas tensorflow_step jax_step",  # the last two inside its functions
+    "tensorflow_step": "tensorflow losses",
+    "jax_step": "jax losses",
     "schedules": "",
     "decoding": "decoding kernels",
     "averaging": "numpy model files",
@@ -58,6 +61,7 @@ CORE = {
     "schedules",
     "decoding",
     "replicas",
+    "training_step",
 }
 CORE_TESTS = {
     "test_attention.py",

@@ -9,6 +9,7 @@ from keras_transformer.training.nan import NonFiniteLoss, StopOnNaN
 from keras_transformer.training.progress import Throughput, TrainingProgress
 from keras_transformer.training.samples import SampleTranslations
 from keras_transformer.training.tensorboard import TensorBoardLog
+from keras_transformer.training.workers import is_chief, workers_strategy
 
 __all__ = [
     "Checkpoint",
@@ -20,9 +21,11 @@ __all__ = [
     "Throughput",
     "TrainingProgress",
     "ValidationBLEU",
+    "is_chief",
     "provenance",
     "read_history",
     "result_card",
     "training_facts",
+    "workers_strategy",
     "write_card",
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import LAST_FILE, MODEL_FILE, TOKENIZER_FILE, written_beside
+from keras_transformer.training.workers import is_chief
 
 HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf")
 
@@ -15,7 +16,8 @@ class Checkpoint(keras.callbacks.Callback):
     `model.keras` holds architecture, weights, the optimizer's state and with it the schedule's step; a
     model read with `keras.saving.load_model` trains on from there. With `monitor` it holds the best
     epoch since this callback was made, and `last.keras` the latest. Each file is written beside and
-    moved into place, so that a crash or a full disk leaves the one before.
+    moved into place, so that a crash or a full disk leaves the one before. Of several workers (see
+    `workers_strategy`) the first alone writes.
 
     Args:
         folder: created if missing.
@@ -43,7 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = -self.sign * float("inf")
         self.was_logged = False
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE):
-            if (self.folder / name).exists() and not overwrite:
+            if (self.folder / name).exists() and not overwrite and is_chief():
                 raise FileExistsError(
                     f"{self.folder} holds a {name} already. Choose another folder, or pass overwrite=True."
                 )
@@ -52,6 +54,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.tokenizer_saved = False
 
     def _save(self, name):
+        if not is_chief():
+            return
         if not self.tokenizer_saved:  # with the first model, so that files of an earlier run stay a pair until then
             self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
             self.tokenizer_saved = True

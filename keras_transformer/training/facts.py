@@ -112,7 +112,7 @@ def update_facts(model, report):
     return {
         "target tokens an update": round(report.target_tokens / report.batches, 1),
         "replicas": model.distribute_strategy.num_replicas_in_sync,
-        "micro-batches": getattr(model, "accumulate_steps", 1),
+        "micro-batches": model.accumulate_steps,
         "updates": updates(model),
         "optimizer": {"class": type(optimizer).__name__, **options},
         "learning rate": {"class": rate["class_name"], **rate["config"]} if isinstance(rate, dict) else rate,

@@ -1,0 +1,121 @@
+"""What one step of `fit` does: exact over target tokens for any number of replicas and micro-batches."""
+
+import operator
+
+import keras
+
+from keras_transformer.losses import LabelSmoothedCrossEntropy, step_tokens
+from keras_transformer.replicas import check_strategy, num_replicas
+
+
+class TokenTraining(keras.Model):
+    """A model of ids to logits whose training counts target tokens, not rows.
+
+    With `LabelSmoothedCrossEntropy` the logged `loss` is, like our metrics, a sum over all target tokens
+    of an epoch divided by their number, however the rows lie between steps, replicas and micro-batches.
+    """
+
+    accumulate_steps = 1
+    train_traces = 0
+    _gradient_norm = None
+
+    def compile(self, *args, accumulate_steps=1, log_gradient_norm=False, **kwargs):
+        """`keras.Model.compile` with two more options.
+
+        Args:
+            accumulate_steps: k. The rows of each replica's batch are split into k micro-batches, one
+                forward and backward pass after the other, in the memory of one; their gradients are
+                added for one update. Optimizer, schedule and callbacks count updates. The loss must be
+                a `LabelSmoothedCrossEntropy`, which divides by the tokens of the whole step.
+            log_gradient_norm: log `gradient_norm`, the mean over updates of the norm of all gradients
+                together, before any clipping. Updates that loss scaling skips are left out. On several
+                replicas it costs a second reduction of the gradients.
+
+        Raises:
+            ValueError: an `accumulate_steps` that is no whole number of at least 1, or with another
+                loss; `jit_compile=True` on several replicas. While training, rows that
+                `accumulate_steps` does not divide.
+        """
+        if isinstance(accumulate_steps, bool) or not hasattr(accumulate_steps, "__index__") or accumulate_steps < 1:
+            raise ValueError(f"accumulate_steps must be a whole number of at least 1, got {accumulate_steps!r}.")
+        if kwargs.get("jit_compile") is True and num_replicas() > 1:
+            raise ValueError(
+                f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "
+                "step of all replicas for one device. Leave jit_compile out."
+            )
+        super().compile(*args, **kwargs)
+        if accumulate_steps > 1 and not isinstance(self.loss, LabelSmoothedCrossEntropy):
+            raise ValueError(
+                f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
+                f"LabelSmoothedCrossEntropy, got {self.loss!r}."
+            )
+        self.accumulate_steps = operator.index(accumulate_steps)
+        self.train_traces = 0
+        if self._gradient_norm is not None:
+            del self._gradient_norm
+        if log_gradient_norm:
+            self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["accumulate_steps"] = self.accumulate_steps
+            config["log_gradient_norm"] = self._gradient_norm is not None
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def loss_tracker(self):
+        """The metric behind the logged `loss`."""
+        return next(metric for metric in self.metrics if metric.name == "loss")
+
+    def step_tokens(self, labels):
+        """What the loss of a step is divided by; None if the loss does not count tokens."""
+        return step_tokens(labels) if isinstance(self.loss, LabelSmoothedCrossEntropy) else None
+
+    def fit(self, *args, **kwargs):
+        """`keras.Model.fit`, with clear errors for what TensorFlow says at length.
+
+        Raises:
+            ValueError: rows that `accumulate_steps` does not divide.
+            RuntimeError: another worker of a `workers_strategy` has gone.
+        """
+        with backend_step().clear_errors(self):
+            return super().fit(*args, **kwargs)
+
+    def train_step(self, *arguments):
+        return backend_step().train_step(self, *arguments)
+
+    def test_step(self, *arguments):
+        return backend_step().test_step(self, *arguments)
+
+    def _get_metrics_result_or_logs(self, logs):
+        """The metrics over all replicas; in tests without the gradient's norm."""
+        results = self.get_metrics_result()
+        return {name: results.get(name, value) for name, value in logs.items()}
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Build metrics and optimizer for a strategy from the shapes of the model's inputs.
+
+        Keras would draw a batch for them. That would start the dataset's first epoch twice, and so
+        shuffle it unlike the epoch of a single replica; and it fails for batches of integers on several
+        machines.
+        """
+        check_strategy(self.distribute_strategy)
+        if data_batch is None:
+            data_batch = (self.input, keras.KerasTensor((None, None), "int32"))
+        super()._maybe_symbolic_build(data_batch=data_batch)
+
+
+def backend_step():
+    """The module that writes the step for Keras' backend."""
+    if keras.backend.backend() == "jax":
+        from keras_transformer import jax_step
+
+        return jax_step
+    from keras_transformer import tensorflow_step
+
+    return tensorflow_step

@@ -1,0 +1,74 @@
+"""Five steps of uneven batches on any strategy, for several tests; as a program, on four replicas."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
+
+LENGTHS = [  # of 8 rows; in the second batch, rows 4 to 7 hold no token, in the third none but the last
+    ([7, 6, 2, 1, 3, 4, 2, 0], [9, 8, 1, 2, 3, 3, 1, 0]),
+    ([5, 5, 1, 1, 0, 0, 0, 0], [1, 7, 1, 1, 0, 0, 0, 0]),
+    ([0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 3]),
+    ([3, 8, 2, 2, 4, 4, 4, 4], [9, 9, 1, 3, 5, 5, 5, 5]),
+    ([1, 1, 1, 1, 1, 1, 1, 9], [1, 1, 1, 1, 1, 1, 1, 11]),
+]
+
+
+def batches(one_shape=False):
+    rng = np.random.default_rng(3)
+    found = [tiny.random_batch(rng, *lengths) for lengths in LENGTHS]
+    if one_shape:
+        found = [tf.nest.map_structure(lambda rows: np.pad(rows, [(0, 0), (0, 11 - rows.shape[1])]), b) for b in found]
+    return found
+
+
+def dataset(one_shape=False):
+    if one_shape:
+        stacked = tf.nest.map_structure(lambda *rows: np.stack(rows), *batches(one_shape))
+        return tf.data.Dataset.from_tensor_slices(stacked)
+    spec = tf.TensorSpec((None, None), tf.int32)
+    signature = ({"source": spec, "target": spec}, spec)
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return data.apply(tf.data.experimental.assert_cardinality(len(LENGTHS)))
+
+
+def trained(strategy, *, make=None, rate=0.003, clip=None, tie_embeddings="all", epochs=2, one_shape=False, **options):
+    """A model after `epochs` of five steps, and what `fit` logged."""
+    keras.utils.set_random_seed(5)
+    with strategy.scope():
+        model = tiny.make_model(tie_embeddings=tie_embeddings)
+        if make is not None:
+            model = make.from_config(model.get_config())
+            keras.utils.set_random_seed(5)
+            model.set_weights(tiny.make_model(tie_embeddings=tie_embeddings).get_weights())
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+        options = {"log_gradient_norm": True, **options}
+        model.compile(optimizer, LabelSmoothedCrossEntropy(0.1), metrics=[MaskedAccuracy(), Perplexity()], **options)
+    data = dataset(one_shape)
+    return model, model.fit(data, validation_data=data, epochs=epochs, verbose=0, shuffle=False).history
+
+
+def compare(found, expected):
+    """The same weights and logs, to 1e-5."""
+    for weight, goal in zip(found[0].get_weights(), expected[0].get_weights(), strict=True):
+        np.testing.assert_allclose(weight, goal, rtol=1e-5, atol=2e-6)
+    assert sorted(found[1]) == sorted(expected[1])
+    for name, values in expected[1].items():
+        assert found[1][name] == pytest.approx(values, rel=1e-5), name
+
+
+def main():
+    devices = [tf.config.LogicalDeviceConfiguration()] * 4
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    four = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(4)])
+    expected = trained(tf.distribute.get_strategy())
+    for parts in (1, 2):
+        compare(trained(four, accumulate_steps=parts), expected)
+    print(four.num_replicas_in_sync, "replicas agree")
+
+
+if __name__ == "__main__":
+    main()
