@@ -24,7 +24,7 @@ ROOMS = {
     "decoder_state": "kernels",
     "model": "layers presets kernels decoder_state",
     "replicas": "tensorflow",  # inside its function alone
-    "losses": "replicas",
+    "losses": "replicas kernels",
     "metrics": "losses",
     "schedules": "",
     "decoding": "decoding kernels",

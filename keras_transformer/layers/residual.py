@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_transformer.layers.dropout import Dropout
+
 NORM_PLACES = ("post", "pre")
 
 
@@ -41,7 +43,7 @@ class Residual(keras.layers.Layer):
             epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name="layer_norm"
         )
         self.layer_norm.build(input_shape)
-        self.output_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")
+        self.output_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")
         self.built = True
 
     def enter(self, x):
