@@ -93,7 +93,10 @@ def write_rows(x, rows, values):
 
 
 def after(first, x):
-    """`x`, in a TensorFlow graph not before `first` is known: what comes of `x` may then reuse the buffers behind it."""
+    """`x`, in a TensorFlow graph not before `first` is known.
+
+    What is computed from `x` may then take the place of an array that `first` had to read.
+    """
     tf = _tensorflow()
     if tf is None or tf.executing_eagerly():
         return x

@@ -11,7 +11,7 @@ NEAR_ENOUGH = 0.02  # how far the rates of dropping and keeping may be from thos
 def threshold(rate):
     """How many of how many equally likely integers to drop: 256, or 65,536 where 256 do not come near `rate`."""
     for levels in (2**8, 2**16):
-        dropped = round(rate * levels)
+        dropped = min(round(rate * levels), levels - 1)
         if abs(dropped / levels - rate) <= NEAR_ENOUGH * min(rate, 1 - rate):
             break
     return dropped, levels
