@@ -67,6 +67,7 @@ CORE_TESTS = {
     "test_losses.py",
     "test_metrics.py",
     "test_model.py",
+    "test_normalization.py",
     "test_sampling.py",
     "test_schedules.py",
     "test_rules.py",

@@ -37,11 +37,13 @@ def layer_norm(x, gamma, beta, epsilon):
 
         return ops.cast(normalised * gamma + beta, x.dtype), gradient
 
-    return value(x, gamma, beta)
+    return value(x, ops.copy(gamma), ops.copy(beta))  # tensors: tf.custom_gradient treats variables otherwise
 
 
 class LayerNormalization(keras.layers.LayerNormalization):
     """Keras' layer over the last axis; in training it computes `layer_norm`."""
 
     def call(self, x, training=False):
-        return layer_norm(x, self.gamma, self.beta, self.epsilon) if training else super().call(x)
+        if not training:
+            return super().call(x)
+        return ops.cast(layer_norm(x, self.gamma, self.beta, self.epsilon), self.compute_dtype)
