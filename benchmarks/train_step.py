@@ -178,20 +178,20 @@ def main(
         return
     from keras_transformer.presets import preset as sizes  # not for a worker that needs no TensorFlow
 
-    found = {}
+    found = []  # contender, case, what each round measured
     for p in preset or CONFIGURATIONS:
         vocabulary_size, own_rows, length = CONFIGURATIONS[p]
         for d in dtype or DTYPES:
             case = Case(p, vocabulary_size, rows or own_rows, length, d, threads, sizes(p))
-            found |= {(name, case): [] for name in (MATRIX, *(contender or CONTENDERS))}
+            found += [(name, case, []) for name in (MATRIX, *(contender or CONTENDERS))]
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("measuring", total=len(found) * rounds)
         for _ in range(rounds):
-            for (name, case), measured in found.items():
+            for name, case, measured in found:
                 python = joeynmt_python if name == "joeynmt" else sys.executable
                 measured.append(in_a_process(name, case, seconds, python))
                 bar.advance(task)
-    results = [summary(name, case, measured) for (name, case), measured in found.items()]
+    results = [summary(name, case, measured) for name, case, measured in found]
     write(output, "train_step", results, table(results))
 
 
