@@ -90,3 +90,24 @@ def write_rows(x, rows, values):
     if tf is None or tf.executing_eagerly():
         return ops.scatter_update(x, rows[:, None], values)
     return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)
+
+
+def after(first, x):
+    """`x`, in a TensorFlow graph not before `first` is known.
+
+    What is computed from `x` may then take the place of an array that `first` had to read.
+    """
+    tf = _tensorflow()
+    if tf is None or tf.executing_eagerly():
+        return x
+    with tf.control_dependencies([first]):
+        return tf.identity(x)
+
+
+def random_bits(shape, generator):
+    """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
+    tf = _tensorflow()
+    if tf is None:
+        return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)
+    seed = ops.cast(generator.next(), "int32")
+    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_transformer.ids import PAD
+from keras_transformer.kernels import after
 from keras_transformer.replicas import sum_over_replicas
 
 
@@ -40,9 +41,9 @@ def divided_by(tokens):
 def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     """-Σ q log p for each token against q = (1-ε)·onehot(label) + ε/V, without ever making q.
 
-    With z the logits it is log Σ exp z - (1-ε)·z_label - ε·mean z, and its gradient softmax(z) - q. The
-    gradient is written out here, over the exponentials that the value needs anyway: automatic
-    differentiation would fill three more arrays of the logits' size.
+    With z the logits it is log Σ exp z - (1-ε)·z_label - ε·mean z, and its gradient p - q with p = softmax(z),
+    written out here: one array of the logits' size serves value and gradient. log Σ exp z is taken from the
+    likeliest token's p, as log p = z - log Σ exp z and no p is as far from rounding to zero.
 
     Args:
         labels: (B, T) int.
@@ -57,32 +58,32 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
 
     @ops.custom_gradient
     def value(logits):
-        highest = ops.max(logits, axis=-1, keepdims=True)
-        exponentials = ops.exp(logits - highest)  # (B, T, V)
-        total = ops.sum(exponentials, axis=-1, keepdims=True)  # (B, T, 1)
-        losses = highest + ops.log(total) - (1 - epsilon) * ops.take_along_axis(logits, labels, axis=-1)
+        probabilities = ops.softmax(logits)  # (B, T, V): of all ways to read the logits the fastest
+        total = ops.max(logits, axis=-1) - ops.log(ops.max(probabilities, axis=-1))  # log Σ exp z, (B, T)
+        losses = total - (1 - epsilon) * ops.take_along_axis(logits, labels, axis=-1)[..., 0]
         if epsilon:
-            losses = losses - epsilon * ops.mean(logits, axis=-1, keepdims=True)
+            losses = losses - epsilon * ops.mean(logits, axis=-1)
 
         def gradient(*args, upstream=None):
             upstream = (args[0] if upstream is None else upstream)[..., None]  # (B, T, 1)
-            towards_all = exponentials * (upstream / total)
+            upstream = after(total, upstream)  # nobody reads the probabilities now: the gradient takes their place
+            towards_all = probabilities * upstream
             if epsilon:
                 towards_all = towards_all - upstream * (epsilon / size)
             return scattered_add(towards_all, labels, -(1 - epsilon) * upstream)
 
-        return losses[..., 0], gradient
+        return losses, gradient
 
     return value(ops.cast(logits, "float32"))
 
 
 def scattered_add(x, indices, updates):
     """`x` (B, T, V) with `updates` (B, T, 1) added at `indices` (B, T, 1) of the last axis."""
-    updated = ops.take_along_axis(x, indices, axis=-1) + updates
+    columns = ops.reshape(indices, (-1,))  # (B·T,)
+    places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (B·T, 2)
     flat = ops.reshape(x, (-1, x.shape[-1]))  # (B·T, V)
-    columns = ops.reshape(indices, (-1,))
-    places = ops.stack([ops.arange(ops.shape(flat)[0], dtype="int32"), columns], axis=-1)  # (B·T, 2)
-    return ops.reshape(ops.scatter_update(flat, places, ops.reshape(updated, (-1,))), ops.shape(x))
+    added = ops.scatter_update(flat, places, ops.reshape(updates, (-1,)), reduction="add")
+    return ops.reshape(added, (*ops.shape(indices)[:2], x.shape[-1]))
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")

@@ -10,6 +10,7 @@ from keras_transformer.decoder_state import DecoderState, StepWeights
 from keras_transformer.kernels import in_float32
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
+from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
@@ -129,8 +130,8 @@ class Transformer(TokenTraining):
         self.output_bias = OutputBias(name="output_bias") if output_bias else None
         self.source_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="source_positions")
         self.target_positions = PositionalEncoding(positions, max_length, dtype=dtype, name="target_positions")
-        self.source_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="source_dropout")
-        self.target_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="target_dropout")
+        self.source_dropout = Dropout(dropout, dtype=dtype, name="source_dropout")
+        self.target_dropout = Dropout(dropout, dtype=dtype, name="target_dropout")
         self.encoder = Encoder(num_encoder_layers, **layer_options, name="encoder")
         self.decoder = Decoder(num_decoder_layers, **layer_options, name="decoder")
 

@@ -1,5 +1,6 @@
 """Each benchmark once, tiny: it runs, and writes what it says."""
 
+import importlib.util
 import json
 
 import convergence
@@ -7,7 +8,9 @@ import export_precision
 import numpy as np
 import pytest
 import tiny
+import train_step
 import typer
+from train_contenders import Case, flop
 
 from keras_transformer import Translator
 
@@ -72,3 +75,26 @@ def test_initialisers_redraw_what_they_say(initialise):
         assert abs(np.corrcoef(query.ravel(), key.ravel())[0, 1]) < 0.2
         highest = abs(query).max()
         assert 0.97 * limits[initialise] < highest <= limits[initialise]
+
+
+def test_train_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_step, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
+    contenders = ["ours", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    options = {"dtype": ["float32"], "contender": contenders, "rounds": 1, "seconds": 0.01}
+    train_step.main(tmp_path, **options)
+    results = json.loads((tmp_path / "train_step.json").read_text())
+    assert [result["contender"] for result in results] == [train_step.MATRIX, *contenders]
+    for result in results:
+        assert result["steps"] >= train_step.FEWEST and result["peak_mib"] > result["imports_mib"]
+        assert result["tokens_per_second"] == pytest.approx(15 / result["seconds"])
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "train_step.md").read_text()
+    assert "quickstart, float32; matrix products at" in printed and "| ours |" in printed
+
+
+def test_flop_by_hand():
+    sizes = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 2, "d_ff": 3}
+    case = Case("by hand", 7, rows=5, length=11, dtype="float32", threads=1, sizes=sizes)
+    # Weights: four 2 x 2 in the encoder and eight in the decoder, two 2 x 3 in each, and 7 x 2; 55 tokens.
+    # Attention: three times 55 x 11 scores, each a product and a sum of D = 2.
+    assert flop(case) == 3 * 2 * (55 * (12 * 4 + 2 * 12 + 14) + 2 * 3 * 55 * 11 * 2)

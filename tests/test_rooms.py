@@ -24,7 +24,7 @@ ROOMS = {
     "decoder_state": "kernels",
     "model": "layers presets kernels decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
-    "losses": "replicas",
+    "losses": "replicas kernels",
     "metrics": "losses",
     "training_step": "losses replicas tensorflow_step jax_step",  # the last two inside its functions
     "tensorflow_step": "tensorflow losses",
@@ -73,6 +73,7 @@ CORE_TESTS = {
     "test_losses.py",
     "test_metrics.py",
     "test_model.py",
+    "test_normalization.py",
     "test_sampling.py",
     "test_schedules.py",
     "test_rules.py",

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.kernels import STANDARD
+from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
 
@@ -104,7 +105,7 @@ class MultiHeadAttention(keras.layers.Layer):
         gain = self.initial_gain
         self.value_projection = projection("value", memory_shape, self.num_heads * d_v, gain)
         self.output_projection = projection("output", (None, self.num_heads * d_v), d_model, gain)
-        self.weights_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="weights_dropout")
+        self.weights_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="weights_dropout")
         self.built = True
 
     def _split_heads(self, x):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_transformer.kernels import in_float32, take_rows
+
 
 def sinusoids(positions, d_model, halves=False):
     """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos(the same): section 3.5.
@@ -58,15 +60,16 @@ class TokenEmbedding(keras.layers.Layer):
             name="embeddings",
             shape=(self.vocabulary_size, self.d_model),
             initializer=keras.initializers.RandomNormal(stddev=self.d_model**-0.5),
+            autocast=False,  # only what is looked up is converted
         )
         self.built = True
 
     def call(self, x, reverse=False):
-        matrix = ops.cast(self.embeddings, self.compute_dtype)
         if reverse:
+            matrix = ops.cast(self.embeddings, self.compute_dtype)
             logits = ops.matmul(ops.cast(x, self.compute_dtype), ops.transpose(matrix))  # (B, T, V)
-            return ops.cast(logits, "float32")
-        vectors = ops.take(matrix, x, axis=0)  # (B, T, D)
+            return in_float32(logits)
+        vectors = ops.cast(take_rows(self.embeddings, x), self.compute_dtype)  # (B, T, D)
         return vectors * ops.cast(self.d_model**0.5, self.compute_dtype) if self.scale else vectors
 
     def compute_output_spec(self, x, reverse=False):

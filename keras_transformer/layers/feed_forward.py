@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initialisers import glorot
 
 
@@ -39,7 +40,7 @@ class FeedForward(keras.layers.Layer):
         options = {"kernel_initializer": glorot(self.initial_gain), "dtype": self.dtype_policy}
         self.inner = keras.layers.Dense(self.d_ff, self.activation, **options, name="inner")
         self.inner.build((None, d_model))
-        self.inner_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="inner_dropout")
+        self.inner_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="inner_dropout")
         self.outer = keras.layers.Dense(d_model, **options, name="outer")
         self.outer.build((None, self.d_ff))
         self.built = True

@@ -3,6 +3,7 @@
 import keras
 
 from keras_transformer.layers.initialisers import residual_gain
+from keras_transformer.layers.normalization import LayerNormalization
 from keras_transformer.layers.residual import check_norm
 
 
@@ -101,7 +102,7 @@ class Stack(keras.layers.Layer):
         options = self.layers[0].options
         self.final_norm = None
         if options["norm"] == "pre":
-            self.final_norm = keras.layers.LayerNormalization(
+            self.final_norm = LayerNormalization(
                 epsilon=options["layer_norm_epsilon"], dtype=self.dtype_policy, name="final_norm"
             )
         self.supports_masking = True

@@ -2,6 +2,9 @@
 
 import keras
 
+from keras_transformer.layers.dropout import Dropout
+from keras_transformer.layers.normalization import LayerNormalization
+
 NORM_PLACES = ("post", "pre")
 
 
@@ -37,11 +40,11 @@ class Residual(keras.layers.Layer):
         self.layer_norm_epsilon = layer_norm_epsilon
 
     def build(self, input_shape):
-        self.layer_norm = keras.layers.LayerNormalization(
+        self.layer_norm = LayerNormalization(
             epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name="layer_norm"
         )
         self.layer_norm.build(input_shape)
-        self.output_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")
+        self.output_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")
         self.built = True
 
     def enter(self, x):

@@ -1,0 +1,116 @@
+"""Layer normalization and dropout against Keras' own layers and by count."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_contract import check_layer, values
+
+from keras_transformer.layers.dropout import Dropout, threshold
+from keras_transformer.layers.normalization import LayerNormalization, layer_norm
+
+pytestmark = pytest.mark.core
+
+rng = np.random.default_rng(0)
+X, UPSTREAM = rng.normal(size=(2, 2, 3, 7)).astype("float32") + 2
+GAMMA, BETA = rng.normal(size=(2, 7)).astype("float32")
+
+
+def reference(x, gamma, beta, epsilon):
+    """The formula in NumPy float64."""
+    x = x.astype("float64")
+    variance = ((x - x.mean(-1, keepdims=True)) ** 2).mean(-1, keepdims=True)
+    return gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + epsilon) + beta
+
+
+def gradients(function, *arguments):
+    """Of Σ UPSTREAM · function with respect to each argument."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(lambda *a: ops.sum(function(*a) * UPSTREAM), range(len(arguments)))(*arguments)
+    import tensorflow as tf
+
+    arguments = [tf.constant(argument) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        total = tf.reduce_sum(function(*arguments) * UPSTREAM)
+    return tape.gradient(total, arguments)
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 0.5])
+def test_layer_norm_and_its_three_gradients(epsilon):
+    np.testing.assert_allclose(
+        values(layer_norm(X, GAMMA, BETA, epsilon)), reference(X, GAMMA, BETA, epsilon), atol=2e-6
+    )
+    found = gradients(lambda *a: layer_norm(*a, epsilon), X, GAMMA, BETA)
+    for number, argument in enumerate((X, GAMMA, BETA)):  # against differences of the formula
+        expected = np.zeros(argument.shape)
+        for place in np.ndindex(argument.shape):
+            sides = []
+            for step in (1e-5, -1e-5):
+                moved = [a.astype("float64") for a in (X, GAMMA, BETA)]
+                moved[number][place] += step
+                sides.append((reference(*moved, epsilon) * UPSTREAM).sum())
+            expected[place] = (sides[0] - sides[1]) / 2e-5
+        np.testing.assert_allclose(values(found[number]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_in_training_is_layer_norm_outside_of_it():
+    layer = LayerNormalization(epsilon=1e-6)
+    check_layer(lambda **options: LayerNormalization(epsilon=1e-6, **options), X, num_weights=2)
+    layer.build(X.shape)
+    layer.gamma.assign(GAMMA)
+    layer.beta.assign(BETA)
+    np.testing.assert_allclose(values(layer(X, training=True)), values(layer(X)), atol=2e-6)
+    half = LayerNormalization(epsilon=1e-6, dtype="mixed_bfloat16")
+    assert keras.backend.standardize_dtype(half(X, training=True).dtype) == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (0.1, (26, 256)),  # 0.1016
+        (0.2, (51, 256)),
+        (0.3, (77, 256)),
+        (0.5, (128, 256)),
+        (0.001, (66, 65536)),  # 1/256 would be four times too much
+        (0.999, (65470, 65536)),
+        (1 - 1e-9, (65535, 65536)),  # something is always kept
+    ],
+)
+def test_how_many_levels_are_dropped(rate, expected):
+    assert threshold(rate) == expected
+
+
+@pytest.mark.parametrize(("rate", "exact"), [(0.3, 77 / 256), (0.01, 655 / 65536)])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_dropout_by_count(rate, exact, dtype):
+    """Of 2·101·211 elements the share of zeros is the rate, within 4 standard deviations; no two draws are alike."""
+    layer = Dropout(rate, seed=1, dtype=dtype)
+    x = np.ones((2, 101, 211), "float32")
+    first, second = (values(ops.cast(layer(x, training=True), "float32")) for _ in range(2))
+    for drawn in (first, second):
+        assert abs((drawn == 0).mean() - exact) < 4 * (exact * (1 - exact) / x.size) ** 0.5
+        np.testing.assert_allclose(drawn[drawn != 0], 1 / (1 - exact), rtol=1e-6 if dtype == "float32" else 4e-3)
+    assert 0.9 * exact**2 < ((first == 0) & (second == 0)).mean() < 1.1 * exact**2 or exact < 0.1
+    along = first[:, :, 1:] == 0  # neighbours, which share 32 bits, are independent
+    both = (along & (first[:, :, :-1] == 0)).mean()
+    assert abs(both - exact**2) < 4 * (exact**2 / along.size) ** 0.5
+    np.testing.assert_array_equal(values(layer(x)), x)
+
+
+def test_dropout_passes_the_gradient_of_what_it_keeps():
+    layer = Dropout(0.5, seed=1)
+    kept = None
+
+    def drop(x):
+        nonlocal kept
+        dropped = layer(x, training=True)
+        kept = ops.stop_gradient(ops.not_equal(dropped, 0))
+        return dropped
+
+    if keras.backend.backend() == "jax":
+        pytest.skip("the mask is a tracer there")
+    (found,) = gradients(drop, X)
+    np.testing.assert_allclose(values(found), 2 * UPSTREAM * values(kept), rtol=1e-6)
