@@ -7,6 +7,7 @@ crashes, calls over the time limit, output that is not UTF-8, and strings whose 
 The session lives in a process of its own, which is started anew after a crash or a hang.
 """
 
+import functools
 import json
 import math
 import multiprocessing
@@ -21,6 +22,8 @@ import typer
 from hostile_strings import strings
 from rich.console import Console
 from rich.progress import Progress
+
+END = 3
 
 
 def serve(path, memory, connection):
@@ -50,7 +53,7 @@ class Watched:
     """
 
     def __init__(self, path, seconds, memory=0):
-        self.path, self.seconds, self.memory, self.process, self.slowest = str(path), seconds, memory, None, 0.0
+        self.path, self.seconds, self.memory, self.process = str(path), seconds, memory, None
 
     def start(self):
         """The signatures, by a new process."""
@@ -65,11 +68,8 @@ class Watched:
         """The outputs as lists, or a string: the error, "died with …" or "no answer in … s"."""
         if self.process is None:
             self.start()
-        start = time.perf_counter()
         self.connection.send((signature, inputs))
-        found = self._receive(self.seconds)
-        self.slowest = max(self.slowest, time.perf_counter() - start)
-        return found
+        return self._receive(self.seconds)
 
     def _receive(self, seconds):
         try:
@@ -136,6 +136,11 @@ class Report:
     truncated: int = 0
     slowest: float = 0.0
 
+    def __str__(self):
+        lists = {name: len(value) for name, value in vars(self).items() if isinstance(value, list)}
+        counts = ", ".join(f"{name} {number}" for name, number in lists.items())
+        return f"{sum(self.sent.values())} sent, {counts}, truncated {self.truncated}, slowest {self.slowest:.2f} s"
+
     def clean(self):
         return not (self.failed or self.not_utf8 or self.truncated_wrong or self.influenced)
 
@@ -161,8 +166,11 @@ class Checker:
             calls: a list of (kind, inputs of one row by name).
         """
         inputs = {name: [row[name] for _, row in calls] for name in calls[0][1]}
+        if "source_ids" in inputs and len(calls) > 1:
+            inputs["source_ids"] = padded(inputs["source_ids"])
+        start = time.perf_counter()
         found = self.watched(self.signature, **inputs)
-        self.report.slowest = max(self.report.slowest, self.watched.slowest)
+        self.report.slowest = max(self.report.slowest, time.perf_counter() - start)
         if isinstance(found, str):
             self.report.failed.append({"what": found, "batch": len(calls), **shown(calls)})
             return None
@@ -214,14 +222,26 @@ def check(checker, calls, batch_size=16, advance=lambda count: None, seed=2):
     return checker.report
 
 
-def rows_for(signature, made, vocabulary_size, seed=3):
+def padded(rows):
+    """Rows of ids as one rectangle: END, and behind it rubbish, which must count for nothing."""
+    width = max(map(len, rows)) + 1
+    return [[*row, END, *([4 + len(row)] * width)][:width] for row in rows]
+
+
+def random_ids(rng, vocabulary_size):
+    """A row for the signature `ids`: any pieces, END in it or not; what is behind the first END counts for nothing."""
+    return [rng.randrange(vocabulary_size) for _ in range(rng.randint(0, 30))]
+
+
+def rows_for(signature, made, vocabulary_size=0, seed=3):
     """Calls of a signature out of strings: a list of (kind, inputs by name)."""
     rng = random.Random(seed)
     if signature == "ids":
         return [("ids", {"source_ids": random_ids(rng, vocabulary_size)}) for _ in made]
     if signature == "score":
         others = rng.sample([text for _, text in made], len(made))
-        return [(kind, {"sentences": text, "translations": other}) for (kind, text), other in zip(made, others)]
+        pairs = zip(made, others, strict=True)
+        return [(kind, {"sentences": text, "translations": other}) for (kind, text), other in pairs]
     return [(kind, {"sentences": text}) for kind, text in made]
 
 
@@ -229,32 +249,27 @@ def main(
     export: Annotated[Path, typer.Option(help="The version's folder.")],
     count: Annotated[int, typer.Option(help="Strings.")] = 20_000,
     signature: Annotated[list[str] | None, typer.Option(help="Signatures; serving_default if none.")] = None,
-    batch: Annotated[int, typer.Option(help="Strings in a mixed batch.")] = 16,
+    tokenizer: Annotated[Path | None, typer.Option(help="Its file, to check `truncated` and to draw ids.")] = None,
     longest: Annotated[int, typer.Option(help="Bytes of the longest string.")] = 1_000_000,
     seconds: Annotated[float, typer.Option(help="Time limit of one call.")] = 60,
     memory: Annotated[float, typer.Option(help="GiB of address space for the session; 0 is no limit.")] = 0,
-    tokenizer: Annotated[Path | None, typer.Option(help="Its file, to check `truncated`.")] = None,
-    max_source_length: Annotated[int, typer.Option(help="The export's.")] = 256,
     report: Annotated[Path | None, typer.Option(help="JSON file for what was found.")] = None,
-    seed: int = 1,
 ):
     """Send generated strings, and say what happened; exit code 1 if anything did."""
     watched = Watched(export, seconds, int(memory * 2**30))
-    made = strings(count, seed, longest)
-    reports = {}
+    made, reports, clean = strings(count, longest=longest), {}, True
     with Progress(console=Console(stderr=True)) as bar:
         for name in signature or ["serving_default"]:
             task = bar.add_task(name, total=2 * count)
             checker = Checker(watched, name)
-            check(checker, rows_for(name, made, 281), batch, lambda done, task=task: bar.advance(task, done))
-            reports[name] = vars(checker.report)
-            print(
-                name,
-                {key: value if not isinstance(value, list) else len(value) for key, value in reports[name].items()},
-            )
+            found = check(checker, rows_for(name, made, 281), advance=functools.partial(bar.advance, task))
+            clean &= found.clean()
+            reports[name] = vars(found)
+            print(found)
             if report is not None:
                 report.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     watched.stop()
+    raise typer.Exit(0 if clean else 1)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,11 @@
 """A SavedModel the way TF Serving loads it: `tf.compat.v1.saved_model.load` into a session, tag "serve".
 
-TensorFlow, NumPy and TensorFlow Text's op libraries are all it needs: where it runs as a script, Keras and this
-package cannot be imported at all. It also runs under older versions of TensorFlow.
-
-    python -P tests/session_client.py EXPORT < CALLS
-
-prints the signatures as a line of JSON, and then the outputs of each call; a call is a line [signature, inputs].
+TensorFlow, NumPy and TensorFlow Text's op libraries are all it needs; `session_process` runs it where Keras cannot be
+imported, and under older versions of TensorFlow.
 """
 
-import json
 import sys
 from pathlib import Path
-
-FORBIDDEN = ("keras", "keras_transformer", "keras_hub", "keras_nlp", "tf_keras")
-if __name__ == "__main__":
-    for name in FORBIDDEN:
-        sys.modules[name] = None  # TensorFlow itself imports Keras where it finds it
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +15,7 @@ TYPES = {tf.string: object, tf.int32: np.int32, tf.int64: np.int64, tf.float32: 
 
 def text_op_libraries():
     """The paths of TensorFlow Text's op libraries."""
-    libraries = [path for one in sys.path for path in sorted(Path(one, "tensorflow_text").rglob("*.so"))]
+    libraries = [path for one in sys.path for path in sorted(Path(one, "tensorflow_text", "python").rglob("*.so"))]
     if not libraries:
         raise FileNotFoundError("no op library of tensorflow_text on sys.path: is tensorflow-text installed?")
     return libraries
@@ -82,24 +72,3 @@ class Served:
             }
             for name, chosen in self.signatures.items()
         }
-
-
-def readable(value):
-    """An array as JSON can hold it."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return [readable(one) for one in value] if isinstance(value, list) else value
-
-
-def main(path):
-    load_text_ops()
-    served = Served(path)
-    print(json.dumps({"tensorflow": tf.__version__, "signatures": served.described()}))
-    for line in sys.stdin:
-        signature, inputs = json.loads(line)
-        found = served(signature, **inputs)
-        print(json.dumps({name: readable(array.tolist()) for name, array in found.items()}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
