@@ -42,6 +42,7 @@ ROOMS = {
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",
     "export": "tensorflow files",
+    "exporting": "exporting tensorflow numpy rich google tensorflow_serving files training",
     "plots": "matplotlib numpy files",
 }
 FACADES = {"__init__", "cli"}  # may import every room
