@@ -2,46 +2,46 @@
 
 import tensorflow as tf
 
+from keras_transformer.exporting.module import ServingModule
 from keras_transformer.files import written_beside
 
 
-def serving_module(translator):
-    """A `tf.Module` that holds what the serving graph needs and nothing of Keras.
+def export(translator, path, overwrite=False, precision="float32", max_source_length=256):
+    """Write `translator` as a SavedModel, whose graphs hold tokenizer, search and detokenizer.
 
-    The decoder's weights are kept as `Transformer.step_weights` gives them, so that no request waits for
-    them to be joined and transposed; of the models' own variables those that the graph still reads.
-    """
-    module = tf.Module(name="translator")
-    module.tokenizer = translator.tokenizer
-    prepared = [model.step_weights() for model in translator.models]
-    module.step_weights = [tf.Variable(weight, trainable=False) for weight in tf.nest.flatten(prepared)]
+    To load it, TensorFlow and TensorFlow Text's ops are enough. Its signatures, for B sentences and a
+    beam of N:
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")], autograph=False)
-    def serve(sentences):
-        weights = tf.nest.pack_sequence_as(prepared, [variable.value() for variable in module.step_weights])
-        found = translator.search(sentences, weights=weights)
-        return {"translations": found["texts"][:, 0], "scores": found["scores"][:, 0]}
+    - `serving_default`: `sentences` [B] string -> `translations` [B] string, `scores` [B] float32,
+      log P / length penalty of each, `truncated` [B] bool.
+    - `n_best`: `sentences` -> `translations` [B, N], `scores` [B, N], best first, `truncated`. Where the
+      search reached no hypothesis stand "" and the score -1e9.
+    - `score`: `sentences`, `translations` [B] string -> `scores`, `log_probabilities` [B] float32 and
+      `token_counts` [B] int32 as `Translator.score` gives them, END counted, `truncated`.
+    - `ids`: `source_ids` [B, S] int32, pieces closed by END = 3 -> `ids` [B, L] int32, pieces closed by
+      END and padded with 0, `scores`, `truncated`. What stands behind a row's first END does not count;
+      a row without END gets one. Another id than a piece's is an InvalidArgumentError.
+    - `align`: `sentences` -> `translations`, `scores`, `source_pieces` [B, S], `target_pieces` [B, T]
+      string, "" at padding, `alignment` [B, T, S] float32 as in `Translator.alignment`, `truncated`.
 
-    module.model_variables = list(serve.get_concrete_function().graph.variables)
-    module.serve = serve
-    return module
-
-
-def export(translator, path, overwrite=False):
-    """Write `translator` as a SavedModel.
-
-    Its signature `serving_default` maps `sentences`, a batch of UTF-8 strings [B], to `translations`
-    [B] string and `scores` [B] float32: log P / length penalty of each. The graph holds tokenizer,
-    search and detokenizer. To load it, TensorFlow and TensorFlow Text's ops are enough.
+    Sources are cut to `max_source_length` tokens, END counted, or fewer where learned positions leave no
+    room for more, and texts to 64 bytes a token before that; a translation in `score` to what a search
+    may give. `truncated` says where that happened. Bytes that are no UTF-8 are read as U+FFFD.
 
     Args:
         translator: a `Translator`; its options are part of the graph.
         path: a folder, for TF Serving `<name>/<version>` with a number as version.
         overwrite: replace `path` if it exists.
+        precision: "float32", "bfloat16", "float16" or "int8" (a scale for each channel): how the folder
+            holds matrices; they are computed with in the model's dtype, to which loading brings them.
+            Vectors stay float32.
+        max_source_length: the most tokens of a source.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
+        ValueError: an unknown precision, or a weight it cannot hold; a `max_source_length` below 2, or learned
+            positions without room for so much.
     """
     with written_beside(path, overwrite) as beside:
-        module = serving_module(translator)
-        tf.saved_model.save(module, str(beside), signatures={"serving_default": module.serve})
+        module = ServingModule(translator, precision, max_source_length)
+        tf.saved_model.save(module, str(beside), signatures=module.answers)

@@ -1,5 +1,7 @@
 """The encoder-decoder Transformer as a functional Keras model, section 3."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -155,13 +157,16 @@ class Transformer(keras.Model):
         """The decoder's weights in the form that `step` wants: joined, transposed, in the compute dtype.
 
         Steps that follow do not see later changes of the variables. Decoding computes them once a batch
-        unless it is given them; an export keeps them instead of the variables.
+        unless it is given them; an export once, when it is loaded.
         """
-        matrix = ops.cast(self.output_map.embeddings, self.compute_dtype)
         cast = []
         if self.compute_dtype != self.variable_dtype:
             cast = [ops.cast(variable, self.compute_dtype) for variable in self._step_kernels()]
-        return StepWeights(self.decoder.step_weights(), ops.transpose(matrix), cast)
+        return StepWeights(self.decoder.step_weights(), self.output_weights(), cast)
+
+    def output_weights(self):
+        """The output map's share of `step_weights`: (D, V)."""
+        return ops.transpose(ops.cast(self.output_map.embeddings, self.compute_dtype))
 
     def _step_kernels(self):
         layers = [kernel for layer in self.decoder.layers for kernel in layer.step_kernels]
@@ -205,8 +210,9 @@ class Transformer(keras.Model):
             Logits (B, W, V) float32, and the new state.
         """
         position, weights = state.position, state.weights
-        scope = keras.StatelessScope()
-        if weights.cast:  # set here, as the scope's own argument would cast them back
+        scope = contextlib.nullcontext()  # a caller's own scope stays in force
+        if weights.cast:
+            scope = keras.StatelessScope()  # its argument would cast them back
             scope.state_mapping = dict(zip(map(id, self._step_kernels()), weights.cast, strict=True))
         with scope:
             x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
@@ -237,10 +243,15 @@ class Transformer(keras.Model):
             A dictionary of float32 arrays: "encoder" (N, B, H, S, S), "decoder" (N, B, H, T, T),
             "cross" (N, B, H, T, S).
         """
+        return self.call_with_weights(source, target)[1]
+
+    def call_with_weights(self, source, target):
+        """The logits of a call (B, T, V) float32, and `attention_weights` of the same pass."""
         mask = padding_mask(source)
         memory, encoder = self.encoder.call_with_weights(self._embed_source(source), mask)
-        _, decoder, cross = self.decoder.call_with_weights(self._embed_target(target), memory, memory_mask=mask)
-        return {"encoder": ops.stack(encoder), "decoder": ops.stack(decoder), "cross": ops.stack(cross)}
+        x, decoder, cross = self.decoder.call_with_weights(self._embed_target(target), memory, memory_mask=mask)
+        logits = self._with_bias(self.output_map(x, reverse=True))
+        return logits, {"encoder": ops.stack(encoder), "decoder": ops.stack(decoder), "cross": ops.stack(cross)}
 
     def get_config(self):
         """The constructor's arguments, flat."""

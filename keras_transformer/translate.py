@@ -35,6 +35,7 @@ class Translator:
     Attributes:
         model, models: the first model, and all.
         tokenizer, options: the `Tokenizer` and the `SearchOptions`.
+        graph: the `TranslationGraph`, for an export.
 
     Raises:
         ValueError: a tokenizer of another size than a model's vocabulary, or an option out of range.
@@ -59,9 +60,8 @@ class Translator:
             raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")
         self._pieces = Pieces(tokenizer)
         self._given = TeacherForcing(self.models)
-        graph = TranslationGraph(self.models, tokenizer, self.options)
-        self._searcher = Searcher(graph, self._given, self._pieces)
-        self.search = graph.search  # in TensorFlow ops, for an export
+        self.graph = TranslationGraph(self.models, tokenizer, self.options)
+        self._searcher = Searcher(self.graph, self._given, self._pieces)
 
     @property
     def beam_size(self):
@@ -225,15 +225,18 @@ class Translator:
         models = [load_model(one / MODEL_FILE, dtype) for one in folders]
         return cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
 
-    def export(self, path, overwrite=False):
+    def export(self, path, overwrite=False, **options):
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`.
+
+        Args:
+            path, overwrite, **options: as there.
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
-            ValueError: `replace_unknown`, which no exported graph does.
+            ValueError: `replace_unknown`, which no exported graph does, and as there.
         """
         from keras_transformer.export import export
 
         if self.options.replace_unknown:
             raise ValueError("replace_unknown=True is not possible in an export: build the Translator without it.")
-        export(self, path, overwrite)
+        export(self, path, overwrite, **options)

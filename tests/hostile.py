@@ -23,7 +23,8 @@ from hostile_strings import strings
 from rich.console import Console
 from rich.progress import Progress
 
-END = 3
+from keras_transformer import Tokenizer
+from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 
 
 def serve(path, memory, connection):
@@ -229,8 +230,30 @@ def padded(rows):
 
 
 def random_ids(rng, vocabulary_size):
-    """A row for the signature `ids`: any pieces, END in it or not; what is behind the first END counts for nothing."""
-    return [rng.randrange(vocabulary_size) for _ in range(rng.randint(0, 30))]
+    """A row for the signature `ids`: any pieces, with END and anything behind it or without."""
+    row = [rng.choice([UNK, rng.randrange(NUM_RESERVED, vocabulary_size)]) for _ in range(rng.randint(0, 30))]
+    return row + rng.choice([[], [END], [END, PAD, START, END, vocabulary_size, -1]])
+
+
+def rule(signature, tokenizer, max_source_length=256, extra=50):
+    """What `truncated` must say of a call, as a function of its inputs; the lengths are those of the export.
+
+    A text is read up to 64 bytes a token, and then cut to the most tokens, END counted.
+    """
+
+    def long(text, most):
+        if len(text) > 64 * most:
+            return True
+        texts = [text.decode(errors="replace").encode()]
+        return len(tokenizer.tokenize(texts).to_list()[0]) + 1 > most
+
+    if signature == "ids":
+        return lambda inputs: ([*inputs["source_ids"], END]).index(END) + 1 > max_source_length
+    if signature == "score":
+        return lambda inputs: (
+            long(inputs["sentences"], max_source_length) or long(inputs["translations"], max_source_length + extra)
+        )
+    return lambda inputs: long(inputs["sentences"], max_source_length)
 
 
 def rows_for(signature, made, vocabulary_size=0, seed=3):
@@ -257,12 +280,17 @@ def main(
 ):
     """Send generated strings, and say what happened; exit code 1 if anything did."""
     watched = Watched(export, seconds, int(memory * 2**30))
+    known = Tokenizer.load(tokenizer) if tokenizer else None
     made, reports, clean = strings(count, longest=longest), {}, True
     with Progress(console=Console(stderr=True)) as bar:
         for name in signature or ["serving_default"]:
             task = bar.add_task(name, total=2 * count)
-            checker = Checker(watched, name)
-            found = check(checker, rows_for(name, made, 281), advance=functools.partial(bar.advance, task))
+            checker = Checker(watched, name, rule(name, known) if known else None)
+            found = check(
+                checker,
+                rows_for(name, made, known.vocabulary_size if known else 0),
+                advance=functools.partial(bar.advance, task),
+            )
             clean &= found.clean()
             reports[name] = vars(found)
             print(found)

@@ -1,74 +1,34 @@
 """An export in exile: moved away from its training folder, and loaded without this package."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 
 import keras
 import pytest
 import tensorflow as tf
 import tiny
+from exported import ask_a_clean_process
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_transformer import Translator
 
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
 
-CLIENT = """
-import json, sys
-import tensorflow as tf
-import tensorflow_text
 
-assert not any(name.partition(".")[0] in ("keras_transformer", "keras_hub", "keras_nlp") for name in sys.modules)
-path, sentences = sys.argv[1], json.loads(sys.argv[2])
-serve = tf.saved_model.load(path).signatures["serving_default"]
-
-def ask(batch):
-    found = serve(sentences=tf.constant(batch, tf.string, shape=[len(batch)]))
-    assert sorted(found) == ["scores", "translations"]
-    texts, scores = found["translations"].numpy(), found["scores"].numpy()
-    return [[text.decode(), float(score)] for text, score in zip(texts, scores)]
-
-one_by_one = [ask([sentence])[0] for sentence in sentences]
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    signature = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def["serving_default"]
-    names = [signature.outputs[name].name for name in ("translations", "scores")]
-    texts, scores = session.run(names, {signature.inputs["sentences"].name: sentences})
-    session_run = [[text.decode(), float(score)] for text, score in zip(texts, scores)]
-print(json.dumps({"batch": ask(sentences), "one_by_one": one_by_one, "empty": ask([]), "session": session_run}))
-"""
-
-
-def ask_a_clean_process(path, folder):
-    """What the export at `path` answers in a process that can see TensorFlow, and this package nowhere."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    result = subprocess.run(
-        [sys.executable, "-P", "-c", CLIENT, str(path), json.dumps(SENTENCES)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-@pytest.fixture(scope="module", params=["bpe", "wordpiece"])
-def translator(request, tmp_path_factory):
+@pytest.fixture
+def translator(tmp_path):
     """A translator whose own files are gone."""
-    folder = tmp_path_factory.mktemp("training")
-    tokenizer = tiny.make_tokenizer(folder, request.param)
-    model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
-    Translator(model, tokenizer).save(folder / "run")
-    loaded = Translator.load(folder / "run", beam_size=2, max_extra_length=4)
-    shutil.rmtree(folder)
+    tokenizer = tiny.make_tokenizer(tmp_path / "training", "wordpiece")
+    model = tiny.make_opinionated(use_bias=True, output_bias=True)
+    Translator(model, tokenizer).save(tmp_path / "training" / "run")
+    loaded = Translator.load(tmp_path / "training" / "run", beam_size=2, max_extra_length=4)
+    shutil.rmtree(tmp_path / "training")
     return loaded
 
 
 def graph_nodes(path):
-    """The nodes of a SavedModel, and its functions."""
+    """The nodes of a SavedModel, those of its functions too, and the functions."""
     [meta] = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
     functions = meta.graph_def.library.function
     return [*meta.graph_def.node, *(node for function in functions for node in function.node_def)], functions
@@ -81,8 +41,14 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     shutil.rmtree(tmp_path / "here")
     expected = [[best.text, pytest.approx(best.score, rel=1e-5)] for [best] in translator.n_best(SENTENCES, 1)]
     assert len({text for text, _ in expected}) > 3
-    answers = ask_a_clean_process(moved, tmp_path)
-    assert answers == {"batch": expected, "one_by_one": expected, "empty": [], "session": expected}
+    batches = [SENTENCES, *([sentence] for sentence in SENTENCES)]
+    requests = [("session", moved, "serving_default", {"sentences": batch}) for batch in batches]
+    whole, *alone = (
+        [list(pair) for pair in zip(found["translations"], found["scores"], strict=True)]
+        for found in ask_a_clean_process(requests, tmp_path)
+    )
+    assert whole == expected
+    assert alone == [[one] for one in expected]
 
     nodes, functions = graph_nodes(moved)
     assert len(nodes) > 100 and len(functions) > 3
@@ -90,6 +56,16 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     assert {op for op in ops if op.startswith("Xla") or "PyFunc" in op} == set()
     assert [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b] == []
     assert [node.name for node in nodes if node.attr["_XlaMustCompile"].b] == []
+
+    # One set of weights: the models' own variables, and nothing computed of them.
+    stored = [
+        (shape, name)
+        for name, shape in tf.train.list_variables(str(moved / "variables" / "variables"))
+        if name != GRAPH
+    ]
+    assert sorted(shape for shape, _ in stored) == sorted(list(weight.shape) for weight in translator.model.weights)
+    [data] = (moved / "variables").glob("*.data*")
+    assert 0 <= data.stat().st_size - 4 * translator.model.count_params() < 40_000  # besides, names in GRAPH
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ ROOMS = {
     "translation": "tensorflow numpy rich decoding model files",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",
-    "export": "tensorflow files",
-    "exporting": "exporting tensorflow numpy rich google tensorflow_serving files training",
+    "export": "tensorflow files exporting",
+    "exporting": "exporting tensorflow numpy rich google tensorflow_serving decoder_state decoding files training translation",
     "plots": "matplotlib numpy files",
 }
 FACADES = {"__init__", "cli"}  # may import every room

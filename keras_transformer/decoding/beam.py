@@ -176,7 +176,7 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
         bounds: `Bounds`; the limits at least 1.
         max_length: L, the highest of the limits; an int where shapes must be static.
         options: `BeamOptions`: W; α ≥ 0 and the kind of the length penalty; β ≥ 0 of the coverage
-            penalty; `Rules`; how many of the W results must be the best.
+            penalty; `Rules`; how many of the W results must be the best, an int or a scalar tensor.
         source_mask: (B, S) bool, True at tokens; for the coverage penalty.
 
     Returns:
@@ -187,7 +187,7 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
     width, limits = options.beam_size, bounds.limits
     if width < 1:
         raise ValueError(f"beam_size must be at least 1, got {width}.")
-    if not 1 <= options.num_results <= width:
+    if isinstance(options.num_results, int) and not 1 <= options.num_results <= width:
         raise ValueError(f"num_results must be between 1 and beam_size={width}, got {options.num_results}.")
     if options.coverage < 0:
         raise ValueError(f"coverage, a penalty's weight, must not be negative, got {options.coverage}.")

@@ -1,1 +1,1 @@
-"""What surrounds an exported graph: its check, and the files that a server and its users read."""
+"""A translator as a SavedModel: its signatures and weights, its check, and the files around it."""

@@ -77,23 +77,31 @@ class TranslationGraph:
             A dictionary of "texts" (B, W) string, "ids" (B, W, L) int32, "scores" and
             "log_probabilities" (B, W) float32 and "finished" (B, W) bool, best first.
         """
+        found = self.search_ids(self.source_ids(sentences), num_results, prefix, weights)
+        first = tf.range(self.options.beam_size)[None, :] == 0
+        return self._strings(sentences, found, tf.where(first, 0.0, UNREACHED))
+
+    def search_ids(self, source, num_results=1, prefix=None, weights=None):
+        """The search alone, from ids to ids.
+
+        Args:
+            source: (B, S) int32, pieces + END, padded.
+            The others: as in `search`.
+
+        Returns:
+            `Hypotheses` of W.
+        """
         options = self.options
         penalty = {"alpha": options.length_penalty, "length": options.length_normalization}
-        source, bounds, state = self._start(sentences, prefix, weights, options.beam_size, options.coverage_penalty > 0)
+        with_attention = options.coverage_penalty > 0
+        source, bounds, state = self._start(source, prefix, weights, options.beam_size, with_attention)
         longest = _longest(bounds)
         if options.beam_size == 1 and not options.coverage_penalty:
-            found = greedy_search(self.decoder, state, bounds, longest, rules=self.rules, segment=SEGMENT, **penalty)
-        else:
-            beam = BeamOptions(
-                options.beam_size,
-                coverage=options.coverage_penalty,
-                rules=self.rules,
-                num_results=num_results,
-                **penalty,
-            )
-            found = beam_search(self.decoder, state, bounds, longest, beam, source != PAD, SEGMENT)
-        first = tf.range(options.beam_size)[None, :] == 0
-        return self._strings(sentences, found, tf.where(first, 0.0, UNREACHED))
+            return greedy_search(self.decoder, state, bounds, longest, rules=self.rules, segment=SEGMENT, **penalty)
+        beam = BeamOptions(
+            options.beam_size, coverage=options.coverage_penalty, rules=self.rules, num_results=num_results, **penalty
+        )
+        return beam_search(self.decoder, state, bounds, longest, beam, source != PAD, SEGMENT)
 
     def sample(self, sentences, luck, draw, prefix=None, weights=None):
         """Translations drawn by chance; no coverage penalty is in their scores.
@@ -107,15 +115,14 @@ class TranslationGraph:
             As `search`, n translations a sentence, in the order drawn.
         """
         penalty = {"alpha": self.options.length_penalty, "length": self.options.length_normalization}
-        _, bounds, state = self._start(sentences, prefix, weights, luck.shape[1])
+        _, bounds, state = self._start(self.source_ids(sentences), prefix, weights, luck.shape[1])
         found = sample(
             self.decoder, state, bounds, _longest(bounds), luck, draw, rules=self.rules, segment=SEGMENT, **penalty
         )
         return self._strings(sentences, found, tf.zeros_like(found.scores))
 
-    def _start(self, sentences, prefix, weights, width, with_attention=False):
+    def _start(self, source, prefix, weights, width, with_attention=False):
         """Source ids (B, S), `Bounds`, and the decoder's state."""
-        source = self.source_ids(sentences)
         lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
         limits = self.options.limit(lengths, tf.minimum)
         least = self.options.least(lengths, tf.maximum)

@@ -22,33 +22,42 @@ def shifted(labels):
     return tf.concat([tf.fill([tf.shape(labels)[0], 1], START), labels[:, :-1]], axis=1)
 
 
-class TeacherForcing:
-    """The whole models over pairs of a source and its translation.
-
-    Both functions take the source's ids (B, S) with END, and the translation's (B, T), padded.
+def judged(models, source, labels):
+    """What models make of given translations, in TensorFlow ops.
 
     Args:
         models: `Transformer`s of one vocabulary. Their probabilities and attention are averaged, as an
             ensemble's are in search.
+        source: the sources' ids (B, S) with END, padded.
+        labels: the translations' (B, T), padded.
+
+    Returns:
+        log P of each token after those before it, (B, T) float32, 0 at padding; whom the last layer's
+        heads attend to while they predict it, on average, (B, T, S) float32.
+    """
+    logs, attention = [], []
+    for model in models:
+        logits, weights = model.call_with_weights(source, shifted(labels))
+        logs.append(-tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        attention.append(weights["cross"][-1])  # (B, H, T, S)
+    mean = tf.reduce_logsumexp(tf.stack(logs), axis=0) - math.log(len(logs))
+    return tf.where(labels == PAD, 0.0, mean), tf.reduce_mean(tf.stack(attention), axis=[0, 2])
+
+
+class TeacherForcing:
+    """`judged` for lists of any length.
+
+    Args:
+        models: see `judged`.
     """
 
     def __init__(self, models):
-        self.models = models
-        ids = tf.TensorSpec([None, None], tf.int32)
-        self.log_probabilities = tf.function(self._log_probabilities, input_signature=[ids, ids], autograph=False)
-        self.alignment = tf.function(self._alignment, input_signature=[ids, ids], autograph=False)
+        pair = [tf.TensorSpec([None, None], tf.int32)] * 2
 
-    def _log_probabilities(self, source, labels):
-        """log P of each token after those before it: (B, T) float32, 0 at padding."""
-        inputs = {"source": source, "target": shifted(labels)}
-        each = [-tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(inputs)) for model in self.models]
-        mean = tf.reduce_logsumexp(tf.stack(each), axis=0) - math.log(len(each))
-        return tf.where(labels == PAD, 0.0, mean)
+        def compiled(which):
+            return tf.function(lambda *ids: judged(models, *ids)[which], input_signature=pair, autograph=False)
 
-    def _alignment(self, source, labels):
-        """Whom the last layer's heads attend to while they predict each token, on average: (B, T, S) float32."""
-        each = [model.attention_weights(source, shifted(labels))["cross"][-1] for model in self.models]
-        return tf.reduce_mean(tf.stack(each), axis=[0, 2])
+        self.log_probabilities, self.alignment = compiled(0), compiled(1)
 
     def tokens(self, sources, targets):
         """log P of each token: lists of ids -> a list of float32 arrays, one number a token."""

@@ -1,0 +1,74 @@
+"""Exports asked in a clean process, which has TensorFlow and can see this package nowhere."""
+
+import json
+import os
+import subprocess
+import sys
+
+CLIENT = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+import tensorflow_text
+
+assert not any(name.partition(".")[0] in ("keras_transformer", "keras_hub", "keras_nlp") for name in sys.modules)
+DTYPES = {"source_ids": np.int32}
+
+def eager(path):
+    signatures = tf.saved_model.load(path).signatures
+    return lambda name, inputs: {key: value.numpy() for key, value in signatures[name](
+        **{key: tf.constant(value) for key, value in inputs.items()}).items()}
+
+def session(path):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
+    def ask(name, inputs):
+        signature = signatures[name]
+        outputs = {key: info.name for key, info in signature.outputs.items()}
+        return session.run(outputs, {signature.inputs[key].name: value for key, value in inputs.items()})
+    return ask
+
+def array(key, value):
+    if key in DTYPES:
+        return np.array(value, DTYPES[key]).reshape(len(value), len(value[0]) if value else 0)
+    return np.array([text.encode("utf-8", "surrogateescape") for text in value], object)
+
+def plain(value):
+    if isinstance(value, bytes):
+        return value.decode()  # fails on what is not UTF-8
+    return [plain(one) for one in value] if isinstance(value, list) else value
+
+loaded, answers = {}, []
+for loader, path, name, inputs in json.load(sys.stdin):
+    if (loader, path) not in loaded:
+        loaded[loader, path] = {"eager": eager, "again": eager, "session": session}[loader](path)
+    try:
+        found = loaded[loader, path](name, {key: array(key, value) for key, value in inputs.items()})
+        answers.append({key: plain(value.tolist()) for key, value in found.items()})
+    except tf.errors.InvalidArgumentError as error:
+        answers.append({"error": str(error)})
+print(json.dumps(answers))
+"""
+
+
+def ask_a_clean_process(requests, folder):
+    """The answers to requests, all in one process: dictionaries of lists, or {"error": message}.
+
+    Args:
+        requests: tuples of a loader, "session" (the server's), "eager" or "again" (a second load); the
+            path of an export; a signature; and its inputs, lists by name. Strings may hold any bytes,
+            as `surrogateescape` writes them.
+        folder: to run in.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", CLIENT],
+        input=json.dumps([(loader, str(path), *rest) for loader, path, *rest in requests]),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout.splitlines()[-1])
