@@ -7,6 +7,7 @@ crashes, calls over the time limit, output that is not UTF-8, and strings whose 
 The session lives in a process of its own, which is started anew after a crash or a hang.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -69,14 +70,15 @@ class Watched:
         """The outputs as lists, or a string: the error, "died with …" or "no answer in … s"."""
         if self.process is None:
             self.start()
-        self.connection.send((signature, inputs))
+        with contextlib.suppress(BrokenPipeError):  # it is dead, which the answer will say
+            self.connection.send((signature, inputs))
         return self._receive(self.seconds)
 
     def _receive(self, seconds):
         try:
             if self.connection.poll(seconds):
                 return self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self.process.join()
             return f"died with exit code {self.stop()}"
         self.stop()
@@ -286,11 +288,8 @@ def main(
         for name in signature or ["serving_default"]:
             task = bar.add_task(name, total=2 * count)
             checker = Checker(watched, name, rule(name, known) if known else None)
-            found = check(
-                checker,
-                rows_for(name, made, known.vocabulary_size if known else 0),
-                advance=functools.partial(bar.advance, task),
-            )
+            calls = rows_for(name, made, known.vocabulary_size if known else 0)
+            found = check(checker, calls, advance=functools.partial(bar.advance, task))
             clean &= found.clean()
             reports[name] = vars(found)
             print(found)

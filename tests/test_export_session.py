@@ -47,15 +47,39 @@ def call_in_a_clean_process(folder, calls):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+def calls_of_every_signature(ids, texts):
+    """All five, each once with a batch and once empty."""
+    rows = [[*row, 3][: max(map(len, ids))] + [7] * (max(map(len, ids)) - len(row) - 1) for row in ids]
+    full = {
+        "serving_default": {"sentences": SENTENCES},
+        "n_best": {"sentences": SENTENCES},
+        "score": {"sentences": SENTENCES, "translations": texts},
+        "ids": {"source_ids": rows},
+        "align": {"sentences": SENTENCES},
+    }
+    return [*full.items(), *((name, {key: [] for key in inputs}) for name, inputs in full.items())]
+
+
 def test_every_signature_answers_from_a_moved_read_only_folder(moved):
     kind, folder = moved
     before = state(folder)
-    calls = [("serving_default", {"sentences": SENTENCES}), ("serving_default", {"sentences": []})]
+    translator = tiny_export(kind).translator
+    hypotheses = translator.n_best(SENTENCES)
+    best = [found[0] for found in hypotheses]
+    texts, scores = [found.text for found in best], pytest.approx([found.score for found in best], rel=1e-5)
+    calls = calls_of_every_signature(translator.tokenizer.encode(SENTENCES), texts)
     first, *answers = call_in_a_clean_process(folder, calls)
     assert state(folder) == before
     assert set(first["signatures"]) == {name for name, _ in calls}
-    translator = tiny_export(kind).translator
-    best = [found for [found] in translator.n_best(SENTENCES, 1)]
-    assert answers[0]["translations"] == [found.text for found in best]
-    assert answers[0]["scores"] == pytest.approx([found.score for found in best], rel=1e-5)
-    assert answers[1]["translations"] == answers[1]["scores"] == []
+    plain, n_best, score, ids, align, *empty = answers
+    assert (plain["translations"], plain["scores"]) == (texts, scores)
+    assert (align["translations"], align["scores"]) == (texts, scores)
+    assert [row[: len(found)] for row, found in zip(n_best["translations"], hypotheses, strict=True)] == [
+        [one.text for one in found] for found in hypotheses
+    ]
+    assert ids["scores"] == scores
+    rows = [[token for token in row if token not in (0, 3)] for row in ids["ids"]]
+    assert translator.tokenizer.decode(rows) == texts
+    again = [found.score for found in translator.score(SENTENCES, texts)]
+    assert score["scores"] == pytest.approx(again, rel=1e-5)
+    assert {len(column) for answer in empty for column in answer.values()} == {0}

@@ -42,7 +42,8 @@ ROOMS = {
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",
     "export": "tensorflow files exporting",
-    "exporting": "exporting tensorflow numpy rich google tensorflow_serving decoder_state decoding files training translation",
+    "exporting": "exporting tensorflow numpy rich google tensorflow_serving "
+    "decoder_state decoding files training translation",
     "plots": "matplotlib numpy files",
 }
 FACADES = {"__init__", "cli"}  # may import every room
