@@ -62,7 +62,7 @@ def make_brief(vocabulary_size):
     rows = model.output_map.embeddings.numpy()
     rows[[PAD, START]] = -9 * first
     model.output_map.embeddings.assign(rows)
-    tiny.last_norm(model).beta.assign(first)
+    tiny.last_norm(model).beta.assign(2.3 * first)
     return model
 
 
