@@ -27,6 +27,8 @@ from rich.progress import Progress
 from keras_transformer import Tokenizer
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 
+CHUNK = 320  # strings that are sent alone and then in batches, before the next are
+
 
 def serve(path, memory, connection):
     """The process of the session: takes (signature, inputs), gives the outputs or an error's text."""
@@ -289,12 +291,13 @@ def main(
             task = bar.add_task(name, total=2 * count)
             checker = Checker(watched, name, rule(name, known) if known else None)
             calls = rows_for(name, made, known.vocabulary_size if known else 0)
-            found = check(checker, calls, advance=functools.partial(bar.advance, task))
+            for start in range(0, count, CHUNK):
+                found = check(checker, calls[start : start + CHUNK], advance=functools.partial(bar.advance, task))
+                reports[name] = vars(found)
+                print(f"{name}: {found}", flush=True)
+                if report is not None:
+                    report.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
             clean &= found.clean()
-            reports[name] = vars(found)
-            print(found)
-            if report is not None:
-                report.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     watched.stop()
     raise typer.Exit(0 if clean else 1)
 
