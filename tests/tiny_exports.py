@@ -1,0 +1,34 @@
+"""Exports of small translators, written once a process, for tests that only read them."""
+
+import atexit
+import functools
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import tiny
+
+from keras_transformer import Tokenizer, Translator
+
+SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "zwölf Ärzte", "👩‍👩‍👧 2", "5 " * 20, "\u2028", "2\n7"]
+
+
+class Export(NamedTuple):
+    """A folder, and the translator that wrote it."""
+
+    path: Path
+    translator: Translator
+
+
+@functools.cache
+def tiny_export(kind):
+    """The `Export` of a model of one layer a side; `kind` is the tokenizer's."""
+    folder = tempfile.TemporaryDirectory(prefix=f"export_{kind}_")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name)
+    size = {"unigram": 277, **tiny.VOCABULARY_SIZES}[kind]
+    tokenizer = Tokenizer.train(tiny.write_pairs(path / "corpus", tiny.digit_pairs(60)), size, kind)
+    model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
+    translator = Translator(model, tokenizer, beam_size=2, max_extra_length=4)
+    translator.export(path / kind / "1")
+    return Export(path / kind / "1", translator)
