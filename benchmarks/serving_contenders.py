@@ -15,6 +15,7 @@ class Export:
 
     def __init__(self, folder, beam, threads):
         import tensorflow as tf
+        import tensorflow_text  # noqa: F401, registers the tokenizer's ops
 
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         self.path = folder / f"export_{beam}"
