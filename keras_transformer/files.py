@@ -1,6 +1,7 @@
 """Text files in, finished files out: what every room that touches the disk shares."""
 
 import contextlib
+import glob
 import gzip
 import os
 import shutil
@@ -56,8 +57,9 @@ def _raw_lines(path):
 def written_beside(path, overwrite=False):
     """Give a temporary path beside `path`; move what was written there into place when the block ends well.
 
-    Works for a file or a folder. When the block raises, the temporary output is removed and whatever
-    stood at `path` stays as it was.
+    Works for a file or a folder, which is on the disk before it is moved. When the block raises, the temporary
+    output is removed and whatever stood at `path` stays as it was; a process that is killed leaves its temporary
+    output behind (`remove_leftovers`).
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
@@ -72,7 +74,9 @@ def written_beside(path, overwrite=False):
         yield beside
         if not beside.exists():
             raise FileNotFoundError(f"nothing was written to {beside}, which was to become {path}.")
+        _flush(beside)
         _move(beside, path, scratch / "replaced")
+        _sync(path.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -88,3 +92,41 @@ def _move(beside, path, replaced):
         if is_folder:
             os.replace(replaced, path)
         raise
+
+
+def _flush(path):
+    """Put a file, or all that a folder holds, on the disk, so that no crash can leave the name without the bytes."""
+    for each in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        _sync(each)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(path):
+    """Remove what `written_beside(path)` left behind in processes that were killed; none may be writing now."""
+    path = Path(path)
+    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+
+
+@contextlib.contextmanager
+def explained_disk_errors(path, advice):
+    """Let an OSError of the block say at which `path` it happened, how much is free there, and an advice.
+
+    Its type and number stay the same.
+    """
+    try:
+        yield
+    except OSError as error:
+        folder = next(each for each in (Path(path), *Path(path).resolve().parents) if each.is_dir())
+        free = shutil.disk_usage(folder).free
+        raise OSError(
+            error.errno, f"{error.strerror or error}: writing {path} failed; {free / 2**20:,.1f} MiB are free. {advice}"
+        ) from error
