@@ -14,12 +14,13 @@ class Position:
     """Where the next pass over a corpus begins, in the endless row of its epochs' batches.
 
     A pass is always `batches` long. A pass that is read to its end moves the position on behind it; one that is broken
-    off leaves it where it was.
+    off leaves it where it was. While the position is held, passes do not move it.
     """
 
     def __init__(self, batches):
         self.batches = batches
         self.step = 0
+        self.held = False
 
     @property
     def epoch(self):
@@ -41,6 +42,17 @@ class Position:
         if batch >= self.batches:
             raise ValueError(f"start=({epoch}, {batch}) is beyond the epoch: its batches are 0..{self.batches - 1}.")
         self.step = int(epoch) * self.batches + int(batch)
+        self.held = False
+
+    def hold_at(self, epoch, batch=0):
+        """Move there and stay: for one who moves before each pass, whatever else reads from the dataset."""
+        self.move_to(epoch, batch)
+        self.held = True
+
+    def passed(self, step):
+        """A pass has given its last batch, number `step`."""
+        if not self.held:
+            self.step = step + 1
 
 
 def stream(store, order, shapes, position):
@@ -66,7 +78,7 @@ def stream(store, order, shapes, position):
         return step, is_last, *(tf.ensure_shape(part, [None, None]) for part in parts)
 
     def passed(step):
-        position.step = int(step) + 1
+        position.passed(int(step))
         return True
 
     def hand_over(step, is_last, source, target, labels):

@@ -1,7 +1,6 @@
 """Text files in, finished files out: what every room that touches the disk shares."""
 
 import contextlib
-import glob
 import gzip
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 MODEL_FILE = "model.keras"
 LAST_FILE = "last.keras"
 TOKENIZER_FILE = "tokenizer.model"
+STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
 
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
@@ -108,10 +108,12 @@ def _sync(path):
         os.close(descriptor)
 
 
-def remove_leftovers(path):
-    """Remove what `written_beside(path)` left behind in processes that were killed; none may be writing now."""
-    path = Path(path)
-    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*"):
+def remove_leftovers(folder, pattern):
+    """Remove what `written_beside` left in a folder, for names like the glob `pattern`, in processes that were killed.
+
+    No other process may be writing there.
+    """
+    for scratch in Path(folder).glob(f".{pattern}.*"):
         if scratch.is_dir():
             shutil.rmtree(scratch)
 

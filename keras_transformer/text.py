@@ -1,5 +1,6 @@
 """Tokenizer: text to subword ids and back, the same in Python and in an exported graph."""
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,6 +112,11 @@ class Tokenizer(tf.Module):
         """
         with written_beside(path, overwrite) as beside:
             beside.write_bytes(self._data)
+
+    @property
+    def fingerprint(self):
+        """str, the SHA-256 of what `save` writes: the same for the same tokenizer."""
+        return hashlib.sha256(self._data).hexdigest()
 
     @property
     def model(self):

@@ -28,7 +28,8 @@ ROOMS = {
     "metrics": "losses",
     "schedules": "",
     "decoding": "decoding kernels",
-    "averaging": "numpy model files",
+    "states": "numpy files",
+    "averaging": "numpy model files states",
     # torch inside one function alone
     "interop": "interop numpy safetensors torch ctranslate2 model files text marian_subwords",
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
@@ -40,7 +41,7 @@ ROOMS = {
     "corpus": "tensorflow numpy rich files store",
     "batches": "tensorflow numpy order store",
     "data": "tensorflow numpy rich files buckets order store corpus batches",
-    "training": "training tensorflow numpy rich losses metrics schedules averaging files",
+    "training": "training tensorflow numpy rich losses metrics schedules averaging files states",
     "translation": "tensorflow numpy rich decoding model files",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",

@@ -27,10 +27,20 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.tokens = 0
+        self.started = time.monotonic()
+        self.seconds = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
         self.seconds = None
+
+    def get_state(self):
+        """What a resumed run goes on from: the tokens of the epochs before, and the seconds of this one."""
+        return {"tokens": self.tokens, "seconds": time.monotonic() - self.started if self.seconds is None else 0.0}
+
+    def set_state(self, state):
+        self.tokens = state["tokens"]
+        self.started = time.monotonic() - state["seconds"]
 
     def on_test_begin(self, logs=None):
         self._stop()  # validation resets the metrics that count the tokens
