@@ -14,7 +14,8 @@ class Position:
     """Where the next pass over a corpus begins, in the endless row of its epochs' batches.
 
     A pass is always `batches` long. A pass that is read to its end moves the position on behind it; one that is broken
-    off leaves it where it was. While the position is held, passes do not move it.
+    off leaves it where it was. While the position is held, passes do not move it, and a pass is that of the epoch: the
+    batches before the position are filled with PAD, for one who passes over them.
     """
 
     def __init__(self, batches):
@@ -45,7 +46,7 @@ class Position:
         self.held = False
 
     def hold_at(self, epoch, batch=0):
-        """Move there and stay: for one who moves before each pass, whatever else reads from the dataset."""
+        """Move there and stay: for one who moves before each pass and passes over the `batch` first of its batches."""
         self.move_to(epoch, batch)
         self.held = True
 
@@ -66,15 +67,22 @@ def stream(store, order, shapes, position):
     """
     count = position.batches
 
-    def one_pass(_):
-        first = tf.numpy_function(lambda: np.int64(position.step), [], tf.int64)
-        steps = tf.data.Dataset.range(first, first + count)
-        return steps.map(lambda step: (step, step == first + count - 1))
+    def bounds():
+        first = position.epoch * count if position.held else position.step
+        return np.int64(first), np.int64(position.step)
 
-    def read(step, is_last):
-        batch = lambda step: fill(store, shapes, *order.batch(int(step)))  # noqa: E731
+    def one_pass(_):
+        first, begin = tf.numpy_function(bounds, [], [tf.int64] * 2)
+        steps = tf.data.Dataset.range(first, first + count)
+        return steps.map(lambda step: (step, step >= begin, step == first + count - 1))
+
+    def batch(step, is_due):
+        shape, numbers = order.batch(int(step)) if is_due else (0, [])
+        return fill(store, shapes, shape, numbers)
+
+    def read(step, is_due, is_last):
         # Not stateful: the same step gives the same batch, so that several may be read at a time.
-        parts = tf.numpy_function(batch, [step], [tf.int32] * 3, stateful=False)
+        parts = tf.numpy_function(batch, [step, is_due], [tf.int32] * 3, stateful=False)
         return step, is_last, *(tf.ensure_shape(part, [None, None]) for part in parts)
 
     def passed(step):

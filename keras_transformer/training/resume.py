@@ -118,6 +118,8 @@ class Resumption:
         train, passed = self.model.train_function, iter(range(executions - 1))
 
         def pass_over(iterator):
+            for _ in range(self.model.steps_per_execution):
+                next(iterator)  # filled with PAD
             if next(passed, None) is None:
                 self.model.train_function = train
             return logs
