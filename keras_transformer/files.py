@@ -12,6 +12,8 @@ from pathlib import Path
 MODEL_FILE = "model.keras"
 LAST_FILE = "last.keras"
 TOKENIZER_FILE = "tokenizer.model"
+AVERAGE_FILE = "average.keras"
+AVERAGED = "averaged"  # a folder in it, with the epochs' weights that are to be averaged
 STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
 
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.

@@ -179,7 +179,7 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
 def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, tokenizer):
     def run(folder):
         keras.config.set_dtype_policy("mixed_float16")
-        adam = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(3e-3), dynamic_growth_steps=5)
+        adam = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(3e-3, use_ema=True), dynamic_growth_steps=5)
         one = Run(tmp_path / folder, paths, tokenizer, optimizer=adam)
         one.model.compile(one.model.optimizer, loss=one.model.loss, metrics=["accuracy"], steps_per_execution=2)
         return one
