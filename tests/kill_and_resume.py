@@ -29,7 +29,7 @@ from keras_transformer import parallel_corpus
 from keras_transformer.training import Checkpoint, Throughput
 
 app = typer.Typer(add_completion=False)
-SIZES = {"short": (110, 2, 3), "long": (1500, 8, 10)}  # pairs, epochs, updates between two states
+SIZES = {"short": (110, 2, 3), "long": (3000, 8, 10)}  # pairs, epochs, updates between two states
 
 
 class Watched(keras.callbacks.Callback):
@@ -40,13 +40,15 @@ class Watched(keras.callbacks.Callback):
         self.corpus, self.kill_at, self.first = corpus, kill_at, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.step = int(self.model.optimizer.iterations.numpy())
 
     def on_train_batch_end(self, batch, logs=None):
         if self.first is None:
             self.first = [self.corpus.position.epoch, self.corpus.position.batch]
         step = int(self.model.optimizer.iterations.numpy())
-        print(step, flush=True)
+        if step > self.step:  # not one that is passed over
+            print(step, flush=True)
+        self.step = step
         if step == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
