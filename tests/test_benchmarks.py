@@ -3,6 +3,7 @@
 import json
 
 import convergence
+import corpus
 import numpy as np
 import pytest
 import tiny
@@ -54,3 +55,14 @@ def test_initialisers_redraw_what_they_say(initialise):
         assert abs(np.corrcoef(query.ravel(), key.ravel())[0, 1]) < 0.2
         highest = abs(query).max()
         assert 0.97 * limits[initialise] < highest <= limits[initialise]
+
+
+def test_corpus(tmp_path, capsys):
+    paths = tiny.write_pairs(tmp_path, tiny.digit_pairs(40))
+    corpus.main(*paths, tmp_path / "results", times=[2], vocabulary_size=281, tokens_per_batch=100)
+    found = json.loads((tmp_path / "results" / "corpus.json").read_text())
+    (learnt,), (passed,) = found["learn"], found["read"]
+    assert (passed["times"], passed["pairs"], passed["kept"]) == (2, 80, 80)
+    assert 0 <= passed["peak_after_reading"] <= passed["peak"] and learnt["peak"] > 0 and passed["batches"] > 3
+    table = (tmp_path / "results" / "corpus.md").read_text()
+    assert table in capsys.readouterr().out and "| 2x | " in table
