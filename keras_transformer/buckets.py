@@ -1,5 +1,6 @@
 """Which padded shapes a corpus is trained in: a few fixed ones, chosen so that least is padded."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,12 @@ def batch_rows(longest, pairs, tokens_per_batch, rows_multiple):
     even = np.ceil(pairs / np.maximum(batches * rows_multiple, 1)) * rows_multiple
     power = 2 ** np.floor(np.log2(most))
     return np.where(multiples > 0, np.maximum(even, rows_multiple), power).astype(np.int64)
+
+
+def first_fits(source, target, shapes):
+    """The number of the first of `shapes` that each pair fits in, from lengths [N] with their END: int [N]."""
+    sources, targets, _ = np.array(shapes).T
+    return ((np.asarray(source)[:, None] <= sources) & (np.asarray(target)[:, None] <= targets)).argmax(axis=1)
 
 
 def choose_shapes(lengths, tokens_per_batch, num_shapes, rows_multiple):
@@ -94,3 +101,52 @@ def _cheapest_chain(fitting, cost, num_shapes):
     for back in range(steps, 0, -1):
         chain.append(np.unravel_index(previous[back, *chain[-1]], fitting.shape))
     return chain[::-1]
+
+
+class Plan:
+    """Which shapes a corpus is trained in, and how many pairs and tokens of each of its files each shape holds.
+
+    Arrays of [shapes, corpora]: `pairs`, those that belong there; `taken`, how many of them an epoch takes.
+    """
+
+    def __init__(self, counts, weights, tokens_per_batch, num_shapes, rows_multiple):
+        total = Counter()
+        for one, weight in zip(counts, weights, strict=True):
+            total.update({lengths: _taken(weight, pairs) for lengths, pairs in one.lengths.items()})
+        shapes, _ = choose_shapes(total, tokens_per_batch, num_shapes, rows_multiple)
+        self.weights = weights
+        self.ends = np.cumsum([one.lengths.total() for one in counts])
+        self.pairs, self.source_tokens, self.target_tokens = np.zeros((3, len(shapes), len(counts)), np.int64)
+        for corpus, one in enumerate(counts):
+            if one.lengths:
+                source, target, pairs = np.array([(*key, count) for key, count in one.lengths.items()]).T
+                places = first_fits(source, target, shapes), corpus
+                np.add.at(self.pairs, places, pairs)
+                np.add.at(self.source_tokens, places, source * pairs)
+                np.add.at(self.target_tokens, places, target * pairs)
+        self.taken = np.array([[_taken(*each) for each in zip(weights, row, strict=True)] for row in self.pairs])
+        pools = self.taken.sum(axis=1)
+        rows = [
+            int(batch_rows(max(shape[:2]), pool, tokens_per_batch, rows_multiple))
+            for shape, pool in zip(shapes, pools, strict=True)
+        ]
+        self.shapes = tuple(Shape(*shape[:2], each) for shape, each in zip(shapes, rows, strict=True))
+        self.batches = -(-pools // rows)
+
+    def sort(self, store):
+        """Number the stored pairs by their shape, then their corpus."""
+
+        def group_of(start, source, target):
+            corpora = np.searchsorted(self.ends, np.arange(start, start + len(source)), side="right")
+            return first_fits(source + 1, target + 1, self.shapes) * len(self.ends) + corpora
+
+        store.sort(group_of, self.pairs.ravel())
+
+    def in_an_epoch(self, tokens):
+        """The tokens of an epoch on average, from those of all pairs [shapes, corpora]."""
+        return round(float((tokens * self.taken / np.maximum(self.pairs, 1)).sum()))
+
+
+def _taken(weight, pairs):
+    """How many of some pairs an epoch takes."""
+    return max(1, round(weight * int(pairs))) if pairs else 0

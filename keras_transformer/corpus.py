@@ -1,5 +1,6 @@
-"""Two aligned text files: reading them side by side, tokenising, and counting what is kept."""
+"""Two aligned text files: reading them side by side, tokenising once, and counting what is kept."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
@@ -19,7 +20,7 @@ BAD_ID = "the tokenizer gave an id that is neither {unknown} (unknown) nor in {f
 
 @dataclass(frozen=True)
 class Counts:
-    """What a corpus holds: {(source length, target length): kept pairs}, end marks included, and the rest."""
+    """What one corpus holds: {(source length, target length): kept pairs}, end marks included, and the rest."""
 
     lengths: Counter
     dropped_empty: int
@@ -60,63 +61,63 @@ def aligned_lines(source, target):
         raise ValueError(f"{source} and {target} have no lines.")
 
 
-def tokenize_pairs(tokenizer, max_length, source, target):
-    """Tokenise lines and judge them: the one rule that counting and streaming share.
-
-    Args:
-        source, target: string tensors [N].
+def store_pairs(files, tokenizer, max_length, store):
+    """Read all files once, in bounded memory: count, and put the kept pairs into a `PairStore`.
 
     Returns:
-        Two lists, one entry a side: pieces, ragged int32 [N, None], and lengths with an END to come [N]. Two boolean
-        [N]: pairs with an empty side (nothing but white space, or no piece), and other pairs with a side of more than
-        `max_length` ids.
-    """
-    sides = {"source": source, "target": target}
-    pieces = [tf.cast(tokenizer.tokenize(lines, side=side), tf.int32) for side, lines in sides.items()]
-    lengths = [side.row_lengths() + 1 for side in pieces]
-    blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
-    empty = blank | (tf.minimum(*lengths) == 1)
-    return pieces, lengths, empty, ~empty & (tf.maximum(*lengths) > max_length)
-
-
-def count_pairs(files, tokenizer, max_length):
-    """Read all files once, in bounded memory, and count: `Counts`.
+        A list with the `Counts` of each pair of files, and the SHA-256 of all their lines as hexadecimal digits.
 
     Raises:
         ValueError: what `aligned_lines` refuses, bytes that are not UTF-8, a carriage return inside a line, ids
             outside the vocabulary or reserved; the file and the line are named.
+        OSError: a file that cannot be read, or a full disk.
     """
-    measure = _measure(tokenizer, max_length)
+    tokenize = _tokenize_graph(tokenizer, max_length)
     bad_id = BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=tokenizer.vocabulary_size - 1)
-    lengths, dropped_empty, dropped_long = Counter(), 0, 0
+    counts, text = [], hashlib.sha256()
     with _progress() as progress:
         task = progress.add_task("counting", total=None)
         for paths in files:
             lines, done = aligned_lines(*paths), 0
+            lengths, dropped_empty, dropped_long = Counter(), 0, 0
             while chunk := list(islice(lines, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
                 _refuse(paths, sides, done, [["\r" in line for line in side] for side in sides], CARRIAGE_RETURN)
-                *sizes, empty, long, bad = (part.numpy() for part in measure(*map(tf.constant, sides)))
+                ids, source, target, empty, long, bad = (part.numpy() for part in tokenize(*map(tf.constant, sides)))
                 _refuse(paths, sides, done, bad.tolist(), bad_id)
+                store.add(ids, source, target)
                 dropped_empty += int(empty.sum())
                 dropped_long += int(long.sum())
-                keep = ~(empty | long)
-                lengths.update(zip(*(size[keep].tolist() for size in sizes), strict=True))
+                lengths.update(zip((source + 1).tolist(), (target + 1).tolist(), strict=True))
+                text.update("".join(f"{line}\n" for side in sides for line in side).encode())
                 done += len(chunk)
                 progress.update(task, advance=len(chunk))
-    return Counts(lengths, dropped_empty, dropped_long)
+            counts.append(Counts(lengths, dropped_empty, dropped_long))
+    return counts, text.hexdigest()
 
 
-def _measure(tokenizer, max_length):
-    """A graph function: the lines of both sides -> both lengths, empty, long [N], and which have a bad id [2, N]."""
+def _tokenize_graph(tokenizer, max_length):
+    """A graph function from the lines of both sides [N] to what is kept and what is not.
 
-    def measure(source, target):
-        pieces, lengths, empty, long = tokenize_pairs(tokenizer, max_length, source, target)
+    It returns the ids of the kept pairs, each pair's source before its target, and their lengths without END, source
+    [kept] and target [kept]; which pairs [N] have an empty side (nothing but white space, or no piece), and which
+    others a side of more than `max_length` ids with END; which lines have a bad id [2, N].
+    """
+
+    def tokenize(source, target):
+        sides = {"source": source, "target": target}
+        pieces = [tf.cast(tokenizer.tokenize(lines, side=side), tf.int32) for side, lines in sides.items()]
+        lengths = [side.row_lengths() for side in pieces]
+        blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
+        empty = blank | (tf.minimum(*lengths) == 0)
+        long = ~empty & (tf.maximum(*lengths) + 1 > max_length)
+        kept = tf.ragged.boolean_mask(tf.concat(pieces, axis=1), ~(empty | long))
+        lengths = [tf.boolean_mask(side, ~(empty | long)) for side in lengths]
         bad = [_has_bad_id(side, tokenizer.vocabulary_size) for side in pieces]
-        return *lengths, empty, long, tf.stack(bad)
+        return kept.flat_values, *lengths, empty, long, tf.stack(bad)
 
     lines = tf.TensorSpec([None], tf.string)
-    return tf.function(measure).get_concrete_function(lines, lines)
+    return tf.function(tokenize).get_concrete_function(lines, lines)
 
 
 def _has_bad_id(pieces, vocabulary_size):

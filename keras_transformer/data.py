@@ -1,28 +1,38 @@
 """Two aligned text files in, padded batches of a fixed token budget out."""
 
 import logging
+import math
 import operator
 from dataclasses import dataclass
-from functools import reduce
+from typing import NamedTuple
 
-import tensorflow as tf
-
-from keras_transformer.buckets import choose_shapes
-from keras_transformer.corpus import CHUNK, aligned_lines, count_pairs, file_pairs, tokenize_pairs
-from keras_transformer.ids import END, PAD, START
-
-BATCH_SHUFFLE = 64  # batches held back so that their shapes come in random order
-PARALLEL_CALLS = 4
+from keras_transformer.batches import Position, stream
+from keras_transformer.buckets import Plan
+from keras_transformer.corpus import aligned_lines, file_pairs, store_pairs
+from keras_transformer.order import Order
+from keras_transformer.store import PairStore
 
 logger = logging.getLogger("keras_transformer")
+
+
+class CorpusShare(NamedTuple):
+    """What one of several corpora gives to an epoch; `kept` are its pairs, each counted once."""
+
+    source: str
+    pairs: int
+    kept: int
+    weight: float
+    pairs_an_epoch: int
 
 
 @dataclass(frozen=True)
 class CorpusReport:
     """What a corpus holds, what was left out of it, and how it is padded.
 
-    Tokens are those of the kept pairs, the end mark of each sentence included; positions are all places of an epoch's
-    batches, padding included. `shapes` holds a (source length, target length, rows) for each padded shape.
+    `pairs`, `kept` and what was dropped count each pair of the files once. Tokens are those of an epoch, the end mark
+    of each sentence included: with weights, as many as it has on average. Positions are all places of an epoch's
+    batches, padding included. `shapes` holds a (source length, target length, rows) for each padded shape, `corpora`
+    a `CorpusShare` for each pair of files.
     """
 
     pairs: int
@@ -36,6 +46,7 @@ class CorpusReport:
     target_positions: int
     shapes: tuple
     batches: int
+    corpora: tuple = ()
 
     @property
     def source_padding(self):
@@ -57,8 +68,15 @@ class CorpusReport:
 
     def __str__(self):
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
+        shares = "".join(
+            f"{share.source}: {share.kept:,} of {share.pairs:,} pairs kept; "
+            f"weight {share.weight:g}, {share.pairs_an_epoch:,} pairs an epoch\n"
+            for share in self.corpora
+            if len(self.corpora) > 1 or share.weight != 1
+        )
         return (
             f"{self.kept:,} of {self.pairs:,} sentence pairs kept; left out: {self.dropped}\n"
+            f"{shares}"
             f"{self.source_tokens:,} source and {self.target_tokens:,} target tokens, end marks included\n"
             f"{self.batches:,} batches an epoch, {self.target_tokens / self.batches:,.0f} target tokens in each\n"
             f"padding adds {self.source_padding:.1%} to the source and {self.target_padding:.1%} to the target tokens\n"
@@ -84,65 +102,83 @@ def parallel_corpus(
     target,
     tokenizer,
     *,
+    weights=None,
     tokens_per_batch=8192,
     max_length=256,
     num_shapes=12,
     shuffle=True,
     seed=0,
-    shuffle_buffer=200_000,
+    start=(0, 0),
     rows_multiple=8,
 ):
-    """Stream two aligned text files as batches for `Transformer.fit`.
+    """Stream aligned text files as batches for `Transformer.fit`.
 
-    The files are read once when this is called, to count: a pair with an empty side or an over-long one is left out,
-    counted and logged. From the counts a few padded shapes are chosen so that least is padded, and the number of
-    batches of an epoch is known exactly: `dataset.cardinality()`. Each epoch then streams the files, in bounded
-    memory.
+    The files are read and tokenised once, when this is called: a pair with an empty side or an over-long one is left
+    out, counted and logged; the ids of the others go to temporary files (2 bytes an id up to 65,536 pieces, and 32 a
+    pair, in the folder that TMPDIR names), from which each epoch reads. From the counts a few padded shapes are chosen
+    so that least is padded, and the number of batches of an epoch is known exactly: `dataset.cardinality()`. Memory
+    does not grow with the corpus.
 
-    With `shuffle`, pairs pass through a buffer of `shuffle_buffer` and batches through a small one. Each epoch has an
-    order of its own, and a new dataset with the same seed (under the same global seed of TensorFlow, if one is set)
-    repeats the same epochs. Without `shuffle`, pairs keep the order of the files within each shape.
+    With `shuffle`, an epoch is a random order of the whole corpus: its pairs meet in other batches each time, and its
+    batches come mixed. The order is a function of `seed` and the epoch's number alone, so that another process can go
+    on at any batch. Without `shuffle`, every epoch is the same: shape by shape, the pairs of a shape in the order of
+    the files.
+
+    A pass over the dataset is one epoch, and one that is read to its end moves on to the next. `start` says where the
+    first begins; from a batch inside an epoch, a pass goes on into the epoch after, so that it always has as many
+    batches. `dataset.position.move_to(epoch, batch)` sets it later, as `keras_transformer.training.Checkpoint` does.
 
     Args:
         source, target: a path, or lists of as many paths; plain or `.gz`, UTF-8, one sentence a line.
         tokenizer: has `vocabulary_size`, and `tokenize(strings, side)`: strings [N] and "source" or "target" -> ragged
             int32 ids [N, None] without end marks.
+        weights: a number above 0 for each path: how often an epoch has each pair of that corpus. 3 is three times; with
+            0.25 an epoch has a quarter of the corpus (rounded in each shape, and one pair at least), and four epochs
+            all of it. None is once for all.
         tokens_per_batch: rows x the longer padded side of a batch are at most this many.
         max_length: longest side of a pair in ids, its end mark included.
         num_shapes: the most padded shapes to use.
+        seed: int.
+        start: (epoch, batch), both from 0.
         rows_multiple: the rows of a batch are a multiple of it, so that 2, 4 or 8 replicas share them evenly; where
             the budget does not hold that many, they are a power of two.
 
     Returns:
         A `tf.data.Dataset` of `({"source": (B, S), "target": (B, T)}, labels (B, T))`, all int32: source pieces + END,
         START + target pieces, target pieces + END, filled with PAD. Each batch has exactly one of the chosen shapes;
-        the last of a shape is filled with rows of PAD alone. Its attribute `report` is a `CorpusReport`.
+        the last of a shape is filled with rows of PAD alone. Its attribute `report` is a `CorpusReport`, `position`
+        where the next pass begins, and `fingerprint` a dictionary of all that the data and their order depend on,
+        but for the tokenizer.
 
     Raises:
         ValueError: a bad argument; files of different line counts or without lines; bytes that are not UTF-8; a
             carriage return inside a line; ids that are reserved or outside the vocabulary; no pair left; a kept
             sentence longer than `tokens_per_batch`.
-        OSError: a file that cannot be read.
+        OSError: a file that cannot be read, or a full disk.
     """
     sizes = {"tokens_per_batch": tokens_per_batch, "max_length": max_length, "num_shapes": num_shapes}
-    _check_sizes(**sizes, shuffle_buffer=shuffle_buffer, rows_multiple=rows_multiple)
+    _check_sizes(**sizes, rows_multiple=rows_multiple)
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise ValueError(f"seed must be a whole number, got {seed!r}.")
     files = file_pairs(source, target)
-    counts = count_pairs(files, tokenizer, max_length)
+    weights = _checked_weights(weights, files)
+    store = PairStore(tokenizer.vocabulary_size)
+    counts, lines = store_pairs(files, tokenizer, max_length, store)
     _check_longest(counts, tokens_per_batch, max_length)
-    shapes, shape_pairs = choose_shapes(counts.lengths, tokens_per_batch, num_shapes, rows_multiple)
-    report = _report(counts, shapes, shape_pairs, max_length)
+    plan = Plan(counts, weights, tokens_per_batch, num_shapes, rows_multiple)
+    plan.sort(store)
+    report = _report(counts, plan, files, max_length)
     logger.info("%s", report)
     if report.kept < report.pairs:
         logger.warning("%d of %d sentence pairs left out: %s", report.pairs - report.kept, report.pairs, report.dropped)
 
-    dataset = _line_pairs(files)
-    if shuffle:
-        dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
-    dataset = _batches(dataset, tokenizer, max_length, shapes)
-    if shuffle:
-        dataset = dataset.shuffle(BATCH_SHUFFLE, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(report.batches)).prefetch(tf.data.AUTOTUNE)
-    dataset.report = report
+    order = Order(plan.pairs, plan.taken, [shape.rows for shape in plan.shapes], int(seed) if shuffle else None)
+    position = Position(order.batches)
+    position.move_to(*start)
+    dataset = stream(store, order, plan.shapes, position)
+    dataset.report, dataset.position = report, position
+    options = {**sizes, "rows_multiple": rows_multiple, "shuffle": bool(shuffle), "seed": int(seed)}
+    dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
 
 
@@ -152,12 +188,26 @@ def _check_sizes(**sizes):
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
+def _checked_weights(weights, files):
+    """A weight for each pair of files, as floats."""
+    weights = [1.0] * len(files) if weights is None else list(weights)
+    if len(weights) != len(files):
+        raise ValueError(f"weights must have one number for each path: got {len(weights)} for {len(files)}.")
+    for weight in weights:
+        if isinstance(weight, bool) or not hasattr(weight, "__float__") or not 0 < float(weight) < math.inf:
+            raise ValueError(
+                f"weights must be numbers above 0, got {weight!r}. Leave out a corpus that is not to count."
+            )
+    return [float(weight) for weight in weights]
+
+
 def _check_longest(counts, tokens_per_batch, max_length):
-    longest = max(map(max, counts.lengths), default=0)
+    longest = max((max(lengths) for one in counts for lengths in one.lengths), default=0)
     if not longest:
         raise ValueError(
-            f"No sentence pair is left: {counts.dropped_empty:,} have an empty side, {counts.dropped_long:,} have a "
-            f"side of more than max_length={max_length} ids. Check the files, or raise max_length."
+            f"No sentence pair is left: {sum(one.dropped_empty for one in counts):,} have an empty side, "
+            f"{sum(one.dropped_long for one in counts):,} have a side of more than max_length={max_length} ids. "
+            "Check the files, or raise max_length."
         )
     if tokens_per_batch < longest:
         raise ValueError(
@@ -166,69 +216,22 @@ def _check_longest(counts, tokens_per_batch, max_length):
         )
 
 
-def _report(counts, shapes, shape_pairs, max_length):
-    kept = counts.lengths.total()
-    batches = [-(-pairs // shape.rows) for pairs, shape in zip(shape_pairs, shapes, strict=True)]
-    rows = [number * shape.rows for number, shape in zip(batches, shapes, strict=True)]
+def _report(counts, plan, files, max_length):
+    kept = [one.lengths.total() for one in counts]
+    pairs = [one.lengths.total() + one.dropped_empty + one.dropped_long for one in counts]
+    rows = [int(number) * shape.rows for number, shape in zip(plan.batches, plan.shapes, strict=True)]
+    shares = zip([str(paths[0]) for paths in files], pairs, kept, plan.weights, plan.taken.sum(axis=0), strict=True)
     return CorpusReport(
-        pairs=kept + counts.dropped_empty + counts.dropped_long,
-        kept=kept,
-        dropped_empty=counts.dropped_empty,
-        dropped_long=counts.dropped_long,
+        pairs=sum(pairs),
+        kept=sum(kept),
+        dropped_empty=sum(one.dropped_empty for one in counts),
+        dropped_long=sum(one.dropped_long for one in counts),
         max_length=max_length,
-        source_tokens=sum(source * pairs for (source, _), pairs in counts.lengths.items()),
-        target_tokens=sum(target * pairs for (_, target), pairs in counts.lengths.items()),
-        source_positions=sum(number * shape.source for number, shape in zip(rows, shapes, strict=True)),
-        target_positions=sum(number * shape.target for number, shape in zip(rows, shapes, strict=True)),
-        shapes=shapes,
-        batches=sum(batches),
+        source_tokens=plan.in_an_epoch(plan.source_tokens),
+        target_tokens=plan.in_an_epoch(plan.target_tokens),
+        source_positions=sum(number * shape.source for number, shape in zip(rows, plan.shapes, strict=True)),
+        target_positions=sum(number * shape.target for number, shape in zip(rows, plan.shapes, strict=True)),
+        shapes=plan.shapes,
+        batches=int(plan.batches.sum()),
+        corpora=tuple(CorpusShare(*each, int(taken)) for *each, taken in shares),
     )
-
-
-def _line_pairs(files):
-    """Dataset of (source line, target line)."""
-    sides = []
-    for paths in zip(*files, strict=True):
-        parts = [tf.data.TextLineDataset(str(path), "GZIP" if path.suffix == ".gz" else None) for path in paths]
-        sides.append(reduce(tf.data.Dataset.concatenate, parts))
-    return tf.data.Dataset.zip(*sides)
-
-
-def _batches(line_pairs, tokenizer, max_length, shapes):
-    """Dataset of full batches from a dataset of line pairs, each pair in the first of `shapes` that it fits in."""
-    source_sizes, target_sizes, row_counts = (tf.constant(sizes, tf.int64) for sizes in zip(*shapes, strict=True))
-
-    def to_rows(source_lines, target_lines):
-        pieces, lengths, empty, long = tokenize_pairs(tokenizer, max_length, source_lines, target_lines)
-        keep = ~(empty | long)
-        pieces, lengths = ([tf.ragged.boolean_mask(side, keep) for side in sides] for sides in (pieces, lengths))
-        fits = (lengths[0][:, None] <= source_sizes) & (lengths[1][:, None] <= target_sizes)
-        check = tf.debugging.Assert(
-            tf.reduce_all(tf.reduce_any(fits, axis=1)), ["a sentence fits in no shape: the files changed while in use"]
-        )
-        with tf.control_dependencies([check]):
-            shape = tf.argmax(fits, axis=1)  # the first that fits
-        return shape, *map(_with_end, pieces, lengths, shapes[-1][:2])
-
-    def to_batch(shape, source, labels):
-        shape, filled = shape[0], tf.shape(shape)[0]
-        source, labels = source[:, : source_sizes[shape]], labels[:, : target_sizes[shape]]
-        free_rows = [[0, tf.cast(row_counts[shape], tf.int32) - filled], [0, 0]]
-        source, labels = (tf.pad(side, free_rows, constant_values=PAD) for side in (source, labels))
-        shifted = tf.pad(labels[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-        target = tf.where(labels == PAD, PAD, shifted)  # START + pieces ends where pieces + END does
-        return {"source": source, "target": target}, labels
-
-    chunks = line_pairs.batch(CHUNK).map(to_rows, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
-    groups = chunks.unbatch().group_by_window(
-        key_func=lambda shape, source, labels: shape,
-        reduce_func=lambda shape, rows: rows.batch(row_counts[shape]),
-        window_size_func=lambda shape: row_counts[shape],
-    )
-    return groups.map(to_batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
-
-
-def _with_end(pieces, lengths, width):
-    """Ragged pieces [N, None] -> int32 [N, width]: pieces + END, filled with PAD; `lengths` count the END."""
-    padded = pieces.to_tensor(PAD, shape=[None, width])
-    return tf.where(tf.range(width, dtype=lengths.dtype) == lengths[:, None] - 1, END, padded)

@@ -12,6 +12,9 @@ from pathlib import Path
 MODEL_FILE = "model.keras"
 LAST_FILE = "last.keras"
 TOKENIZER_FILE = "tokenizer.model"
+AVERAGE_FILE = "average.keras"
+AVERAGED = "averaged"  # a folder in it, with the epochs' weights that are to be averaged
+STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
 
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
@@ -56,8 +59,9 @@ def _raw_lines(path):
 def written_beside(path, overwrite=False):
     """Give a temporary path beside `path`; move what was written there into place when the block ends well.
 
-    Works for a file or a folder. When the block raises, the temporary output is removed and whatever
-    stood at `path` stays as it was.
+    Works for a file or a folder, which is on the disk before it is moved. When the block raises, the temporary
+    output is removed and whatever stood at `path` stays as it was; a process that is killed leaves its temporary
+    output behind (`remove_leftovers`).
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
@@ -72,7 +76,9 @@ def written_beside(path, overwrite=False):
         yield beside
         if not beside.exists():
             raise FileNotFoundError(f"nothing was written to {beside}, which was to become {path}.")
+        _flush(beside)
         _move(beside, path, scratch / "replaced")
+        _sync(path.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -88,3 +94,43 @@ def _move(beside, path, replaced):
         if is_folder:
             os.replace(replaced, path)
         raise
+
+
+def _flush(path):
+    """Put a file, or all that a folder holds, on the disk, so that no crash can leave the name without the bytes."""
+    for each in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        _sync(each)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder, pattern):
+    """Remove what `written_beside` left in a folder, for names like the glob `pattern`, in processes that were killed.
+
+    No other process may be writing there.
+    """
+    for scratch in Path(folder).glob(f".{pattern}.*"):
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+
+
+@contextlib.contextmanager
+def explained_disk_errors(path, advice):
+    """Let an OSError of the block say at which `path` it happened, how much is free there, and an advice.
+
+    Its type and number stay the same.
+    """
+    try:
+        yield
+    except OSError as error:
+        folder = next(each for each in (Path(path), *Path(path).resolve().parents) if each.is_dir())
+        free = shutil.disk_usage(folder).free
+        raise OSError(
+            error.errno, f"{error.strerror or error}: writing {path} failed; {free / 2**20:,.1f} MiB are free. {advice}"
+        ) from error

@@ -19,7 +19,7 @@ MODELS = ("bpe", "unigram", "wordpiece")
 _SPACE = "\u2581"  # how a piece writes a space: ▁
 _UNKNOWN = " \u2047"  # what a WordPiece UNK decodes to: a space and ⁇
 _RESERVED_PIECES = ["[PAD]", "[UNK]", "[START]", "[END]"]  # of a WordPiece vocabulary
-_MAX_LINES = 10_000_000  # learning takes a random sample of a larger corpus
+_MAX_LINES = 1_000_000  # learning takes a random sample of a larger corpus
 _CHARACTER_COVERAGE = 0.99998  # the rarest 1 in 50,000 characters go to bytes and take no piece of their own
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import convergence
+import corpus
 import export_precision
 import numpy as np
 import pytest
@@ -98,3 +99,14 @@ def test_flop_by_hand():
     # Weights: four 2 x 2 in the encoder and eight in the decoder, two 2 x 3 in each, and 7 x 2; 55 tokens.
     # Attention: three times 55 x 11 scores, each a product and a sum of D = 2.
     assert flop(case) == 3 * 2 * (55 * (12 * 4 + 2 * 12 + 14) + 2 * 3 * 55 * 11 * 2)
+
+
+def test_corpus(tmp_path, capsys):
+    paths = tiny.write_pairs(tmp_path, tiny.digit_pairs(40))
+    corpus.main(*paths, tmp_path / "results", times=[2], vocabulary_size=281, tokens_per_batch=100)
+    found = json.loads((tmp_path / "results" / "corpus.json").read_text())
+    (learnt,), (passed,) = found["learn"], found["read"]
+    assert (passed["times"], passed["pairs"], passed["kept"]) == (2, 80, 80)
+    assert 0 <= passed["peak_after_reading"] <= passed["peak"] and learnt["peak"] > 0 and passed["batches"] > 3
+    table = (tmp_path / "results" / "corpus.md").read_text()
+    assert table in capsys.readouterr().out and "| 2x | " in table

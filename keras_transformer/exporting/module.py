@@ -92,9 +92,10 @@ class Answers:
     def _ids(self, strings, limit, side):
         """Strings [B] -> ids (B, L), and which are blank and which were cut, [B] bool."""
         texts, cut_text = readable(strings, limit)
-        pieces = self.tokenizer.tokenize(texts, side)
+        blank = tf.strings.regex_full_match(texts, BLANK)
+        pieces = self.tokenizer.tokenize(tf.where(blank, "", texts), side)  # or neighbours wait for its search
         ids, cut = closed(pieces.to_tensor(), pieces.row_lengths(), limit)
-        return ids, tf.strings.regex_full_match(texts, BLANK), cut | cut_text
+        return ids, blank, cut | cut_text
 
     def _search(self, source, num_results):
         """Ids (B, S) -> ids (B, W, L) and scores (B, W); as many results are the best."""

@@ -1,5 +1,6 @@
 """What `model.fit` needs around it: progress, checkpoints, scores, curves, and the card of a result."""
 
+from keras_transformer.training.averages import AverageWeights
 from keras_transformer.training.bleu import ValidationBLEU
 from keras_transformer.training.card import provenance, result_card, write_card
 from keras_transformer.training.checkpoint import Checkpoint
@@ -12,6 +13,7 @@ from keras_transformer.training.tensorboard import TensorBoardLog
 from keras_transformer.training.workers import is_chief, workers_strategy
 
 __all__ = [
+    "AverageWeights",
     "Checkpoint",
     "HistoryFile",
     "NonFiniteLoss",

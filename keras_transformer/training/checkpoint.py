@@ -1,10 +1,12 @@
-"""The training folder, written after each epoch."""
+"""The training folder, written after each epoch, and the states that a broken run goes on from."""
 
 from pathlib import Path
 
 import keras
 
-from keras_transformer.files import LAST_FILE, MODEL_FILE, TOKENIZER_FILE, written_beside
+from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, written_beside
+from keras_transformer.states import states_in
+from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
 
 HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf")
@@ -15,9 +17,20 @@ class Checkpoint(keras.callbacks.Callback):
 
     `model.keras` holds architecture, weights, the optimizer's state and with it the schedule's step; a
     model read with `keras.saving.load_model` trains on from there. With `monitor` it holds the best
-    epoch since this callback was made, and `last.keras` the latest. Each file is written beside and
-    moved into place, so that a crash or a full disk leaves the one before. Of several workers (see
-    `workers_strategy`) the first alone writes.
+    epoch of the run, and `last.keras` the latest. Each file is written beside and moved into place, so
+    that a crash or a full disk leaves the one before. Of several workers (see `workers_strategy`) the
+    first alone writes; all must see the folder to go on from it.
+
+    With `corpus`, the run can be broken off at any moment, and the same command goes on with it: at the
+    start, every `every_steps` updates and after each epoch, the folder `checkpoints` gets a state of all
+    that training depends on, weights, optimizer, random generators, metrics, the best value so far and
+    the position in the data. The next `fit` begins at the newest of them. On one device and with
+    `tf.config.experimental.enable_op_determinism()` the weights end bit for bit as those of a run that
+    was never broken. A state of another model, optimizer, tokenizer or data is refused; the learning
+    rate and other options of the optimizer may change. Steps of the epoch that are in the state already
+    pass without computing; other callbacks see them with the logs of the state.
+
+    Put it behind the other callbacks.
 
     Args:
         folder: created if missing.
@@ -26,13 +39,36 @@ class Checkpoint(keras.callbacks.Callback):
             or "val_bleu"; an epoch without it is passed over. None keeps the latest.
         mode: "min" or "max", which value of it is best; "auto" is "max" where the name ends in
             accuracy, bleu or chrf, and otherwise "min".
+        overwrite: whether to replace the files of an earlier run; not with `corpus`.
+        corpus: what `parallel_corpus` returned, to make the run resumable; `fit` must take whole epochs
+            of it. None writes no states.
+        every_steps: updates between two states; None writes them at epochs' ends alone.
+        keep: how many states stay, the newest.
+        callbacks: other callbacks of this `fit` that count over epochs and are to go on as well: Keras'
+            EarlyStopping and ReduceLROnPlateau, `Throughput`, or any with `get_state()`, which JSON can
+            hold, and `set_state(state)`.
 
     Raises:
-        FileExistsError: the folder holds one of the files already and `overwrite` is False.
-        ValueError: an unknown mode; after the first epoch, a `monitor` that was never logged, with what is.
+        FileExistsError: the folder holds one of the files already and `overwrite` is False, unless it
+            holds states to go on from.
+        ValueError: a bad argument; when `fit` starts, a state of another run, with the fields that
+            differ; after the first epoch, a `monitor` that was never logged; the message lists what is.
+        OSError: a full disk, with the path and the free space; what was written before is intact.
     """
 
-    def __init__(self, folder, tokenizer, monitor=None, overwrite=False, mode="auto"):
+    def __init__(
+        self,
+        folder,
+        tokenizer,
+        monitor=None,
+        overwrite=False,
+        *,
+        corpus=None,
+        every_steps=None,
+        keep=3,
+        callbacks=(),
+        mode="auto",
+    ):
         super().__init__()
         self.folder = Path(folder)
         self.tokenizer = tokenizer
@@ -44,14 +80,41 @@ class Checkpoint(keras.callbacks.Callback):
         self.sign = 1 if mode == "max" else -1
         self.best = -self.sign * float("inf")
         self.was_logged = False
+        self.resumption = None
+        if corpus is not None:
+            if overwrite:
+                raise ValueError(
+                    "overwrite=True would begin anew each time, so that corpus= could not resume. Remove the folder."
+                )
+            states = self.folder / STATES
+            self.resumption = Resumption(states, corpus, tokenizer.fingerprint, every_steps, keep, callbacks)
+        elif every_steps is not None or callbacks:
+            raise ValueError("every_steps and callbacks need corpus=, whose position is written with them.")
+        resumes = self.resumption is not None and states_in(self.folder / STATES, STEM)
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE):
-            if (self.folder / name).exists() and not overwrite and is_chief():
+            if (self.folder / name).exists() and not overwrite and not resumes and is_chief():
                 raise FileExistsError(
                     f"{self.folder} holds a {name} already. Choose another folder, or pass overwrite=True."
                 )
 
     def on_train_begin(self, logs=None):
         self.tokenizer_saved = False
+        if self.resumption is None:
+            return
+        for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE) if is_chief() else ():
+            remove_leftovers(self.folder, name)
+        state = self.resumption.begin(self.model)
+        if state is not None:
+            self.best = state.get("best", self.best)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        if self.resumption is not None:
+            self.resumption.begin_epoch(epoch, self.params["steps"])
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.resumption is not None:
+            self.resumption.end_batch(self.epoch, batch, {"best": self.best})
 
     def _save(self, name):
         if not is_chief():
@@ -63,13 +126,22 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.save(beside)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._save_models(logs or {})
+        if self.resumption is not None:  # behind the models: a break in between repeats the end of the epoch
+            self.resumption.end_epoch(epoch, {"best": self.best})
+
+    def _save_models(self, logs):
         if self.monitor is None:
             self._save(MODEL_FILE)
             return
         self._save(LAST_FILE)  # first, so that a mistyped name costs no training
-        self.was_logged |= self.monitor in (logs or {})
+        self.was_logged |= self.monitor in logs
         if not self.was_logged:
-            raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs or {}))}.")
+            raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs))}.")
         if self.monitor in logs and self.sign * logs[self.monitor] > self.sign * self.best:
-            self.best = logs[self.monitor]
+            self.best = float(logs[self.monitor])
             self._save(MODEL_FILE)
+
+    def on_train_end(self, logs=None):
+        if self.resumption is not None:
+            self.resumption.end()

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.training.sums import updates
+from keras_transformer.training.workers import is_chief
 
 LINE_START = b'{"epoch": '
 
@@ -37,6 +38,8 @@ class HistoryFile(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "update": updates(self.model)}
         for name, value in (logs or {}).items():
             row[name] = None if isinstance(value, float) and not math.isfinite(value) else value
+        if not is_chief():
+            return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab+") as stream:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from keras_transformer.training.sums import target_tokens, updates
+from keras_transformer.training.workers import is_alone, is_chief
 
 
 class Throughput(keras.callbacks.Callback):
@@ -19,10 +20,20 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.tokens = 0
+        self.started = time.monotonic()
+        self.seconds = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
         self.seconds = None
+
+    def get_state(self):
+        """What a resumed run goes on from: the tokens of the epochs before, and the seconds of this one."""
+        return {"tokens": self.tokens, "seconds": time.monotonic() - self.started if self.seconds is None else 0.0}
+
+    def set_state(self, state):
+        self.tokens = state["tokens"]
+        self.started = time.monotonic() - state["seconds"]
 
     def on_test_begin(self, logs=None):
         self._stop()  # validation resets the metrics that count the tokens
@@ -105,7 +116,7 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def __init__(self, console=None):
         super().__init__()
-        self.console = console or Console()
+        self.console = console or Console(quiet=not is_chief())
         self.bar = None
 
     def on_train_begin(self, logs=None):
@@ -140,7 +151,8 @@ class TrainingProgress(keras.callbacks.Callback):
         if passed_over:
             self.started, self.tokens = now, target_tokens(self.model) or 0
             return
-        if self.console.is_terminal and now - self.shown_at > 0.5:  # reading a metric waits for the step
+        # Reading a metric waits for the step, and for every other worker.
+        if self.console.is_terminal and is_alone() and now - self.shown_at > 0.5:
             self.shown_at = now
             tokens = target_tokens(self.model)
             rate = f"{(tokens - self.tokens) / (now - self.started):,.0f} tokens/s  " if tokens else ""

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_transformer.training.sums import Window, target_tokens, updates
+from keras_transformer.training.workers import is_chief
 
 
 def scalar(name, value, step):
@@ -83,7 +84,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         return float(self.model.optimizer.learning_rate.numpy())
 
     def _write(self, run, values, prefix=""):
-        if not values:
+        if not values or not is_chief():
             return
         if run not in self.writers:
             self.writers[run] = tf.summary.create_file_writer(str(self.folder / run))

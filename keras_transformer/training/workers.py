@@ -112,6 +112,11 @@ def read_config():
     return index, workers
 
 
+def is_alone():
+    """Whether this process trains without others, so that it may read a metric when it likes."""
+    return not os.environ.get("TF_CONFIG") or len(read_config()[1]) == 1
+
+
 def is_chief():
     """Whether this process is the one that writes files: the first worker of TF_CONFIG, or the only process."""
     return not os.environ.get("TF_CONFIG") or read_config()[0] == 0
