@@ -81,6 +81,9 @@ def corpus_facts(report, files=()):
         "target tokens": report.target_tokens,
         "padding of the source": f"{1 - report.source_tokens / report.source_positions:.1%}",
         "padding of the target": f"{1 - report.target_tokens / report.target_positions:.1%}",
+        "corpora": {
+            share.source: f"weight {share.weight:g}, {share.pairs_an_epoch} pairs an epoch" for share in report.corpora
+        },
         "files": {str(path): file_facts(path) for path in files},
     }
 
