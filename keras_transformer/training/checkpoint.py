@@ -106,6 +106,10 @@ class Checkpoint(keras.callbacks.Callback):
         state = self.resumption.begin(self.model)
         if state is not None:
             self.best = state.get("best", self.best)
+            self.was_logged = state.get("was_logged", False)
+
+    def _facts(self):
+        return {"best": self.best, "was_logged": self.was_logged}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -114,7 +118,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self.resumption is not None:
-            self.resumption.end_batch(self.epoch, batch, {"best": self.best})
+            self.resumption.end_batch(self.epoch, batch, self._facts())
 
     def _save(self, name):
         if not is_chief():
@@ -128,7 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._save_models(logs or {})
         if self.resumption is not None:  # behind the models: a break in between repeats the end of the epoch
-            self.resumption.end_epoch(epoch, {"best": self.best})
+            self.resumption.end_epoch(epoch, self._facts())
 
     def _save_models(self, logs):
         if self.monitor is None:
