@@ -30,6 +30,10 @@ class Checkpoint(keras.callbacks.Callback):
     rate and other options of the optimizer may change. Steps of the epoch that are in the state already
     pass without computing; other callbacks see them with the logs of the state.
 
+    Of an optimizer with `use_ema=True`, the average goes on too; the files hold the weights without it, and the model
+    has it when `fit` ends. `SwapEMAWeights(swap_on_epoch=True)` in front of this callback puts the average into the
+    files, but leaves the two swapped between epochs: not to be combined with `corpus`.
+
     Put it behind the other callbacks.
 
     Args:
