@@ -12,7 +12,7 @@ measures, each in processes of its own with nothing else running:
 
 All search without a length penalty, which the four understand alike. "first, cold" is the first request after loading,
 "first, warm" the same after the export's own warm-up records were replayed. Callers send one sentence at a time; behind
-them `workers.Batcher` gathers batches, the same for every contender.
+them `callers.Batcher` gathers batches, the same for every contender.
 """
 
 import json
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from callers import throughput, timed
+from processes import in_a_process
 from rich.console import Console
 from rich.progress import Progress
 from serving_contenders import MAKERS, write_contenders
-from workers import in_a_process, throughput, timed
 
 CALLERS = (1, 8, 32)
 
@@ -131,14 +132,14 @@ def main(
     cases = [(b, contender) for b in beams for contender in MAKERS if contender != "tutorial" or b == 1]
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("measuring", total=len(cases) * rounds + 1)
-        in_a_process(__file__, ["write", folder, str(model), beams, lines])
+        in_a_process(__file__, "write", folder, str(model), beams, lines)
         bar.advance(task)
         found, texts = {case: [] for case in cases}, {}
         for _ in range(rounds):
             for b, contender in cases:
-                times, texts[b, contender] = in_a_process(__file__, ["measure", folder, contender, b, threads, lines])
+                times, texts[b, contender] = in_a_process(__file__, "measure", folder, contender, b, threads, lines)
                 if contender == "export":
-                    times |= in_a_process(__file__, ["warm", folder, b, threads, lines])
+                    times |= in_a_process(__file__, "warm", folder, b, threads, lines)
                 found[b, contender].append(times)
                 bar.advance(task)
     results = {case: medians(times) for case, times in found.items()}

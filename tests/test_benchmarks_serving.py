@@ -3,12 +3,13 @@
 import json
 import threading
 
+import callers
 import numpy as np
+import processes
 import pytest
 import serving
 import serving_contenders
 import tiny
-import workers
 
 from keras_transformer import Translator
 from keras_transformer.ids import PAD, START
@@ -23,14 +24,14 @@ def test_callers_get_their_own_sentences_in_batches():
         lock.release()
         return [sentence.upper() for sentence in sentences]
 
-    with workers.Batcher(translate, largest=3) as batcher:
+    with callers.Batcher(translate, largest=3) as batcher:
         found = {}
-        callers = [
+        threads = [
             threading.Thread(target=lambda name=name: found.update({name: batcher(name)})) for name in "abcdefghijk"
         ]
-        for caller in callers:
+        for caller in threads:
             caller.start()
-        for caller in callers:
+        for caller in threads:
             caller.join()
     assert found == {name: name.upper() for name in "abcdefghijk"}
     assert sum(sizes) == 11 and max(sizes) <= 3
@@ -40,7 +41,7 @@ def test_a_caller_learns_of_an_error():
     def fail(sentences):
         raise ValueError("no")
 
-    with workers.Batcher(fail) as batcher, pytest.raises(ValueError, match="no"):
+    with callers.Batcher(fail) as batcher, pytest.raises(ValueError, match="no"):
         batcher("a")
 
 
@@ -48,9 +49,9 @@ def test_a_caller_learns_of_an_error():
 def in_this_process(monkeypatch):
     """A process for one kind of measurement alone: the test has TensorFlow loaded and its threads fixed already."""
 
-    def call(script, arguments):
+    def call(script, *arguments):
         if arguments[0] == "warm":
-            return workers.in_a_process(script, arguments)
+            return processes.in_a_process(script, *arguments)
         return json.loads(json.dumps(serving.run_worker(*json.loads(json.dumps(arguments)))))
 
     monkeypatch.setattr(serving, "in_a_process", call)

@@ -1,26 +1,9 @@
-"""Measurements in processes of their own, and callers that share one translator."""
+"""Callers that share one translator."""
 
-import json
-import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-
-
-def in_a_process(script, arguments):
-    """What the script prints as JSON on its last line, called with `--worker` and the arguments as JSON.
-
-    No other contender's threads wait for work there.
-    """
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, script, "--worker", json.dumps(arguments)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{arguments} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 class Batcher:
