@@ -215,10 +215,11 @@ def test_dropout_on_the_embeddings(side):
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout) and layer.name != f"{side}_dropout":
             layer.rate = 0.0
-    expected = logits(model)
-    assert (values(model({"source": SOURCE, "target": TARGET}, training=True)) != expected).any()
+    dropped = values(model({"source": SOURCE, "target": TARGET}, training=True))
     getattr(model, f"{side}_dropout").rate = 0.0
-    np.testing.assert_array_equal(values(model({"source": SOURCE, "target": TARGET}, training=True)), expected)
+    expected = values(model({"source": SOURCE, "target": TARGET}, training=True))
+    assert abs(dropped - expected).max() > 0.01
+    np.testing.assert_allclose(expected, logits(model), atol=1e-6)  # a normalization sums otherwise in training
 
 
 def test_summary_names_the_parts(capsys):

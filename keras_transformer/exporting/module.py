@@ -93,7 +93,9 @@ class Answers:
         """Strings [B] -> ids (B, L), and which are blank and which were cut, [B] bool."""
         texts, cut_text = readable(strings, limit)
         blank = tf.strings.regex_full_match(texts, BLANK)
-        pieces = self.tokenizer.tokenize(tf.where(blank, "", texts), side)  # or neighbours wait for its search
+        if side == "source":
+            texts = tf.where(blank, "", texts)  # or neighbours would wait for a search that nobody reads
+        pieces = self.tokenizer.tokenize(texts, side)
         ids, cut = closed(pieces.to_tensor(), pieces.row_lengths(), limit)
         return ids, blank, cut | cut_text
 

@@ -18,7 +18,9 @@ def save(module, path):
         module: a `ServingModule`.
         path: a folder that does not exist.
     """
-    tf.saved_model.save(module, str(path), signatures=module.answers)
+    # Without gradients, which nobody takes of a service and which would name nodes.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(path), signatures=module.answers, options=options)
     file = path / "saved_model.pb"
     model = SavedModel.FromString(file.read_bytes())
     for graph in model.meta_graphs:
