@@ -1,6 +1,6 @@
 """Kill a training run again and again, start the same command each time, and compare its end with an unbroken one.
 
-    python tests/kill_and_resume.py runs/killed --kills 20
+    python tests/kill_and_resume.py run runs/killed --kills 20
 
 starts `train` in a folder, kills it (SIGKILL) at a random moment, starts it again, and so on; then it lets it end,
 trains once more without a break, and compares the variables of model and optimizer bit for bit. Where the kills fell
