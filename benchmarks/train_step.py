@@ -14,16 +14,15 @@ held before the model was made.
 """
 
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from processes import in_a_process
 from rich.console import Console
 from rich.progress import Progress
 from train_contenders import CONTENDERS, Case, flop
@@ -84,17 +83,6 @@ def measure(contender, case, seconds):
         "peak_mib": memory("VmHWM"),
         "imports_mib": imports,
     }
-
-
-def in_a_process(contender, case, seconds, python):
-    """`measure` in a new process, where no other contender's threads wait for work."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    environment |= {"OMP_NUM_THREADS": str(case.threads)}
-    command = [python, __file__, "--worker", json.dumps([contender, case, seconds])]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{contender}, {case} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def summary(contender, case, rounds):
@@ -189,7 +177,8 @@ def main(
         for _ in range(rounds):
             for name, case, measured in found:
                 python = joeynmt_python if name == "joeynmt" else sys.executable
-                measured.append(in_a_process(name, case, seconds, python))
+                options = {"python": python, "OMP_NUM_THREADS": str(case.threads)}
+                measured.append(in_a_process(__file__, name, case, seconds, **options))
                 bar.advance(task)
     results = [summary(name, case, measured) for name, case, measured in found]
     write(output, "train_step", results, table(results))

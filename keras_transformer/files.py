@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import os
 import shutil
 import tempfile
@@ -53,6 +54,12 @@ def _raw_lines(path):
             yield from stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is no gzip file, or a broken one: {error}.") from error
+
+
+def sha256(path, opened=open):
+    """The SHA-256 of a file in hexadecimal, in bounded memory; with `opened=gzip.open`, of what is packed in it."""
+    with opened(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -61,15 +61,7 @@ def read_state(path, wanted=lambda name: True):
             head = json.loads(file[FACTS].tobytes())
             dtypes = {name: np.dtype(dtype) for name, dtype in head["dtypes"].items() if wanted(name)}
             arrays = {name: file[name] for name in dtypes}
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is damaged, or no training state: {error}") from error
     return head["facts"], {
         name: each.view(dtypes[name]) if each.dtype != dtypes[name] else each for name, each in arrays.items()

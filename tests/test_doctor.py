@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_transformer.exporting import doctor as module
-from keras_transformer.exporting.card import digest
 from keras_transformer.exporting.doctor import doctor, main
 from keras_transformer.exporting.warmup import write_warmup
+from keras_transformer.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_report_shows_all_that_counts(path, tmp_path):
 def test_warm_up_records_and_files_that_changed_are_seen(tmp_path):
     path = hand_made.save(tmp_path / "1")
     write_warmup(path, ["ein haus"], batch_sizes=(1, 2))
-    good = f"{digest(path / 'saved_model.pb')}  saved_model.pb\n"
+    good = f"{sha256(path / 'saved_model.pb')}  saved_model.pb\n"
     (path / "SHA256SUMS").write_text(good)
     assert "2 records" in str(doctor(path)) and "all as in SHA256SUMS" in str(doctor(path))
     assert main([str(path)]) == 0

@@ -16,14 +16,14 @@ import tiny
 
 from keras_transformer import Translator
 from keras_transformer.exporting import finish as module
-from keras_transformer.exporting.card import OPTIONS, ExportFacts, broken_files, digest, write_card
+from keras_transformer.exporting.card import OPTIONS, ExportFacts, broken_files, write_card
 from keras_transformer.exporting.doctor import doctor
 from keras_transformer.exporting.finish import finish
 from keras_transformer.exporting.module import ServingModule
 from keras_transformer.exporting.saved_model import is_version, read_saved_model
 from keras_transformer.exporting.saving import save
 from keras_transformer.exporting.serving_files import Batching
-from keras_transformer.files import written_beside
+from keras_transformer.files import sha256, written_beside
 from keras_transformer.translation.options import SearchOptions
 
 
@@ -100,7 +100,7 @@ def test_the_readme_says_what_it_is_and_how_to_ask(done):
         and "at most 5 sentences" in text
     )
     assert f"- parameters: {facts.more['parameters']}\n" in text and f"tensorflow {tf.__version__}" in text
-    assert f"{digest(path / 'saved_model.pb')}  saved_model.pb" in text
+    assert f"{sha256(path / 'saved_model.pb')}  saved_model.pb" in text
     [command] = re.findall(r"^curl .*$", text, re.MULTILINE)
     asked = subprocess.run(["bash", "-c", command.replace("curl", "printf '%s\n'")], capture_output=True, text=True)
     url, flag, body = asked.stdout.splitlines()

@@ -1,6 +1,5 @@
 """The README.md beside an exported model: what it is, how to ask it, and the digest of each of its files."""
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_transformer.exporting.saved_model import files_of
+from keras_transformer.files import sha256
 from keras_transformer.training.card import provenance
 
 README, SUMS = "README.md", "SHA256SUMS"
@@ -110,12 +110,6 @@ def write_card(folder, contents, path, facts, max_batch_size=None):
     (folder / SUMS).write_text(_sums(folder), encoding="utf-8")
 
 
-def digest(file):
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def broken_files(folder):
     """The files of an export that are not as its `SHA256SUMS` says, sorted; None where there is no such file.
 
@@ -130,7 +124,7 @@ def broken_files(folder):
         expected, separator, name = line.partition("  ")
         if not separator:
             raise ValueError(f"{folder / SUMS}, line {number}: expected a digest, two spaces and a name, got {line!r}.")
-        if not (folder / name).is_file() or digest(folder / name) != expected:
+        if not (folder / name).is_file() or sha256(folder / name) != expected:
             wrong.append(name)
     return sorted(wrong)
 
@@ -138,7 +132,7 @@ def broken_files(folder):
 def _sums(folder, *but):
     """Digests and names as sha256sum writes them, of every file but the list itself and those in `but`."""
     names = [file.relative_to(folder).as_posix() for file in files_of(folder)]
-    return "".join(f"{digest(folder / name)}  {name}\n" for name in names if name not in (SUMS, *but))
+    return "".join(f"{sha256(folder / name)}  {name}\n" for name in names if name not in (SUMS, *but))
 
 
 def _signature(name, signature):

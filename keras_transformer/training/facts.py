@@ -1,18 +1,17 @@
 """What a training was: the facts of its card, from what it leaves behind."""
 
 import gzip
-import hashlib
 import inspect
 from pathlib import Path
 
 import keras
 
+from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
 from keras_transformer.training.checkpoint import HIGHER_IS_BETTER
 from keras_transformer.training.sums import updates
 
-PIECE = 1 << 20  # bytes read at a time
 RUN_OPTIONS = ("name", "trainable", "dtype")  # of a model's config: no architecture
 
 
@@ -94,15 +93,6 @@ def file_facts(path):
     if Path(path).suffix == ".gz":
         facts["SHA-256 unpacked"] = sha256(path, gzip.open)
     return facts
-
-
-def sha256(path, opened=open):
-    """The SHA-256 of a file in hexadecimal, in bounded memory."""
-    found = hashlib.sha256()
-    with opened(path, "rb") as stream:
-        while piece := stream.read(PIECE):
-            found.update(piece)
-    return found.hexdigest()
 
 
 def update_facts(model, report):

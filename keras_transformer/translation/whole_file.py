@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import read_lines
+from keras_transformer.files import read_lines, sha256
 from keras_transformer.translation.batches import progress_bar
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
@@ -93,9 +93,8 @@ def _begin(part, journal, work):
 
 def _work(translator, source_path):
     """What decides about the translations, as JSON has it."""
-    with open(source_path, "rb") as stream:
-        source = hashlib.file_digest(stream, "sha256").hexdigest()
-    work = {"source": str(source_path.resolve()), "source_size": source_path.stat().st_size, "source_sha256": source}
+    work = {"source": str(source_path.resolve()), "source_size": source_path.stat().st_size}
+    work |= {"source_sha256": sha256(source_path)}
     work |= {"models": [_fingerprint(model) for model in translator.models]}
     pieces = translator.tokenizer.pieces(range(translator.tokenizer.vocabulary_size))
     work |= {"tokenizer": hashlib.sha256("\n".join([translator.tokenizer.model, *pieces]).encode()).hexdigest()}
