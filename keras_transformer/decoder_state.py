@@ -19,6 +19,7 @@ class DecoderState(NamedTuple):
     """What decoding carries from token to token; see `Transformer.start`."""
 
     position: Any  # () int32: tokens decoded so far
+    filled: Any  # () int32: how many of the caches' C rows of W slots are in use
     caches: Any  # one LayerCache a decoder layer
     past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
     memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
@@ -65,7 +66,12 @@ def keep(state, sentences):
 
 
 def grow(state, more):
-    """The state with room for `more` tokens than it had."""
+    """The state with room for `more` tokens, without the slots that no hypothesis descends from any more.
+
+    Hypotheses of one sentence soon share most of their past, so that far fewer than W slots a token stay.
+    """
+    if ops.shape(state.past)[1] > 1:
+        state = compact(state)
     room = ops.shape(state.past)[2]
 
     def grown(cache, rows):
@@ -73,6 +79,39 @@ def grow(state, more):
         by_slot = ops.reshape(rows, (batch * heads, room, rows.shape[-1]))  # (B·H, C, W·K)
         return ops.reshape(ops.pad(by_slot, ((0, 0), (0, more), (0, 0))), (-1, rows.shape[-1]))
 
-    caches = [cache._replace(key=grown(cache, cache.key), value=grown(cache, cache.value)) for cache in state.caches]
     past = ops.pad(state.past, ((0, 0), (0, 0), (0, more), (0, 0)))
-    return state._replace(caches=caches, past=past)
+    return state._replace(caches=each_cache(state, grown), past=past)
+
+
+def compact(state):
+    """The state whose caches hold the slots that are still descended from, in their order, and as few others as can be.
+
+    All sentences keep the same number of rows: that of the one whose hypotheses differ most.
+    """
+    batch, width, room, _ = ops.shape(state.past)
+    past = ops.reshape(state.past, (batch, width, room * width))
+    used = ops.any(past, axis=1)  # (B, C·W)
+    filled = (ops.max(ops.sum(ops.cast(used, "int32"), axis=1)) + width - 1) // width
+    slots = ops.arange(room * width)
+    order = ops.argsort(ops.where(used, slots, slots + room * width), axis=1)  # those in use first
+    kept = ops.cast(order[:, : filled * width], "int32")  # (B, C'·W)
+
+    def compacted(cache, rows):
+        heads = cache.memory_key.shape[1]
+        size = rows.shape[-1] // width
+        firsts = ops.reshape(ops.arange(batch * heads) * (room * width), (batch, heads, 1))
+        places = ops.reshape(firsts + kept[:, None, :], (-1,))  # (B·H·C'·W,)
+        return ops.reshape(take_rows(ops.reshape(rows, (-1, size)), places), (-1, width * size))
+
+    by_slot = ops.reshape(ops.transpose(past, (0, 2, 1)), (-1, width))  # (B·C·W, W)
+    places = ops.arange(batch)[:, None] * (room * width) + kept
+    past = ops.transpose(take_rows(by_slot, places), (0, 2, 1))  # (B, W, C'·W)
+    past = ops.reshape(past, (batch, width, -1, width))
+    return state._replace(filled=filled, caches=each_cache(state, compacted), past=past)
+
+
+def each_cache(state, change):
+    """The caches with `change(cache, rows)` of their keys and values."""
+    return [
+        cache._replace(key=change(cache, cache.key), value=change(cache, cache.value)) for cache in state.caches
+    ]

@@ -193,6 +193,7 @@ class Transformer(TokenTraining):
         batch, length = ops.shape(source)
         return DecoderState(
             position=ops.zeros((), "int32"),
+            filled=ops.zeros((), "int32"),
             caches=self.decoder.start(memory, num_hypotheses, room),
             past=ops.zeros((batch, num_hypotheses, room, num_hypotheses), "bool"),
             memory_bias=bias_of(padding_mask(source)[:, None, None, :]),
@@ -219,11 +220,14 @@ class Transformer(TokenTraining):
         with scope:
             x = self.target_embedding(ids) + self.target_positions.at(position[None])  # (B, W, D)
             x, caches, past, found = self.decoder.step(
-                x, state.caches, state.past, position, state.memory_bias, weights.layers
+                x, state.caches, state.past, state.filled, state.memory_bias, weights.layers
             )
         logits = self._with_bias(in_float32(ops.matmul(x, weights.output)))
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
-        return logits, state._replace(position=position + 1, caches=caches, past=past, attention=attention)
+        state = state._replace(
+            position=position + 1, filled=state.filled + 1, caches=caches, past=past, attention=attention
+        )
+        return logits, state
 
     reorder = staticmethod(decoder_state.reorder)
     keep = staticmethod(decoder_state.keep)

@@ -43,10 +43,10 @@ def bias_of(mask):
     return ops.where(mask, 0.0, MASKED_SCORE)
 
 
-def places(past, position, memory_bias, num_heads):
-    """The `Places` of the step at `position`, and `past` (B, W, C, W) with this step's slots in it."""
+def places(past, row, memory_bias, num_heads):
+    """The `Places` of the step that fills the caches' `row`, and `past` (B, W, C, W) with its slots in it."""
     batch, width, room = ops.shape(past)[:3]
-    here = ops.equal(ops.arange(room), position)[None, None, :, None]  # (1, 1, C, 1)
+    here = ops.equal(ops.arange(room), row)[None, None, :, None]  # (1, 1, C, 1)
     past = ops.where(here, ops.cast(ops.eye(width), "bool")[None, :, None, :], past)
     to_heads = joint_to_heads = from_heads = None
     if width > 1:
@@ -57,7 +57,7 @@ def places(past, position, memory_bias, num_heads):
         rows = ops.reshape(ops.arange(batch * width * num_heads), (-1, num_heads, width))
         from_heads = ops.reshape(ops.transpose(rows, (0, 2, 1)), (-1,))
     step = Places(
-        slots=ops.arange(batch * num_heads) * room + position,
+        slots=ops.arange(batch * num_heads) * room + row,
         cache_shape=(batch, num_heads, room * width),
         past_bias=bias_of(ops.reshape(past, (-1, 1, width, room * width))),
         memory_bias=memory_bias,
@@ -257,14 +257,14 @@ class Decoder(Stack):
         """One cache a layer; see `DecoderLayer.start`."""
         return [layer.start(memory, num_hypotheses, room) for layer in self.layers]
 
-    def step(self, x, caches, past, position, memory_bias, weights):
+    def step(self, x, caches, past, row, memory_bias, weights):
         """One token for each hypothesis, through all layers.
 
         Args:
             x: (B, W, D).
             caches: one a layer; used up.
             past: (B, W, C, W) bool, True where hypothesis w descends from what stood in slot (c, w').
-            position: () int32, where the token stands, below C.
+            row: () int32, the caches' row that is filled, below C.
             memory_bias: `bias_of` the source's tokens, (B, 1, 1, S) float32.
             weights: `step_weights()`.
 
@@ -274,7 +274,7 @@ class Decoder(Stack):
         """
         batch, width = ops.shape(x)[:2]
         d_model = x.shape[-1]
-        step, past = places(past, position, memory_bias, self.layers[0].options["num_heads"])
+        step, past = places(past, row, memory_bias, self.layers[0].options["num_heads"])
         x = ops.reshape(x, (-1, d_model))  # (B·W, D)
         new_caches = []
         for layer, cache, layer_weights in zip(self.layers, caches, weights, strict=True):
