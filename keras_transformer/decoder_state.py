@@ -104,14 +104,12 @@ def compact(state):
         return ops.reshape(take_rows(ops.reshape(rows, (-1, size)), places), (-1, width * size))
 
     by_slot = ops.reshape(ops.transpose(past, (0, 2, 1)), (-1, width))  # (B·C·W, W)
-    places = ops.arange(batch)[:, None] * (room * width) + kept
-    past = ops.transpose(take_rows(by_slot, places), (0, 2, 1))  # (B, W, C'·W)
-    past = ops.reshape(past, (batch, width, -1, width))
+    places = ops.reshape(ops.arange(batch)[:, None] * (room * width) + kept, (-1,))
+    past = ops.reshape(take_rows(by_slot, places), (batch, filled * width, width))
+    past = ops.reshape(ops.transpose(past, (0, 2, 1)), (batch, width, filled, width))
     return state._replace(filled=filled, caches=each_cache(state, compacted), past=past)
 
 
 def each_cache(state, change):
     """The caches with `change(cache, rows)` of their keys and values."""
-    return [
-        cache._replace(key=change(cache, cache.key), value=change(cache, cache.value)) for cache in state.caches
-    ]
+    return [cache._replace(key=change(cache, cache.key), value=change(cache, cache.value)) for cache in state.caches]

@@ -222,7 +222,8 @@ class Transformer(TokenTraining):
             x, caches, past, found = self.decoder.step(
                 x, state.caches, state.past, state.filled, state.memory_bias, weights.layers
             )
-        logits = self._with_bias(in_float32(ops.matmul(x, weights.output)))
+        logits = in_float32(ops.matmul(ops.reshape(x, (-1, self.d_model)), weights.output))
+        logits = self._with_bias(ops.reshape(logits, (-1, ids.shape[1], self.target_vocabulary_size)))
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         state = state._replace(
             position=position + 1, filled=state.filled + 1, caches=caches, past=past, attention=attention

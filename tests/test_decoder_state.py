@@ -78,6 +78,22 @@ def test_steps_after_a_change_equal_the_whole(change, width):
             state = model.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
 
 
+def test_growing_drops_slots_that_nobody_descends_from():
+    """After five tokens of three hypotheses all go on from one: five slots of fifteen stay, in two rows of three."""
+    model, plan = make_model(), Plan(3)
+    state = start(model, 3, STEPS)
+    for _ in range(STEPS):
+        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        state = model.reorder(state, ops.convert_to_tensor(plan.rows()))
+    plan.history = np.repeat(plan.history[:, 1:2], 3, axis=1)
+    one = np.repeat(np.arange(len(SOURCE)) * 3 + 1, 3).astype("int32")
+    state = model.grow(model.reorder(state, ops.convert_to_tensor(one)), 1)
+    assert (int(state.filled), int(state.position)) == (2, 5)
+    assert state.past.shape == (len(SOURCE), 3, 3, 3)
+    logits, _ = model.step(ops.convert_to_tensor(plan.ids()), state)
+    np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+
+
 def test_a_step_leaves_the_state_it_was_given_as_it_was_outside_graphs():
     model, plan = make_model(), Plan(2)
     _, state = model.step(ops.convert_to_tensor(plan.ids()), start(model, 2, 3))
