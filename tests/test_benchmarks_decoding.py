@@ -4,6 +4,7 @@ import json
 
 import decode
 import decode_curves
+import decode_profile
 import decode_trained
 import pytest
 import tiny
@@ -34,6 +35,23 @@ def test_decode_trained(tmp_path, capsys):
     assert "| 2 | ours | apart |" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter, match="is needed"):
         decode_trained.main(tmp_path / "results", model=tmp_path / "run")
+
+
+def test_decode_profile(tmp_path, capsys):
+    decode_profile.main(tmp_path, preset=["quickstart"], batch=[3], beam=[2], calls=1)
+    [found] = json.loads((tmp_path / "decode_profile.json").read_text())
+    groups = found["groups"]
+    assert sum(row["share"] for row in groups.values()) == pytest.approx(1)
+    assert groups[decode_profile.OUTPUT_MAP]["nodes_a_token"] == 1
+    assert groups["attention products"]["nodes_a_token"] >= 8  # two products for each of four attentions
+    assert found["floor_seconds"] > 0 and found["seconds"] > 0
+    assert "| output map | " in capsys.readouterr().out
+
+
+def test_the_floor_counts_weights_once_a_token():
+    """Two layers of (4 + 2)·128² + 2·128·256 weights and 128·281 of the output map, by 3·2·30 tokens."""
+    weights = 2 * (6 * 128**2 + 2 * 128 * 256) + 128 * 281
+    assert decode_profile.work(decode.make_model("quickstart"), 3, 2) == 2 * weights * 3 * 2 * 30
 
 
 def test_agreement_counts_pieces_and_measures_the_rest():
