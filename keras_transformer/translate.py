@@ -84,7 +84,7 @@ class Translator:
         Args:
             sentences: a list of strings.
             prefixes: what each translation must begin with, a list of as many strings; "" for nothing.
-            batch_size: sentences decoded at a time.
+            batch_size: the most sentences decoded at a time.
             progress: show a progress bar on standard error, where that is a terminal.
             workers: batches decoded at the same time, each with the whole memory of one.
 

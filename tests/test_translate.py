@@ -243,3 +243,15 @@ def test_files_that_cannot_be_loaded_are_named(greedy, tmp_path):
     tokenizer.unlink()
     with pytest.raises(FileNotFoundError, match=r"run/tokenizer\.model"):
         Translator.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "sizes"),
+    [(0, 2, []), (7, 1, [7]), (7, 2, [7]), (8, 2, [4, 4]), (11, 3, [6, 5]), (13, 3, [5, 4, 4]), (26, 2, [9, 9, 8])],
+)
+def test_batches_are_equal_and_busy_all_workers(count, workers, sizes):
+    lengths = np.arange(count) % 5
+    found = list(batches.by_length(lengths, 12, workers))
+    assert [len(chosen) for chosen in found] == sizes
+    order = np.concatenate([*found, []]).astype(int)
+    assert sorted(order) == list(range(count)) and (np.diff(lengths[order]) <= 0).all()

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 WORKERS = 2  # two small products at the same time go faster than one on two threads
+# A batch is shared out among idle workers if each gets as many sentences as this: measured, 8 sentences of Multi30k
+# in two batches took 12 to 20 % less time than in one, 64 took 17 %.
+FEWEST = 4
 
 
 class Batches(NamedTuple):
@@ -20,11 +23,15 @@ class Batches(NamedTuple):
     workers: int = WORKERS
 
 
-def by_length(lengths, batch_size):
-    """Yield index arrays of at most `batch_size` items of like length, the longest first."""
+def by_length(lengths, batch_size, workers=1):
+    """Yield index arrays of items of like length, the longest first, in batches of almost the same size.
+
+    They are as few as `batch_size` allows, or one for each of the workers that `FEWEST` items fall to.
+    """
     order = np.argsort(lengths, kind="stable")[::-1]
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    count = max(-(-len(order) // batch_size), min(workers, len(order) // FEWEST))
+    if count:
+        yield from np.array_split(order, count)
 
 
 def at_the_same_time(work, items, workers):

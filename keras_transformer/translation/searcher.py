@@ -56,7 +56,7 @@ class Searcher:
             return [found[name].numpy() for name in COLUMNS]
 
         results = [None] * len(sentences)
-        alike = by_length([len(ids) for ids in sources], batches.size)
+        alike = by_length([len(ids) for ids in sources], batches.size, batches.workers)
         with progress_bar("translating", len(sentences), batches.progress) as advance:
             for chosen, columns in at_the_same_time(search, alike, batches.workers):
                 for index, *rows in zip(chosen, *columns, strict=True):
