@@ -28,12 +28,22 @@ def clear_errors(model):
     except tf.errors.OpError as error:
         if not re.search(r"Collective ops is aborted|unhealthy|heartbeat", error.message):
             raise
-        lost = sorted(set(re.findall(r"/job:(\w+)/replica:0/task:(\d+)", error.message.partition("unhealthy")[2])))
+        lost = lost_workers(error.message)
         names = " and ".join(map(" ".join, lost)) or "another worker"
         raise RuntimeError(
             f"Training has ended: {names} of TF_CONFIG no longer answers. Look there for the cause, then start the "
             "same command on all workers again: training goes on from the last checkpoint, if one is kept."
         ) from error
+
+
+def lost_workers(message):
+    """Whom TensorFlow's error about a collective means, as ("worker", "1"), as far as it says."""
+    task = r"/job:(\w+)/replica:0/task:(\d+)"
+    lost = re.findall(task, message.partition("unhealthy")[2])
+    lost += re.findall(f"(?:remote target|in-error task:) {task}", message)
+    if not lost and "RPC: /tensorflow.CoordinationService/" in message:  # which the first worker runs
+        lost = [("worker", "0")]
+    return sorted(set(lost))
 
 
 def train_step(model, data):
