@@ -69,6 +69,39 @@ def test_step(model, data):
     return logs
 
 
+def several_steps(model, step):
+    """Up to `steps_per_execution` steps on several replicas, as a function of an iterator that gives the logs.
+
+    Keras' own loop takes each step inside a `tf.cond`, where what the replicas' graphs capture gets lost ("You must
+    feed a value for placeholder"). Here the step stands in the body of the loop.
+    """
+    strategy, logged = model.distribute_strategy, set()
+
+    @tf.function(reduce_retracing=True)
+    def on_replicas(data):
+        logged.update(strategy.run(step, args=(data,)))
+
+    @tf.function(reduce_retracing=True)
+    def loop(iterator):
+        count = model.steps_per_execution
+
+        def one(done, data):
+            on_replicas(data.get_value())
+            return done + 1, tf.cond(done + 1 < count, iterator.get_next_as_optional, lambda: data)
+
+        start = (tf.constant(0), iterator.get_next_as_optional())
+        done, _ = tf.while_loop(lambda done, data: (done < count) & data.has_value(), one, start)
+        return done, {name: value for name, value in model.get_metrics_result().items() if name in logged}
+
+    def function(iterator):
+        done, logs = loop(iterator)
+        if done == 0:
+            raise StopIteration
+        return logs
+
+    return function
+
+
 def replica_context():
     return tf.distribute.get_replica_context()
 

@@ -92,6 +92,26 @@ class TokenTraining(keras.Model):
     def test_step(self, *arguments):
         return backend_step().test_step(self, *arguments)
 
+    @property
+    def _loops_itself(self):
+        """Whether several replicas take several steps an execution, in a graph: Keras' loop fails there."""
+        several = keras.backend.backend() == "tensorflow" and self.steps_per_execution > 1 and not self.run_eagerly
+        return several and self.distribute_strategy.num_replicas_in_sync > 1
+
+    def make_train_function(self, force=False):
+        if not self._loops_itself:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = backend_step().several_steps(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if not self._loops_itself:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = backend_step().several_steps(self, self.test_step)
+        return self.test_function
+
     def _get_metrics_result_or_logs(self, logs):
         """The metrics over all replicas; in tests without the gradient's norm."""
         results = self.get_metrics_result()

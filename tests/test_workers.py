@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import tensorflow as tf
 import tiny
 import worker_job
+from kill_and_resume import config, free_ports
 
 from keras_transformer import Translator
 from keras_transformer.states import states_in
@@ -25,19 +25,6 @@ from keras_transformer.training import workers as workers_module
 from keras_transformer.training.workers import share_of_worker
 
 TESTS = Path(__file__).parent
-
-
-def config(index, ports):
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture
