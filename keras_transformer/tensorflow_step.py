@@ -69,6 +69,25 @@ def test_step(model, data):
     return logs
 
 
+def watched(model, dataset):
+    """The dataset; if the step is compiled, each shape of a batch is noted in `model.compiled_shapes`.
+
+    The step is traced once for all shapes, and XLA compiles it for each by itself, of which TensorFlow tells nobody.
+    """
+    if not (model.jit_compile and isinstance(dataset, tf.data.Dataset)):
+        return dataset
+
+    def note(*shapes):
+        model.compiled_shapes.add(tuple(tuple(shape.tolist()) for shape in shapes))
+
+    def passing(*batch):
+        shapes = [tf.shape(rows) for rows in tf.nest.flatten(batch)]
+        with tf.control_dependencies([tf.numpy_function(note, shapes, [])]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    return dataset.map(passing)
+
+
 def several_steps(model, step):
     """Up to `steps_per_execution` steps on several replicas, as a function of an iterator that gives the logs.
 

@@ -36,7 +36,11 @@ from keras_transformer.training import Checkpoint, Throughput, workers_strategy
 
 app = typer.Typer(add_completion=False)
 PATIENCE = 300  # seconds in which the others must notice that one is gone; TensorFlow takes 10
-SIZES = {"short": (110, 2, 3), "long": (3000, 8, 10)}  # pairs, epochs, updates between two states
+SIZES = {
+    "short": (110, 2, 3),
+    "long": (3000, 8, 10),
+    "workers": (2000, 3, 10),
+}  # pairs, epochs, updates between two states
 
 
 class Watched(keras.callbacks.Callback):
@@ -134,7 +138,7 @@ def start(folder, workers=1):
     for index, own in enumerate(folders(folder, workers)):
         own.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | ({"TF_CONFIG": config(index, ports)} if workers > 1 else {})
-        command = [sys.executable, __file__, "train", str(own), "--size", "long"]
+        command = [sys.executable, __file__, "train", str(own), "--size", "long" if workers == 1 else "workers"]
         with errors_of(own).open("w") as errors:
             options = {"env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
             processes.append(subprocess.Popen(command, **options))
