@@ -76,6 +76,11 @@ def workers_strategy():
     number of replicas (`parallel_corpus(..., rows_multiple=...)`). Callbacks must be the same on all
     workers, as reading a metric waits for the others.
 
+    When a worker dies or its machine stands still, be it the first, which coordinates, `fit` ends on all
+    others with a RuntimeError that names it: at once, or when TensorFlow has missed its heartbeat for 10
+    seconds. Started again on all, the same program goes on where `Checkpoint(..., corpus=...)` left off.
+    A worker that starts alone waits for the others.
+
     Raises:
         ValueError: a TF_CONFIG that is missing, cannot be parsed, or does not say who this worker is.
         RuntimeError: TensorFlow's devices are in use already.
