@@ -57,13 +57,13 @@ def flop(case):
     return 6 * case.tokens * (encoder + decoder + width * case.vocabulary_size) + 12 * width * scores
 
 
-def keras_step(model, loss, case, jit):
-    """The function that `fit` calls for each batch, on one batch again and again."""
+def keras_step(model, loss, case, jit, **options):
+    """The function that `fit` calls for each batch, on one batch again and again; the options are `compile`'s."""
     import keras
     import tensorflow as tf
 
     optimizer = keras.optimizers.Adam(RATE, beta_2=0.98, epsilon=1e-9)
-    model.compile(optimizer, loss=loss, jit_compile=jit)
+    model.compile(optimizer, loss=loss, jit_compile=jit, **options)
     source, target, labels = batch(case)
     dataset = tf.data.Dataset.from_tensors(({"source": source, "target": target}, labels)).cache().repeat()
     model.make_train_function()

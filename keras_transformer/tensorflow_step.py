@@ -28,12 +28,22 @@ def clear_errors(model):
     except tf.errors.OpError as error:
         if not re.search(r"Collective ops is aborted|unhealthy|heartbeat", error.message):
             raise
-        lost = sorted(set(re.findall(r"/job:(\w+)/replica:0/task:(\d+)", error.message.partition("unhealthy")[2])))
+        lost = lost_workers(error.message)
         names = " and ".join(map(" ".join, lost)) or "another worker"
         raise RuntimeError(
             f"Training has ended: {names} of TF_CONFIG no longer answers. Look there for the cause, then start the "
             "same command on all workers again: training goes on from the last checkpoint, if one is kept."
         ) from error
+
+
+def lost_workers(message):
+    """Whom TensorFlow's error about a collective means, as ("worker", "1"), as far as it says."""
+    task = r"/job:(\w+)/replica:0/task:(\d+)"
+    lost = re.findall(task, message.partition("unhealthy")[2])
+    lost += re.findall(f"(?:remote target|in-error task:) {task}", message)
+    if not lost and "RPC: /tensorflow.CoordinationService/" in message:  # which the first worker runs
+        lost = [("worker", "0")]
+    return sorted(set(lost))
 
 
 def train_step(model, data):
@@ -57,6 +67,58 @@ def test_step(model, data):
     logs = model.get_metrics_result()
     logs.pop("gradient_norm", None)
     return logs
+
+
+def watched(model, dataset):
+    """The dataset; if the step is compiled, each shape of a batch is noted in `model.compiled_shapes`.
+
+    The step is traced once for all shapes, and XLA compiles it for each by itself, of which TensorFlow tells nobody.
+    """
+    if not (model.jit_compile and isinstance(dataset, tf.data.Dataset)):
+        return dataset
+
+    def note(*shapes):
+        model.compiled_shapes.add(tuple(tuple(shape.tolist()) for shape in shapes))
+
+    def passing(*batch):
+        shapes = [tf.shape(rows) for rows in tf.nest.flatten(batch)]
+        with tf.control_dependencies([tf.numpy_function(note, shapes, [])]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    return dataset.map(passing)
+
+
+def several_steps(model, step):
+    """Up to `steps_per_execution` steps on several replicas, as a function of an iterator that gives the logs.
+
+    Keras' own loop takes each step inside a `tf.cond`, where what the replicas' graphs capture gets lost ("You must
+    feed a value for placeholder"). Here the step stands in the body of the loop.
+    """
+    strategy, logged = model.distribute_strategy, set()
+
+    @tf.function(reduce_retracing=True)
+    def on_replicas(data):
+        logged.update(strategy.run(step, args=(data,)))
+
+    @tf.function(reduce_retracing=True)
+    def loop(iterator):
+        count = model.steps_per_execution
+
+        def one(done, data):
+            on_replicas(data.get_value())
+            return done + 1, tf.cond(done + 1 < count, iterator.get_next_as_optional, lambda: data)
+
+        start = (tf.constant(0), iterator.get_next_as_optional())
+        done, _ = tf.while_loop(lambda done, data: (done < count) & data.has_value(), one, start)
+        return done, {name: value for name, value in model.get_metrics_result().items() if name in logged}
+
+    def function(iterator):
+        done, logs = loop(iterator)
+        if done == 0:
+            raise StopIteration
+        return logs
+
+    return function
 
 
 def replica_context():

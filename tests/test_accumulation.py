@@ -31,7 +31,14 @@ def test_micro_batches_are_the_whole_batch(whole, parts):
 
 
 def test_two_replicas_with_an_empty_micro_batch_are_the_whole_batch(whole):
-    steps.compare(steps.trained(tiny.two_replicas(), accumulate_steps=2), whole)
+    """Also where an execution takes several steps, and the last one of an epoch fewer."""
+    found = steps.trained(tiny.two_replicas(), accumulate_steps=2)
+    steps.compare(found, whole)
+    several, logs = steps.trained(tiny.two_replicas(), accumulate_steps=2, steps_per_execution=3)
+    for weight, goal in zip(several.get_weights(), found[0].get_weights(), strict=True):
+        np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
+    assert several.optimizer.iterations == 10
+    assert logs == {name: pytest.approx(values, rel=1e-6) for name, values in found[1].items()}
 
 
 def test_four_replicas_are_the_whole_batch():

@@ -9,6 +9,7 @@ import export_precision
 import numpy as np
 import pytest
 import tiny
+import train_memory
 import train_step
 import typer
 from train_contenders import Case, flop
@@ -91,6 +92,16 @@ def test_train_step(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "train_step.md").read_text()
     assert "quickstart, float32; matrix products at" in printed and "| ours |" in printed
+
+
+def test_train_memory(tmp_path, capsys):
+    options = {"preset": "quickstart", "vocabulary_size": 281, "rows": 6, "length": 5, "rounds": 1}
+    train_memory.main(tmp_path, parts=[3], **options)
+    (found,) = json.loads((tmp_path / "train_memory.json").read_text())
+    assert found["peak_mib"] > found["held_mib"] > 0 and found["imports_mib"] > 0
+    assert found["held_mib"] == pytest.approx(5 * found["parameters"] * 4 / 2**20)
+    table = (tmp_path / "train_memory.md").read_text()
+    assert table in capsys.readouterr().out and "| 3 | 2 | " in table
 
 
 def test_flop_by_hand():

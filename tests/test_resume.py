@@ -15,7 +15,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from keras_transformer import parallel_corpus
 from keras_transformer.states import read_state, states_in, write_state
-from keras_transformer.training import Checkpoint, Throughput
+from keras_transformer.training import Checkpoint, Throughput, resume
 
 EPOCHS = 3
 
@@ -231,6 +231,18 @@ def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, 
     with pytest.raises(ValueError, match=rf"checkpoints is of another run: {message}"):
         run.fit(epochs=EPOCHS + 1)
     assert all(map(np.array_equal, before, state_of(run.model).values()))
+
+
+def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypatch, tmp_path, paths, tokenizer):
+    def of_the_first_worker(strategy, facts, arrays):
+        facts["fingerprint"]["data"]["seed"] = 4
+        return facts, arrays
+
+    monkeypatch.setattr(resume, "Workers", tf.distribute.Strategy)  # this process stands for one of several
+    monkeypatch.setattr(resume, "of_the_first_worker", of_the_first_worker)
+    message = r"the first worker of TF_CONFIG trains something else: data\.seed is 4 there and 3 here\. Start the same"
+    with pytest.raises(ValueError, match=message):
+        Run(tmp_path, paths, tokenizer).fit()
 
 
 def test_another_tokenizer_or_corpus_is_refused(unbroken, tmp_path, paths, tokenizer):

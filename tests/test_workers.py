@@ -1,80 +1,132 @@
-"""Two processes train as one does, through TF_CONFIG; when one dies, the other says so and ends."""
+"""Two processes train as one does, through TF_CONFIG; when one dies, the other says so, and both resume."""
 
 import contextlib
 import json
 import os
 import re
-import socket
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 import worker_job
+from kill_and_resume import config, free_ports
 
 from keras_transformer import Translator
+from keras_transformer.states import states_in
+from keras_transformer.tensorflow_step import lost_workers
 from keras_transformer.training import is_chief, workers_strategy
+from keras_transformer.training import workers as workers_module
 from keras_transformer.training.workers import share_of_worker
 
 TESTS = Path(__file__).parent
 
 
-def config(index, ports):
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 @pytest.fixture
-def job(tmp_path):
-    """Two running workers of `worker_job.py`."""
-    ports = free_ports(2)
-    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+def start(tmp_path):
+    """Starts the two workers of `worker_job.py`; the first kills itself after an update, if asked to."""
     workers = []
-    for index in range(2):
-        with (tmp_path / f"{index}.err").open("w") as errors:
-            environment = os.environ | {"TF_CONFIG": config(index, ports), "PYTHONPATH": paths}
-            command = [sys.executable, TESTS / "worker_job.py", tmp_path, str(index)]
-            workers.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True))
-    yield workers
+
+    def of(kill_after=-1):
+        ports = free_ports(2)
+        paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+        for index, update in enumerate((kill_after, -1)):
+            with (tmp_path / f"{index}.err").open("w") as errors:
+                environment = os.environ | {"TF_CONFIG": config(index, ports), "PYTHONPATH": paths}
+                command = [sys.executable, TESTS / "worker_job.py", tmp_path, str(index), str(update)]
+                options = {"env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+                workers.append(subprocess.Popen(command, **options))
+        return workers[-2:]
+
+    yield of
     for worker in workers:
         worker.kill()
         worker.wait()
         worker.stdout.close()
 
 
-def test_two_workers_are_one_until_one_is_killed(job, tmp_path):
-    corpus = worker_job.corpus_of(tmp_path / "here", tiny.make_tokenizer(tmp_path / "here"))
-    expected, expected_logs = worker_job.trained(contextlib.nullcontext(), corpus)
-    for index, worker in enumerate(job):
-        assert worker.stdout.readline() == "written\n", (tmp_path / f"{index}.err").read_text()[-4000:]
+def assert_ends_without(worker, index, lost, folder):
+    """Worker `index` ends by itself, saying that worker `lost` has gone."""
+    assert worker.wait(timeout=120) not in (0, None)
+    message = (folder / f"{index}.err").read_text()
+    pattern = rf"RuntimeError: Training has ended: worker {lost} of TF_CONFIG no longer answers\."
+    assert re.search(pattern, message), message[-4000:]
 
-    found = [list(np.load(tmp_path / index / "weights.npz").values()) for index in ("0", "1")]
-    for first, second, goal in zip(*found, expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, second)
-        np.testing.assert_allclose(first, goal, rtol=1e-5, atol=2e-6)
-    for index in ("0", "1"):
+
+def test_two_workers_end_when_one_is_killed_and_resume_and_are_one(start, tmp_path):
+    """Killed in mid-epoch, the first worker, which coordinates and writes; later the second."""
+    corpora = worker_job.corpora_of(tmp_path / "here", tiny.make_tokenizer(tmp_path / "here"))
+    updates = corpora[0].report.batches
+    expected, expected_logs = worker_job.trained(contextlib.nullcontext(), corpora)
+    first, second = start(kill_after=5)
+    assert updates == 6
+    assert_ends_without(second, 1, 0, tmp_path)
+    assert first.wait() == -signal.SIGKILL
+    states = [list(states_in(tmp_path / index / "run" / "checkpoints", "step")) for index in "01"]
+    assert states == [[0, 2, 4], []]
+
+    first, second = start()
+    for index, worker in enumerate((first, second)):
+        assert worker.stdout.readline() == "written\n", (tmp_path / f"{index}.err").read_text()[-4000:]
+    found = [list(np.load(tmp_path / index / "weights.npz").values()) for index in "01"]
+    for one, other, goal in zip(*found, expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, goal, rtol=1e-5, atol=2e-6)
+    for index in "01":
         logs = json.loads((tmp_path / index / "logs.json").read_text())
         assert sorted(logs) == sorted(expected_logs)
         for name, values in logs.items():
             assert values == pytest.approx(expected_logs[name], rel=1e-5), name
-    for weight, goal in zip(Translator.load(tmp_path / "run").model.get_weights(), found[0], strict=True):
+    for weight, goal in zip(Translator.load(tmp_path / "0" / "run").model.get_weights(), found[0], strict=True):
         np.testing.assert_array_equal(weight, goal)
+    assert list(states_in(tmp_path / "0" / "run" / "checkpoints", "step"))[-1] == worker_job.EPOCHS * updates
+    assert not (tmp_path / "1" / "run").exists()
 
-    job[1].kill()
-    assert job[0].wait(timeout=120) not in (0, None)
-    message = (tmp_path / "0.err").read_text()
-    assert re.search(r"RuntimeError: Training has ended: worker 1 of TF_CONFIG no longer answers\.", message)
+    second.kill()
+    assert_ends_without(first, 0, 1, tmp_path)
+
+
+def test_facts_and_arrays_of_the_first_worker_are_sent_bit_for_bit(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(workers_module, "WORDS_AT_ONCE", 3)
+    rng = np.random.default_rng(1)
+    arrays = {
+        "a/0": rng.normal(size=(5, 7)).astype("float32"),
+        "half": keras.ops.convert_to_numpy(keras.ops.ones((3,), "bfloat16") / 3),
+        "special": np.array([-0.0, np.nan, np.inf], "float64"),
+        "scalar": np.int64(2**40),
+        "bytes": np.arange(11, dtype="uint8"),
+        "empty": np.zeros((0, 2), "float32"),
+    }
+    facts, found = workers_module.of_the_first_worker(tiny.two_replicas(), {"epoch": 2, "best": float("inf")}, arrays)
+    assert facts == {"epoch": 2, "best": float("inf")} and list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
+        assert found[name].tobytes() == array.tobytes(), name
+    assert workers_module.of_the_first_worker(tiny.two_replicas(), {}, None) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [  # what TensorFlow says when the other is killed, stands still, or when this one did
+        ("aborted by: Socket closed from remote target /job:worker/replica:0/task:0 while calling", ["0"]),
+        ("aborted by: Deadline Exceeded\n\nRPC: /tensorflow.CoordinationService/Heartbeat", ["0"]),
+        ("on /job:worker/replica:0/task:0: is unhealthy: /job:worker/replica:0/task:1", ["1"]),
+        (
+            "from an already-in-error task: /job:worker/replica:0/task:1 with: Task /job:worker/replica:0/task:1\n"
+            "RPC: /tensorflow.CoordinationService/Heartbeat",
+            ["1"],
+        ),
+        ("aborted by: something else", []),
+    ],
+)
+def test_who_is_lost(message, names):
+    assert lost_workers(message) == [("worker", name) for name in names]
 
 
 def test_shares_of_a_batch_are_its_rows_none_twice(monkeypatch):

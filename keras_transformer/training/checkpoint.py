@@ -19,7 +19,8 @@ class Checkpoint(keras.callbacks.Callback):
     model read with `keras.saving.load_model` trains on from there. With `monitor` it holds the best
     epoch of the run, and `last.keras` the latest. Each file is written beside and moved into place, so
     that a crash or a full disk leaves the one before. Of several workers (see `workers_strategy`) the
-    first alone writes; all must see the folder to go on from it.
+    first alone writes and reads. With `corpus` it sends the others the state to go on from, so that their
+    folders need hold nothing; if its own holds no state, the run begins anew.
 
     With `corpus`, the run can be broken off at any moment, and the same command goes on with it: at the
     start, every `every_steps` updates and after each epoch, the folder `checkpoints` gets a state of all
@@ -55,8 +56,9 @@ class Checkpoint(keras.callbacks.Callback):
     Raises:
         FileExistsError: the folder holds one of the files already and `overwrite` is False, unless it
             holds states to go on from.
-        ValueError: a bad argument; when `fit` starts, a state of another run, with the fields that
-            differ; after the first epoch, a `monitor` that was never logged; the message lists what is.
+        ValueError: a bad argument; when `fit` starts, a state of another run, or a worker that trains
+            something else than the first, with the fields that differ; after the first epoch, a
+            `monitor` that was never logged; the message lists what is.
         OSError: a full disk, with the path and the free space; what was written before is intact.
     """
 

@@ -107,6 +107,7 @@ def update_facts(model, report):
         "replicas": model.distribute_strategy.num_replicas_in_sync,
         "micro-batches": model.accumulate_steps,
         "updates": updates(model),
+        "shapes that XLA compiled": model.train_compilations,
         "optimizer": {"class": type(optimizer).__name__, **options},
         "learning rate": {"class": rate["class_name"], **rate["config"]} if isinstance(rate, dict) else rate,
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transformer.files import remove_leftovers
 from keras_transformer.states import differences, read_state, states_in, write_state
-from keras_transformer.training.workers import is_chief
+from keras_transformer.training.workers import Workers, is_chief, of_the_first_worker
 
 STEM = "step"  # step-000000500.npz is the state after 500 updates
 # What Keras' own callbacks count, by their attributes.
@@ -26,6 +26,9 @@ class Resumption:
     A state holds the variables of the model (those of its random generators too), of the optimizer and, inside an
     epoch, of the metrics; the position in the data; what the callbacks count; and a fingerprint of model, optimizer,
     tokenizer and data.
+
+    Of several workers (`workers_strategy`) the first alone writes and reads states. It hands what it read to the
+    others, whose folders are not looked at, and all go on at that position of their own corpus.
 
     Args:
         folder: of the states, and of nothing else.
@@ -59,7 +62,8 @@ class Resumption:
         """At the start of `fit`: put back the newest state and return its facts, or None without one.
 
         Raises:
-            ValueError: a state of another model, optimizer, tokenizer or data; it says which fields differ.
+            ValueError: a state, or a first worker, of another model, optimizer, tokenizer or data; it says which
+                fields differ.
         """
         self.model, self.writes = model, is_chief()
         with model.distribute_strategy.scope():
@@ -67,7 +71,9 @@ class Resumption:
                 model.optimizer.build(model.trainable_variables)
         if self.writes:
             remove_leftovers(self.folder, f"{STEM}-*.npz")
-        self.restored, self.arrays = self._newest()
+        self.restored, self.arrays = self._newest() if self.writes else (None, None)
+        if isinstance(model.distribute_strategy, Workers):
+            self._agree_with_the_first_worker()
         if self.restored is None:
             return None
         self._refuse_another_run(self.restored)
@@ -181,6 +187,17 @@ class Resumption:
         config = {key: value for key, value in self.model.get_config().items() if key != "name"}
         optimizer = type(self.model.optimizer).__name__
         return json.loads(json.dumps({"model": config, "optimizer": optimizer, **self.fingerprint}))
+
+    def _agree_with_the_first_worker(self):
+        """Take the state that it has read, if it trains as this worker does."""
+        facts = {"fingerprint": self._fingerprint(), "state": self.restored}
+        facts, self.arrays = of_the_first_worker(self.model.distribute_strategy, facts, self.arrays)
+        if found := differences(facts["fingerprint"], self._fingerprint()):
+            raise ValueError(
+                f"the first worker of TF_CONFIG trains something else: {'; '.join(found)}. Start the same program, "
+                "with the same files, on all."
+            )
+        self.restored = facts["state"]
 
     def _refuse_another_run(self, facts):
         found = differences(facts["fingerprint"], self._fingerprint())

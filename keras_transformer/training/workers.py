@@ -3,12 +3,15 @@
 import json
 import os
 
+import numpy as np
 import tensorflow as tf
 
 EXAMPLE = (
     'TF_CONFIG=\'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}\', '
     "with another index on each machine"
 )
+
+WORDS_AT_ONCE = 2**22  # of 4 bytes, that one reduction carries
 
 
 class Workers(tf.distribute.MultiWorkerMirroredStrategy):
@@ -73,6 +76,11 @@ def workers_strategy():
     number of replicas (`parallel_corpus(..., rows_multiple=...)`). Callbacks must be the same on all
     workers, as reading a metric waits for the others.
 
+    When a worker dies or its machine stands still, be it the first, which coordinates, `fit` ends on all
+    others with a RuntimeError that names it: at once, or when TensorFlow has missed its heartbeat for 10
+    seconds. Started again on all, the same program goes on where `Checkpoint(..., corpus=...)` left off.
+    A worker that starts alone waits for the others.
+
     Raises:
         ValueError: a TF_CONFIG that is missing, cannot be parsed, or does not say who this worker is.
         RuntimeError: TensorFlow's devices are in use already.
@@ -110,6 +118,51 @@ def read_config():
             f"{index} of {workers!r}."
         )
     return index, workers
+
+
+def of_the_first_worker(strategy, facts, arrays):
+    """The facts and arrays that the first worker gives, on all of them. Every worker must call it.
+
+    Args:
+        strategy: a `Workers`.
+        facts: what JSON can hold. Those of the other workers are not looked at.
+        arrays: dict of names to arrays, or None; likewise.
+
+    Returns:
+        `facts`, `arrays` of the first worker, bit for bit.
+    """
+    kinds = None if arrays is None else {name: (each.dtype.name, each.shape) for name, each in arrays.items()}
+    facts, kinds = json.loads(_sent(strategy, json.dumps([facts, kinds]).encode()))
+    if kinds is None:
+        return facts, None
+    received = {}
+    for name, (dtype, shape) in kinds.items():
+        data = _sent(strategy, arrays[name].tobytes() if is_chief() else b"")
+        received[name] = np.frombuffer(data, np.dtype(dtype)).reshape(shape)
+    return facts, received
+
+
+def _sent(strategy, data):
+    """The bytes `data` of the first worker: a sum over all replicas, to which the others add zeros."""
+    size = int(_of_the_first_replica(strategy, np.array([len(data)], np.int64))[0])
+    words = np.zeros(-(-size // 4), np.int32)
+    if is_chief():
+        words.view(np.uint8)[:size] = np.frombuffer(data, np.uint8)
+    for start in range(0, len(words), WORDS_AT_ONCE):
+        piece = slice(start, start + WORDS_AT_ONCE)
+        words[piece] = _of_the_first_replica(strategy, words[piece])
+    return words.tobytes()[:size]
+
+
+def _of_the_first_replica(strategy, values):
+    """Whole numbers [N] of the first replica of all, which is the first worker's."""
+
+    def on_each():
+        context = tf.distribute.get_replica_context()
+        is_first = tf.equal(context.replica_id_in_sync_group, 0)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(is_first, values, tf.zeros_like(values)))
+
+    return strategy.experimental_local_results(strategy.run(on_each))[0].numpy()
 
 
 def is_alone():
