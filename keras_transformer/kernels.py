@@ -16,6 +16,7 @@ from keras import ops
 # Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured); in half precision,
 # which they have to convert, up to the second number.
 FEW_PRODUCTS, FEW_HALF_PRODUCTS = 5_000_000, 500_000
+WIDE = 512  # columns
 
 
 class Kernels(NamedTuple):
@@ -116,9 +117,13 @@ def random_bits(shape, generator):
 
 
 def product_with_transposed(x, matrix):
-    """x·matrixᵀ: (..., D), (V, D) -> (..., V); the gradient towards `matrix` is no transposed copy either."""
+    """x·matrixᵀ: (..., D), (V, D) -> (..., V).
+
+    On TensorFlow the gradient towards a wide matrix is (V, D) at once; towards a narrow one, the product that
+    gives (D, V) and its transpose take two thirds of the time (measured).
+    """
     tf = _tensorflow()
-    if tf is None:
+    if tf is None or matrix.shape[1] < WIDE:
         return ops.matmul(x, ops.transpose(matrix))
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix, transpose_b=True)
     return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[0]))
