@@ -7,8 +7,10 @@ import keras
 from keras import ops
 
 from keras_transformer.ids import PAD
-from keras_transformer.kernels import after
+from keras_transformer.kernels import add_to_columns, after
 from keras_transformer.replicas import sum_over_replicas
+
+SMALLEST = 1e-30  # the least probability whose logarithm is taken: well within float32's range
 
 
 def token_mask(labels):
@@ -41,9 +43,8 @@ def divided_by(tokens):
 def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     """-Σ q log p for each token against q = (1-ε)·onehot(label) + ε/V, without ever making q.
 
-    With z the logits it is log Σ exp z - (1-ε)·z_label - ε·mean z, and its gradient p - q with p = softmax(z),
-    written out here: one array of the logits' size serves value and gradient. log Σ exp z is taken from the
-    likeliest token's p, as log p = z - log Σ exp z and no p is as far from rounding to zero.
+    With z the logits and p = softmax(z) it is -log p_label + ε·(z_label - mean z), and its gradient p - q, written
+    out here: one array of the logits' size serves value and gradient.
 
     Args:
         labels: (B, T) int.
@@ -59,31 +60,39 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     @ops.custom_gradient
     def value(logits):
         probabilities = ops.softmax(logits)  # (B, T, V): of all ways to read the logits the fastest
-        total = ops.max(logits, axis=-1) - ops.log(ops.max(probabilities, axis=-1))  # log Σ exp z, (B, T)
-        losses = total - (1 - epsilon) * ops.take_along_axis(logits, labels, axis=-1)[..., 0]
+        label_logits = ops.take_along_axis(logits, labels, axis=-1)[..., 0]  # (B, T)
+        losses = -log_probability(probabilities, logits, labels, label_logits)
         if epsilon:
-            losses = losses - epsilon * ops.mean(logits, axis=-1)
+            losses = losses + epsilon * (label_logits - ops.mean(logits, axis=-1))
 
         def gradient(*args, upstream=None):
             upstream = (args[0] if upstream is None else upstream)[..., None]  # (B, T, 1)
-            upstream = after(total, upstream)  # nobody reads the probabilities now: the gradient takes their place
+            upstream = after(losses, upstream)  # nobody reads the probabilities now: the gradient takes their place
             towards_all = probabilities * upstream
             if epsilon:
                 towards_all = towards_all - upstream * (epsilon / size)
-            return scattered_add(towards_all, labels, -(1 - epsilon) * upstream)
+            flat = ops.reshape(towards_all, (-1, size))  # (B·T, V)
+            at_labels = ops.reshape(-(1 - epsilon) * upstream, (-1,))
+            return ops.reshape(add_to_columns(flat, ops.reshape(labels, (-1,)), at_labels), ops.shape(logits))
 
         return losses, gradient
 
     return value(ops.cast(logits, "float32"))
 
 
-def scattered_add(x, indices, updates):
-    """`x` (B, T, V) with `updates` (B, T, 1) added at `indices` (B, T, 1) of the last axis."""
-    columns = ops.reshape(indices, (-1,))  # (B·T,)
-    places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (B·T, 2)
-    flat = ops.reshape(x, (-1, x.shape[-1]))  # (B·T, V)
-    added = ops.scatter_update(flat, places, ops.reshape(updates, (-1,)), reduction="add")
-    return ops.reshape(added, (*ops.shape(indices)[:2], x.shape[-1]))
+def log_probability(probabilities, logits, labels, label_logits):
+    """log p_label, (B, T), also where p_label is as small as rounds to zero.
+
+    There it is z_label - log Σ exp z, with log Σ exp z from the likeliest token's p. That takes two passes over the
+    logits, so that all the other batches do without.
+    """
+    at_labels = ops.take_along_axis(probabilities, labels, axis=-1)[..., 0]
+
+    def far():
+        total = ops.max(logits, axis=-1) - ops.log(ops.max(probabilities, axis=-1))  # log Σ exp z
+        return label_logits - total
+
+    return ops.cond(ops.min(at_labels) > SMALLEST, lambda: ops.log(at_labels), far)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")

@@ -1,15 +1,47 @@
 """The steps of `fit` and `evaluate` on TensorFlow, inside one replica."""
 
 import contextlib
+import functools
 import re
 
 import keras
 import tensorflow as tf
 
+from keras_transformer.kernels import kernels_alone
 from keras_transformer.losses import divided_by
 
 CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
 SPLIT = "rows_by_accumulate_steps"  # a scope's name, which XLA's errors repeat
+
+
+def prepare(optimizer):
+    """Have Adam update each variable by one kernel, which passes once over memory instead of a dozen times.
+
+    Keras' formula, checkpoints, clipping, averages, loss scaling and strategies stay as they are; a weight differs
+    from Keras' by less than 1e-5 of the way it moves, as the kernel rounds 1 - β to float32. Of other classes, which
+    may have a formula of their own, nothing changes.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if type(inner) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not inner.amsgrad:
+        inner.update_step = functools.partial(adam_update, inner)
+
+
+def adam_update(adam, gradient, variable, learning_rate):
+    """`keras.optimizers.Adam.update_step` without AMSGrad."""
+    index = adam._get_variable_index(variable)
+    step = tf.cast(adam.iterations + 1, variable.dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=adam._momentums[index].value.handle,
+        v=adam._velocities[index].value.handle,
+        beta1_power=adam.beta_1**step,
+        beta2_power=adam.beta_2**step,
+        lr=tf.cast(learning_rate, variable.dtype),
+        beta1=adam.beta_1,
+        beta2=adam.beta_2,
+        epsilon=adam.epsilon,
+        grad=tf.cast(gradient, variable.dtype),
+    )
 
 
 @contextlib.contextmanager
@@ -141,12 +173,13 @@ def loss_of(model, batch, prediction, tokens, training):
 
 def gradients_of(model, batch, tokens):
     """Gradients of the trainable weights for a (micro-)batch, whose losses and metrics are logged."""
-    with tf.GradientTape() as tape:
-        prediction = model(batch[0], training=True)
-        loss = loss_of(model, batch, prediction, tokens, training=True)
-        loss = model.optimizer.scale_loss(loss)
-    model.compute_metrics(*batch[:2], prediction, sample_weight=batch[2])
-    return tape.gradient(loss, model.trainable_weights)
+    with contextlib.nullcontext() if model.jit_compile else kernels_alone():
+        with tf.GradientTape() as tape:
+            prediction = model(batch[0], training=True)
+            loss = loss_of(model, batch, prediction, tokens, training=True)
+            loss = model.optimizer.scale_loss(loss)
+        model.compute_metrics(*batch[:2], prediction, sample_weight=batch[2])
+        return tape.gradient(loss, model.trainable_weights)
 
 
 def added(model, batch, tokens):

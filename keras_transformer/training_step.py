@@ -55,6 +55,7 @@ class TokenTraining(keras.Model):
                 f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
                 f"LabelSmoothedCrossEntropy, got {self.loss!r}."
             )
+        backend_step().prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)
         self.train_traces, self.compiled_shapes = 0, set()
         if self._gradient_norm is not None:

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 import reference
+from keras import ops
 from layer_contract import check_layer, reloaded, values
 
 from keras_transformer import PositionalEncoding, TokenEmbedding
+from keras_transformer.kernels import WIDE, product_with_transposed
 from keras_transformer.layers.embedding import OutputBias, sinusoids
 
 pytestmark = pytest.mark.core
@@ -148,3 +150,29 @@ def test_an_over_long_sequence_is_named():
 def test_wrong_sizes_are_named():
     with pytest.raises(ValueError, match="vocabulary_size must be at least 1, got 0"):
         TokenEmbedding(0, 4)
+
+
+@pytest.mark.parametrize("width", [WIDE - 1, WIDE], ids=["narrow", "wide"])
+def test_both_products_of_the_output_map_and_their_gradients(width):
+    rng = np.random.default_rng(0)
+    x, matrix = (rng.normal(size=shape).astype("float32") for shape in ((2, 3, width), (5, width)))
+    upstream = rng.normal(size=(2, 3, 5)).astype("float32")
+    np.testing.assert_allclose(values(product_with_transposed(x, matrix)), x @ matrix.T, rtol=1e-4, atol=1e-4)
+    found = gradients(lambda *a: ops.sum(product_with_transposed(*a) * upstream), x, matrix)
+    np.testing.assert_allclose(values(found[0]), upstream @ matrix, rtol=1e-4, atol=1e-4)
+    expected = upstream.reshape(-1, 5).T @ x.reshape(-1, width)
+    np.testing.assert_allclose(values(found[1]), expected, rtol=1e-4, atol=1e-4)
+
+
+def gradients(function, *arguments):
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function, range(len(arguments)))(*arguments)
+    import tensorflow as tf
+
+    arguments = [tf.constant(argument) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        total = function(*arguments)
+    return tape.gradient(total, arguments)

@@ -97,3 +97,15 @@ def test_wrong_options_are_named():
         LabelSmoothedCrossEntropy(1.0)
     with pytest.raises(ValueError, match="reduction must be 'sum', got 'mean'"):
         LabelSmoothedCrossEntropy(reduction="mean")
+
+
+def test_labels_whose_probability_rounds_to_zero():
+    """One of them, and the whole batch takes the other way to its logarithms."""
+    logits = LOGITS.copy()
+    logits[0, 0, 3] -= 500
+    logits[1, 1, 3] -= 200
+    for epsilon in (0.0, 0.1):
+        losses, towards = dense(LABELS, logits, epsilon)
+        np.testing.assert_allclose(values(smoothed_cross_entropy(LABELS, logits, epsilon)), losses, rtol=2e-6)
+        found = values(gradient(lambda x, e=epsilon: ops.sum(smoothed_cross_entropy(LABELS, x, e)), logits))
+        np.testing.assert_allclose(found, towards, atol=1e-6)

@@ -27,7 +27,7 @@ ROOMS = {
     "losses": "replicas kernels",
     "metrics": "losses",
     "training_step": "losses replicas tensorflow_step jax_step",  # the last two inside its functions
-    "tensorflow_step": "tensorflow losses",
+    "tensorflow_step": "tensorflow losses kernels",
     "jax_step": "jax losses",
     "schedules": "",
     "decoding": "decoding kernels",

@@ -12,6 +12,8 @@ import tiny
 from rich.console import Console
 
 from keras_transformer import Tokenizer, TransformerSchedule, Translator, parallel_corpus
+from keras_transformer.kernels import kernels_alone
+from keras_transformer.losses import smoothed_cross_entropy
 from keras_transformer.training import (
     Checkpoint,
     SampleTranslations,
@@ -235,3 +237,24 @@ def test_it_learns_to_reverse_digits(tokenizer, tmp_path):
     sources, references = zip(*pairs[:100], strict=True)
     translations = Translator(model, tokenizer, beam_size=1)(sources)
     assert sum(a == b for a, b in zip(translations, references, strict=True)) >= 95
+
+
+def test_the_loss_has_one_gradient_compiled_or_not():
+    """XLA lacks the op that adds to the gradient's columns in place."""
+    labels, logits = np.array([[3, 5, 1, 0]]), np.random.default_rng(0).normal(size=(1, 4, 7)).astype("float32")
+
+    def towards_logits(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(smoothed_cross_entropy(labels, x, 0.1))
+        return tape.gradient(loss, x)
+
+    def alone(x):
+        with kernels_alone():
+            return towards_logits(x)
+
+    x = tf.constant(logits)
+    expected = towards_logits(x)
+    np.testing.assert_array_equal(alone(x), expected)
+    np.testing.assert_array_equal(tf.function(alone)(x), expected)
+    np.testing.assert_allclose(tf.function(towards_logits, jit_compile=True)(x), expected, atol=1e-6)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.kernels import in_float32, take_rows
+from keras_transformer.kernels import in_float32, product_with_transposed, take_rows
 
 
 def sinusoids(positions, d_model, halves=False):
@@ -67,7 +67,7 @@ class TokenEmbedding(keras.layers.Layer):
     def call(self, x, reverse=False):
         if reverse:
             matrix = ops.cast(self.embeddings, self.compute_dtype)
-            logits = ops.matmul(ops.cast(x, self.compute_dtype), ops.transpose(matrix))  # (B, T, V)
+            logits = product_with_transposed(ops.cast(x, self.compute_dtype), matrix)  # (B, T, V)
             return in_float32(logits)
         vectors = ops.cast(take_rows(self.embeddings, x), self.compute_dtype)  # (B, T, D)
         return vectors * ops.cast(self.d_model**0.5, self.compute_dtype) if self.scale else vectors
