@@ -4,7 +4,8 @@
 
 decodes random sources of 25 tokens with random weights to exact lengths, as decode.py does, and draws the curves. The
 memory is that of a process: how much its peak grows from the shortest length to the longest, against the keys and
-values on paper.
+values on paper: a slot for each token of each hypothesis, which is the most. Where hypotheses share their past, slots
+that nobody descends from are dropped.
 """
 
 import json
@@ -28,7 +29,7 @@ BATCH, BEAM, LENGTH = 8, 4, 30  # where the others vary
 
 
 def cache_bytes(preset, batch, beam, length):
-    """Keys and values on paper: 2 N (B W T + B S) D floats."""
+    """Keys and values on paper, at most: 2 N (B W T + B S) D floats."""
     from keras_transformer.presets import preset as arguments
 
     sizes = arguments(preset)
@@ -88,7 +89,7 @@ def draw(results, path):
 def table(results):
     """Markdown: every measurement, and the caches' memory beside what it grew by."""
     lines = [
-        "| preset | varies | batch | beam | length | ms a step | caches, MB | peak grew by, MB |",
+        "| preset | varies | batch | beam | length | ms a step | caches at most, MB | peak grew by, MB |",
         "|---" * 8 + "|",
     ]
     for r in results:
