@@ -20,6 +20,7 @@ import decode
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from processes import in_a_process
 from rich.console import Console
 from rich.progress import Progress
@@ -81,7 +82,10 @@ def draw(results, path):
         for preset, points in lines.items():
             axes.plot(*zip(*points, strict=True), marker="o", label=preset)
         axes.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale="log")
-        axes.set_xticks([x for x, _ in points], [str(x) for x, _ in points], minor=False)
+        axes.set_xticks([x for x, _ in points], [str(x) for x, _ in points])
+        axes.xaxis.set_minor_locator(NullLocator())
+        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatted("{x:g}")
         axes.legend()
     FigureCanvasAgg(figure).print_png(str(path))
 
