@@ -14,14 +14,13 @@ same time with half the threads each.
 import json
 import statistics
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from processes import in_a_process
+from processes import in_a_process, median_seconds, write
 from rich.console import Console
 from rich.progress import Progress
 
@@ -171,15 +170,11 @@ def measure(preset, contender, way, batch, beam, threads, seconds):
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(parts)) as pool:
         make = makers[contender.split()[0]]
         translate = make(preset, contender, beam, max(1, threads // len(parts)), Path(folder))
-        times = []
-        while len(times) < 4 or (sum(times) < seconds and len(times) < 40):
-            start = time.perf_counter()
-            found = list(pool.map(translate, parts))
-            times.append(time.perf_counter() - start)
+        median, found = median_seconds(lambda: list(pool.map(translate, parts)), seconds)
         lengths = {row.shape[1] for row in found}
         if not lengths <= {TARGET - 1, TARGET, TARGET + 1}:  # without END; with it; with START too
             raise RuntimeError(f"{contender} gave translations of {lengths} tokens instead of {TARGET}.")
-    return statistics.median(times[2:])
+    return median
 
 
 def table(results):
@@ -248,11 +243,7 @@ def main(
         {**dict(zip(names, case, strict=False)), "seconds": statistics.median(times), "rounds": times}
         for case, times in found.items()
     ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "decode.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = f"{table(results)}\n\n{ratios(results)}"
-    (output / "decode.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write(output, "decode", results, f"{table(results)}\n\n{ratios(results)}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ that nobody descends from are dropped.
 
 import json
 import resource
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +19,7 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from processes import in_a_process
+from processes import in_a_process, median_seconds, write
 from rich.console import Console
 from rich.progress import Progress
 
@@ -44,15 +42,12 @@ def measure(preset, batch, beam, length, threads, seconds):
     with tempfile.TemporaryDirectory() as folder:
         decode.ours(preset, "ours", beam, threads, Path(folder), target=2)(ids)
         translate = decode.ours(preset, "ours", beam, threads, Path(folder), target=length)
-        before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
-        while len(times) < 4 or (sum(times) < seconds and len(times) < 40):
-            start = time.perf_counter()
-            found = translate(ids)
-            times.append(time.perf_counter() - start)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        median, found = median_seconds(lambda: translate(ids), seconds)
     if found.shape[1] != length:
         raise RuntimeError(f"{found.shape[1]} tokens came instead of {length}.")
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    return {"seconds": statistics.median(times[2:]), "peak_growth": grown}
+    return {"seconds": median, "peak_growth": grown}
 
 
 def curves(results):
@@ -134,11 +129,8 @@ def main(
                 facts | in_a_process(__file__, p, b, w, x, threads, seconds) | {"cache_bytes": cache_bytes(p, b, w, x)}
             )
             bar.advance(task)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "decode_curves.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (output / "decode_curves.md").write_text(table(results) + "\n", encoding="utf-8")
+    write(output, "decode_curves", results, table(results))
     draw(results, output / "decode_curves.png")
-    print(table(results))
 
 
 if __name__ == "__main__":

@@ -4,20 +4,20 @@
 
 exports the same model and search as decode.py, loads it as a server does, and traces one call after warm-up. Beside
 the groups stands the floor: the time that the matrix products would take at the rate of this machine, measured in the
-same process by products of 1,024 x 1,024 matrices. The trace slows a call down; shares count, not sums.
+same process by train_step.py's product of two squares. The trace slows a call down; shares count, not sums.
 """
 
 import json
 import math
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import decode
 import typer
-from processes import in_a_process
+from processes import in_a_process, median_seconds, write
+from train_contenders import Case
+from train_step import MATRIX_SIZE, matrix_product
 
 OUTPUT_MAP = "output map"
 # What an op belongs to, by parts of its name or kind; the first that fits. oneDNN's kinds begin with _Mkl.
@@ -53,11 +53,7 @@ def traced(folder, ids, threads, calls):
     with v1.Session(graph=tf.Graph(), config=v1.ConfigProto(intra_op_parallelism_threads=threads)) as session:
         served = v1.saved_model.load(session, ["serve"], str(folder / "export")).signature_def["serving_default"]
         [output], feed = served.outputs.values(), {served.inputs["source"].name: ids}
-        times = []
-        for _ in range(2 + calls):
-            start = time.perf_counter()
-            session.run(output.name, feed)
-            times.append(time.perf_counter() - start)
+        seconds, _ = median_seconds(lambda: session.run(output.name, feed), 0, fewest=2 + calls)
         found = v1.RunMetadata()
         options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
         session.run(output.name, feed, options=options, run_metadata=found)
@@ -67,21 +63,7 @@ def traced(folder, ids, threads, calls):
         for device in found.step_stats.dev_stats
         for node in device.node_stats
     ]
-    return statistics.median(times[2:]), nodes
-
-
-def matrix_rate(dtype, size=1024, count=20):
-    """Multiplications and additions a second of products (size, size) x (size, size)."""
-    import tensorflow as tf
-
-    x = tf.cast(tf.random.normal((size, size)), dtype)
-    product = tf.function(lambda x: tf.matmul(x, x))
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        product(x)
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(times[5:])
+    return seconds, nodes
 
 
 def work(model, batch, beam):
@@ -94,13 +76,10 @@ def work(model, batch, beam):
 
 def profile(preset, contender, batch, beam, threads, calls):
     """The groups' shares, the count of nodes a token, and the floor."""
-    import tensorflow as tf
-
     ids = decode.sources(batch, decode.VOCABULARIES.get(preset, 281))
     with tempfile.TemporaryDirectory() as folder:
         decode.ours(preset, f"export{contender}", beam, threads, Path(folder))
         seconds, nodes = traced(Path(folder), ids, threads, calls)
-    dtype = tf.bfloat16 if contender else tf.float32
     model = decode.make_model(preset)
     totals, counts, products = {}, {}, {}
     for name, kind, nanoseconds in nodes:
@@ -116,7 +95,8 @@ def profile(preset, contender, batch, beam, threads, calls):
         group: {"share": total / whole, "nodes_a_token": counts[group] / decode.TARGET}
         for group, total in sorted(totals.items(), key=lambda item: -item[1])
     }
-    floor = work(model, batch, beam) / matrix_rate(dtype)
+    square = matrix_product(Case(preset, 0, 0, 0, contender.strip() or "float32", threads, {}))
+    floor = work(model, batch, beam) / (2 * MATRIX_SIZE**3) * median_seconds(square, 1.0)[0]
     return {"seconds": seconds, "floor_seconds": floor, "groups": groups}
 
 
@@ -157,11 +137,7 @@ def main(
                 case = {"preset": p, "dtype": contender.strip() or "float32", "batch": b, "beam": w, "threads": threads}
                 results.append({**case, **found})
                 texts.append(f"**{', '.join(map(str, case.values()))}**\n\n{table(found)}")
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "decode_profile.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join(texts)
-    (output / "decode_profile.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write(output, "decode_profile", results, "\n\n".join(texts))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process
+from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 
@@ -146,10 +146,7 @@ def main(
         if reference := runs.get(("ctranslate2", way, w)):
             result["agreement"] = agreement(found[0]["found"], reference[0]["found"])
         results.append(result)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "decode_trained.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (output / "decode_trained.md").write_text(table(results) + "\n", encoding="utf-8")
-    print(table(results))
+    write(output, "decode_trained", results, table(results))
 
 
 if __name__ == "__main__":

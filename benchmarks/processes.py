@@ -1,9 +1,11 @@
-"""One measurement, one process: no other contender's threads wait for work beside it."""
+"""One measurement, one process: no other contender's threads wait for work beside it. And what becomes of it."""
 
 import json
 import os
+import statistics
 import subprocess
 import sys
+import time
 
 
 def in_a_process(script, *arguments, python=sys.executable, **environment):
@@ -23,3 +25,21 @@ def in_a_process(script, *arguments, python=sys.executable, **environment):
     if result.returncode:
         raise RuntimeError(f"{arguments} failed:\n{result.stderr[-2000:]}")
     return json.loads(result.stdout.splitlines()[-1])
+
+
+def median_seconds(call, seconds, fewest=4, most=40):
+    """Median seconds of a call after two that warm up, within about `seconds` of all, and what the last gave."""
+    times = []
+    while len(times) < fewest or (sum(times) < seconds and len(times) < most):
+        start = time.perf_counter()
+        found = call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:]), found
+
+
+def write(output, name, results, text):
+    """`name`.json with the results and `name`.md with the text, which is printed too."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (output / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    print(text)

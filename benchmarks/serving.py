@@ -23,7 +23,7 @@ from typing import Annotated
 
 import typer
 from callers import throughput, timed
-from processes import in_a_process
+from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 from serving_contenders import MAKERS, write_contenders
@@ -97,17 +97,14 @@ def table(results):
     return "\n".join(lines)
 
 
-def write(output, results, rounds):
+def report(output, results, rounds):
     """`serving.json` with every round, `serving.md` with the medians and their ratios, which are printed too."""
-    output.mkdir(parents=True, exist_ok=True)
     rows = [
         {"beam": case[0], "contender": case[1], "medians": found, "rounds": rounds[case]}
         for case, found in results.items()
     ]
-    (output / "serving.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     text = "\n".join([table(results), "", *(f"- {line}" for line in ratios(results))])
-    (output / "serving.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write(output, "serving", rows, text)
 
 
 def main(
@@ -146,7 +143,7 @@ def main(
     for b, contender in cases:
         expected = texts[b, "in process"]
         results[b, contender]["same strings"] = sum(map(str.__eq__, texts[b, contender], expected))
-    write(output, results, found)
+    report(output, results, found)
 
 
 if __name__ == "__main__":

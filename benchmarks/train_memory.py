@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process
+from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 from train_contenders import SMOOTHING, Case, keras_step, limit_tensorflow
@@ -60,7 +60,7 @@ def table(results):
         f"| {r['held_mib']:,.0f} | {r['peak_mib'] - r['held_mib']:,.0f} |"
         for r in results
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main(
@@ -94,10 +94,7 @@ def main(
         medians = {name: statistics.median(one[name] for one in found) for name in found[0]}
         on_paper = held(medians["parameters"], k)
         results.append({"accumulate_steps": k, **case._asdict(), **medians, "held_mib": on_paper, "rounds": found})
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "train_memory.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (output / "train_memory.md").write_text(table(results), encoding="utf-8")
-    print(table(results))
+    write(output, "train_memory", results, table(results))
 
 
 if __name__ == "__main__":

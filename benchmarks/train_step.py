@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process
+from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 from train_contenders import CONTENDERS, Case, flop
@@ -113,13 +113,6 @@ def table(results):
             )
         lines.append("")
     return "\n".join(lines)
-
-
-def write(output, name, results, text):
-    output.mkdir(parents=True, exist_ok=True)
-    (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (output / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
 
 
 def measure_fit(output, presets, dtypes, data, threads, rounds):

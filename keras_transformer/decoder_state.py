@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_transformer.kernels import take_rows
+from keras_transformer.kernels import pick, take_rows
 
 
 class StepWeights(NamedTuple):
@@ -98,14 +98,11 @@ def compact(state):
 
     def compacted(cache, rows):
         heads = cache.memory_key.shape[1]
-        size = rows.shape[-1] // width
-        firsts = ops.reshape(ops.arange(batch * heads) * (room * width), (batch, heads, 1))
-        places = ops.reshape(firsts + kept[:, None, :], (-1,))  # (B·H·C'·W,)
-        return ops.reshape(take_rows(ops.reshape(rows, (-1, size)), places), (-1, width * size))
+        by_slot = ops.reshape(rows, (batch * heads, room * width, rows.shape[-1] // width))  # (B·H, C·W, K)
+        return ops.reshape(pick(by_slot, ops.repeat(kept, heads, axis=0)), (-1, rows.shape[-1]))
 
-    by_slot = ops.reshape(ops.transpose(past, (0, 2, 1)), (-1, width))  # (B·C·W, W)
-    places = ops.reshape(ops.arange(batch)[:, None] * (room * width) + kept, (-1,))
-    past = ops.reshape(take_rows(by_slot, places), (batch, filled * width, width))
+    past = pick(ops.transpose(past, (0, 2, 1)), kept)
+    past = ops.reshape(past, (batch, filled * width, width))  # for JAX, which loses an axis of size 0
     past = ops.reshape(ops.transpose(past, (0, 2, 1)), (batch, width, filled, width))
     return state._replace(filled=filled, caches=each_cache(state, compacted), past=past)
 

@@ -24,8 +24,8 @@ class TokenTraining(keras.Model):
         """`keras.Model.compile` with two more options.
 
         `jit_compile="auto"`, the default, is Keras' own choice, which agrees with what was measured: on processors
-        nothing is compiled, where XLA trained `multi30k_tiny` no faster (8,563 target tokens/s against 8,962 on two
-        cores) in more memory (1,787 MiB against 1,362); under a `tf.distribute` strategy neither; on one GPU, and on
+        nothing is compiled, where XLA trained `multi30k_tiny` no faster (8,364 target tokens/s against 9,477 on two
+        cores) in more memory (1,719 MiB against 1,316); under a `tf.distribute` strategy neither; on one GPU, and on
         JAX, the step is. XLA compiles anew for each shape of a batch: `train_compilations` counts them.
 
         Args:

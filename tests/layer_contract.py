@@ -8,6 +8,21 @@ def values(x):
     return keras.ops.convert_to_numpy(x)
 
 
+def gradients(function, *arguments):
+    """Of a function that gives one number, with respect to each argument, on the backend of the tests."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function, range(len(arguments)))(*arguments)
+    import tensorflow as tf
+
+    arguments = [tf.constant(argument) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        result = function(*arguments)
+    return tape.gradient(result, arguments)
+
+
 def check_layer(make, *inputs, num_weights, atol=1e-6, half_atol=0.1):
     """Config round trip, symbolic = eager, save and load inside a model, a fit step, dtype policies.
 

@@ -42,9 +42,11 @@ def test_two_replicas_with_an_empty_micro_batch_are_the_whole_batch(whole):
 
 
 def test_four_replicas_are_the_whole_batch():
-    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     result = subprocess.run(
-        [sys.executable, TESTS / "steps.py"], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
+        [sys.executable, TESTS / "steps.py"],
+        env=os.environ | {"PYTHONPATH": tiny.PYTHONPATH},
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr[-4000:]
     assert result.stdout.split() == ["4", "replicas", "agree"]

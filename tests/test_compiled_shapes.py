@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-TESTS = Path(__file__).parent
+import tiny
+
 JOB = """
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ for epoch in range(2):
 def test_a_second_epoch_compiles_nothing(tmp_path):
     """The reference is what XLA itself writes about each module that it compiles."""
     environment = {
-        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "PYTHONPATH": tiny.PYTHONPATH,
         "XLA_FLAGS": f"--xla_dump_to={tmp_path / 'xla'} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=one_step",
     }
     command = [sys.executable, "-c", JOB, tmp_path]

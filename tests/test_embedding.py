@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference
 from keras import ops
-from layer_contract import check_layer, reloaded, values
+from layer_contract import check_layer, gradients, reloaded, values
 
 from keras_transformer import PositionalEncoding, TokenEmbedding
 from keras_transformer.kernels import WIDE, product_with_transposed
@@ -162,17 +162,3 @@ def test_both_products_of_the_output_map_and_their_gradients(width):
     np.testing.assert_allclose(values(found[0]), upstream @ matrix, rtol=1e-4, atol=1e-4)
     expected = upstream.reshape(-1, 5).T @ x.reshape(-1, width)
     np.testing.assert_allclose(values(found[1]), expected, rtol=1e-4, atol=1e-4)
-
-
-def gradients(function, *arguments):
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.grad(function, range(len(arguments)))(*arguments)
-    import tensorflow as tf
-
-    arguments = [tf.constant(argument) for argument in arguments]
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        total = function(*arguments)
-    return tape.gradient(total, arguments)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 
 TESTS = Path(__file__).parent
 
@@ -18,7 +19,7 @@ def test_two_jax_devices_are_one():
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "PYTHONPATH": tiny.PYTHONPATH,
     }
     result = subprocess.run([sys.executable, TESTS / "jax_devices.py"], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-4000:]

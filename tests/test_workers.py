@@ -34,10 +34,9 @@ def start(tmp_path):
 
     def of(kill_after=-1):
         ports = free_ports(2)
-        paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
         for index, update in enumerate((kill_after, -1)):
             with (tmp_path / f"{index}.err").open("w") as errors:
-                environment = os.environ | {"TF_CONFIG": config(index, ports), "PYTHONPATH": paths}
+                environment = os.environ | {"TF_CONFIG": config(index, ports), "PYTHONPATH": tiny.PYTHONPATH}
                 command = [sys.executable, TESTS / "worker_job.py", tmp_path, str(index), str(update)]
                 options = {"env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
                 workers.append(subprocess.Popen(command, **options))

@@ -2,7 +2,9 @@
 
 import functools
 import gzip
+import os
 import random
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,6 +20,8 @@ from keras_transformer import (
 )
 from keras_transformer.ids import END, PAD, START
 
+# The package and the tests' own modules, for processes that tests start.
+PYTHONPATH = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
 # 4 special pieces, the space, ten digits, ten digits after a space; BPE adds 256 bytes.
 VOCABULARY_SIZES = {"wordpiece": 25, "bpe": 281}
 

@@ -10,7 +10,7 @@ from keras_transformer.decoding.loop import Loop, search
 from keras_transformer.decoding.penalties import check_length_penalty, coverage_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
-from keras_transformer.kernels import take_rows
+from keras_transformer.kernels import flat_rows, pick
 
 # Below this a score belongs to no hypothesis: the sum of a few UNREACHED and any log-probability.
 NOWHERE = UNREACHED / 2
@@ -51,17 +51,6 @@ class BeamOptions(NamedTuple):
 def select(beams, indices):
     """The hypotheses at `indices` (B, W')."""
     return Beams(*(pick(x, indices) for x in beams))
-
-
-def flat_rows(indices, width):
-    """Indices (B, n) into the second axis of (B, W, ...), as indices (B, n) into (B·W, ...)."""
-    return ops.arange(ops.shape(indices)[0])[:, None] * width + indices
-
-
-def pick(x, indices):
-    """x[b, indices[b]]: (B, W, ...), (B, n) -> (B, n, ...)."""
-    shape = ops.shape(x)
-    return take_rows(ops.reshape(x, (-1, *shape[2:])), flat_rows(indices, shape[1]))
 
 
 def top(scores, k):

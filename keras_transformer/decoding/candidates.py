@@ -7,7 +7,7 @@ from keras import ops
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.decoding.rules import forbidden, forced, never, without_repeats
 from keras_transformer.ids import END, PAD
-from keras_transformer.kernels import take_rows
+from keras_transformer.kernels import pick, take_rows
 
 # A vocabulary smaller than this is searched whole.
 LARGE = 2048
@@ -37,12 +37,10 @@ def largest(x, k):
     blocks = ops.reshape(x, (-1, count, block))  # (R, V/m, m)
     _, chosen = ops.top_k(ops.max(blocks, axis=-1), k)  # (R, k)
     chosen = ops.sort(ops.cast(chosen, "int32"), axis=-1)  # in order, for ties to fall as they would
-    rows = ops.arange(ops.shape(x)[0])[:, None] * count + chosen
-    inside = take_rows(ops.reshape(blocks, (-1, block)), rows)  # (R, k, m)
+    inside = pick(blocks, chosen)  # (R, k, m)
     values, at = ops.top_k(ops.reshape(inside, (-1, k * block)), k)
     at = ops.cast(at, "int32")
-    first = ops.reshape(ops.arange(ops.shape(x)[0])[:, None] * k, (-1, 1))
-    return values, take_rows(ops.reshape(chosen, (-1,)), first + at // block) * block + at % block
+    return values, pick(chosen, at // block) * block + at % block
 
 
 def log_normaliser(logits, values, indices):

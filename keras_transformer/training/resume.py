@@ -190,9 +190,10 @@ class Resumption:
 
     def _agree_with_the_first_worker(self):
         """Take the state that it has read, if it trains as this worker does."""
-        facts = {"fingerprint": self._fingerprint(), "state": self.restored}
+        own = self._fingerprint()
+        facts = {"fingerprint": own, "state": self.restored}
         facts, self.arrays = of_the_first_worker(self.model.distribute_strategy, facts, self.arrays)
-        if found := differences(facts["fingerprint"], self._fingerprint()):
+        if found := differences(facts["fingerprint"], own):
             raise ValueError(
                 f"the first worker of TF_CONFIG trains something else: {'; '.join(found)}. Start the same program, "
                 "with the same files, on all."
