@@ -1,5 +1,6 @@
 """A run broken off anywhere goes on as if it never was: weights bit for bit, logs, what callbacks count."""
 
+import copy
 import json
 import os
 import subprocess
@@ -235,6 +236,7 @@ def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, 
 
 def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypatch, tmp_path, paths, tokenizer):
     def of_the_first_worker(strategy, facts, arrays):
+        facts = copy.deepcopy(facts)  # as what comes from another process is
         facts["fingerprint"]["data"]["seed"] = 4
         return facts, arrays
 
