@@ -111,7 +111,7 @@ class Translator:
         n = self.beam_size if n is None else n
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
-        kind = {"details": details, "num_results": self.beam_size}
+        kind = {"details": details, "num_results": n}
         return self._searcher.find(sentences, prefixes, Batches(batch_size, progress, workers), n, **kind)
 
     def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, batch_size=64, **more):

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
-from keras_transformer.decoding.loop import Loop, search
+from keras_transformer.decoding.loop import Loop, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, coverage_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
@@ -19,9 +19,12 @@ NOWHERE = UNREACHED / 2
 class Beams(NamedTuple):
     """W hypotheses a sentence, in order of falling score."""
 
-    ids: Any  # (B, W, L) int32
+    ids: Any  # (B, W, C) int32, C the tokens there is room for
     log_probabilities: Any  # (B, W) float32
     scores: Any  # (B, W) float32
+
+    def with_room(self, more):
+        return self._replace(ids=with_room(self.ids, more))
 
 
 class BeamBatch(NamedTuple):
@@ -35,6 +38,13 @@ class BeamBatch(NamedTuple):
     live: Beams  # not closed yet; their scores are their log-probabilities
     finished: Beams  # closed by END
     coverage: Any  # (B, W, S) float32: attention each source token got from the live ones; () if unused
+
+    @property
+    def room(self):
+        return ops.shape(self.live.ids)[2]
+
+    def with_room(self, more):
+        return self._replace(live=self.live.with_room(more), finished=self.finished.with_room(more))
 
 
 class BeamOptions(NamedTuple):
@@ -111,7 +121,7 @@ def extended(decoder, loop, options):
 
 
 def extended_ids(ids, tokens, position):
-    """`ids` (B, W, L) with `tokens` (B, W) at `position`."""
+    """`ids` (B, W, C) with `tokens` (B, W) at `position`."""
     here = ops.equal(ops.arange(ops.shape(ids)[2]), position)
     return ops.where(here, tokens[:, :, None], ids)
 
@@ -188,7 +198,7 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
 
     def no_beams(first_score):
         scores = ops.concatenate([ops.full((size, 1), first_score), ops.full((size, width - 1), UNREACHED)], axis=1)
-        return Beams(ops.full((size, width, max_length), PAD, "int32"), scores, scores)
+        return Beams(ops.full((size, width, max_length * 0), PAD, "int32"), scores, scores)
 
     coverage = ()
     if options.coverage:
@@ -209,5 +219,6 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
         Loop(ops.zeros((), "int32"), batch, state),
         lambda loop: extended(decoder, loop, options),
         lambda loop: results(loop, options),
+        max_length,
         segment,
     )

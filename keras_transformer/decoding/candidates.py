@@ -58,7 +58,7 @@ def next_tokens(logits, ids, position, k, rules, bounds):
 
     Args:
         logits: (B, W, V) float32.
-        ids: (B, W, L) int32, the hypotheses so far, for the n-gram rule.
+        ids: (B, W, C) int32, the hypotheses so far, for the n-gram rule.
         position: () int32, their length.
         k: how many that are not forbidden are wanted, as far as there are.
         rules, bounds: `Rules`, and `Bounds` that are `checked`.

@@ -7,7 +7,7 @@ from keras import ops
 from keras_transformer.decoding.beam import extended_ids
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import Hypotheses
-from keras_transformer.decoding.loop import Loop, search
+from keras_transformer.decoding.loop import Loop, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
@@ -20,11 +20,18 @@ class LineBatch(NamedTuple):
     done: Any  # (B,) bool: every hypothesis is closed, or the limit reached
     bounds: Bounds
     last: Any  # (B, W) int32: the latest tokens
-    ids: Any  # (B, W, L) int32
+    ids: Any  # (B, W, C) int32, C the tokens there is room for
     log_probabilities: Any  # (B, W) float32
     lengths: Any  # (B, W) int32: tokens with END
     finished: Any  # (B, W) bool: closed by END
     luck: Any  # (B, W, L) float32 in [0, 1): what each draw falls on; () for greedy search
+
+    @property
+    def room(self):
+        return ops.shape(self.ids)[2]
+
+    def with_room(self, more):
+        return self._replace(ids=with_room(self.ids, more))
 
 
 class Draw(NamedTuple):
@@ -110,7 +117,7 @@ def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, len
         done=ops.less(bounds.limits, 1),
         bounds=bounds,
         last=ops.full((size, width), START, "int32"),
-        ids=ops.full((size, width, max_length), PAD, "int32"),
+        ids=ops.full((size, width, max_length * 0), PAD, "int32"),
         log_probabilities=ops.zeros((size, width)),
         lengths=ops.zeros((size, width), "int32"),
         finished=ops.zeros((size, width), "bool"),
@@ -121,6 +128,7 @@ def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, len
         Loop(ops.zeros((), "int32"), batch, state),
         lambda loop: extended(decoder, loop, rules, draw),
         lambda loop: results(loop, alpha, length),
+        max_length,
         segment,
     )
 

@@ -1,4 +1,4 @@
-"""The loop of every search: step after step, in segments between which memory follows the need."""
+"""The loop of every search: step after step, with pauses in which memory follows the need."""
 
 from typing import Any, NamedTuple
 
@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from keras_transformer.decoding.hypotheses import Hypotheses
+from keras_transformer.ids import PAD
 from keras_transformer.kernels import take_rows
 
-# The batch is made smaller when no more than this share of it is still searched.
+# The batch is made smaller as soon as no more than this share of it is still searched.
 STILL_OPEN = 0.75
 
 
@@ -25,21 +26,32 @@ def repeat(condition, body, loop):
     return Loop(*ops.while_loop(lambda *v: condition(Loop(*v)), lambda *v: body(Loop(*v)), loop))
 
 
+def with_room(ids, more):
+    """Hypotheses (B, W, C) int32 -> (B, W, C + more)."""
+    return ops.pad(ids, ((0, 0), (0, 0), (0, more)), constant_values=PAD)
+
+
 def any_open(loop):
     return ops.logical_not(ops.all(loop.batch.done))
 
 
-def search(decoder, loop, extend, results, segment=None):
+def mostly_open(loop):
+    return ops.mean(ops.cast(loop.batch.done, "float32")) < 1 - STILL_OPEN
+
+
+def search(decoder, loop, extend, results, max_length, segment=None):
     """Extend all hypotheses until every sentence is done.
 
     Args:
         decoder: see `keras_transformer.decoding`.
-        loop: the `Loop` before the first token.
+        loop: the `Loop` before the first token. Its batch also has `room`, how many tokens its ids have
+            room for, none yet, and `with_room(more)`, which makes more.
         extend: a function from `Loop` to the `Loop` one token later.
         results: a function from `Loop` to the `Hypotheses` of its sentences.
+        max_length: L.
         segment: None for a state that has room for all tokens, and shapes that never change. Otherwise
-            the state has room for none, grows by this many tokens at a time, and at the same points
-            leaves out sentences that are done; shapes must not be static then.
+            the state has room for none, grows by this many tokens at a time as the hypotheses do, and
+            leaves out sentences as they are done; shapes must not be static then.
 
     Returns:
         `Hypotheses` of all sentences, in their order.
@@ -47,26 +59,29 @@ def search(decoder, loop, extend, results, segment=None):
     if segment is not None and segment < 1:
         raise ValueError(f"segment must be at least 1, got {segment}.")
     if segment is None:
-        return results(repeat(any_open, extend, loop))
+        return results(repeat(any_open, extend, loop._replace(batch=loop.batch.with_room(max_length))))
 
     def write(found, loop):
-        pairs = zip(found, results(loop), strict=True)
-        return Hypotheses(*(ops.scatter_update(whole, loop.batch.rows[:, None], part) for whole, part in pairs))
+        whole = found._replace(ids=with_room(found.ids, loop.batch.room - ops.shape(found.ids)[2]))
+        pairs = zip(whole, results(loop), strict=True)
+        return Hypotheses(*(ops.scatter_update(x, loop.batch.rows[:, None], part) for x, part in pairs))
 
-    def only_open(loop):
+    def without_done(found, loop):
         rows = ops.cast(ops.nonzero(ops.logical_not(loop.batch.done))[0], "int32")
         batch = keras.tree.map_structure(lambda x: take_rows(x, rows), loop.batch)
-        return loop._replace(batch=batch, model=decoder.keep(loop.model, rows))
+        return write(found, loop), Loop(loop.position, batch, decoder.keep(loop.model, rows))
 
-    def run_segment(found, loop):
-        share = ops.mean(ops.cast(loop.batch.done, "float32"))
-        loop = Loop(*ops.cond(share >= 1 - STILL_OPEN, lambda: tuple(only_open(loop)), lambda: tuple(loop)))
-        loop = loop._replace(model=decoder.grow(loop.model, segment))
-        end = loop.position + segment
-        loop = repeat(lambda x: ops.logical_and(any_open(x), ops.less(x.position, end)), extend, loop)
-        return write(found, loop), loop
+    def grown(loop):
+        return Loop(loop.position, loop.batch.with_room(segment), decoder.grow(loop.model, segment))
 
-    found, _ = ops.while_loop(
-        lambda found, loop: any_open(loop), lambda found, loop: run_segment(found, loop), (results(loop), loop)
-    )
-    return found
+    def run_on(found, loop):
+        """Until a good part is done, or no room is left."""
+        found, loop = ops.cond(mostly_open(loop), lambda: (found, loop), lambda: without_done(found, loop))
+        loop = ops.cond(loop.position < loop.batch.room, lambda: loop, lambda: grown(loop))
+        room = loop.batch.room
+        return found, repeat(lambda x: ops.logical_and(mostly_open(x), x.position < room), extend, loop)
+
+    found, loop = ops.while_loop(lambda found, loop: any_open(loop), run_on, (results(loop), loop))
+    found = write(found, loop)
+    ids = found.ids[:, :, :max_length]
+    return found._replace(ids=with_room(ids, max_length - ops.shape(ids)[2]))

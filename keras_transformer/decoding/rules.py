@@ -61,7 +61,7 @@ def forbidden(tokens, length, rules, bounds):
 
 
 def without_repeats(logits, ids, position, n):
-    """`logits` (B, W, V), UNREACHED at tokens that would repeat an n-gram of `ids` (B, W, L).
+    """`logits` (B, W, V), UNREACHED at tokens that would repeat an n-gram of `ids` (B, W, C).
 
     The last n-1 tokens are held against every n-1 tokens before: what followed those is out of reach.
     """
@@ -72,12 +72,12 @@ def without_repeats(logits, ids, position, n):
     for offset in range(n - 1):
         at = ops.minimum(starts + offset, longest - 1)
         latest = ops.maximum(position - (n - 1) + offset, 0)
-        same = ops.equal(ops.take(ids, at, axis=2), ops.take(ids, latest[None], axis=2))  # (B, W, L)
+        same = ops.equal(ops.take(ids, at, axis=2), ops.take(ids, latest[None], axis=2))  # (B, W, C)
         repeats = ops.logical_and(repeats, same)
-    following = ops.take(ids, ops.minimum(starts + (n - 1), longest - 1), axis=2)  # (B, W, L)
+    following = ops.take(ids, ops.minimum(starts + (n - 1), longest - 1), axis=2)  # (B, W, C)
     spoilt = ops.where(repeats, UNREACHED, 0.0)
     rows = ops.arange(batch * width) * size
-    places = ops.reshape(ops.reshape(following, (-1, longest)) + rows[:, None], (-1, 1))  # (B·W·L, 1)
+    places = ops.reshape(ops.reshape(following, (-1, longest)) + rows[:, None], (-1, 1))  # (B·W·C, 1)
     flat = ops.scatter_update(ops.reshape(logits, (-1,)), places, ops.reshape(spoilt, (-1,)), "add")
     return ops.maximum(ops.reshape(flat, (batch, width, size)), UNREACHED)
 
