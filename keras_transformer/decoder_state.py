@@ -21,20 +21,19 @@ class DecoderState(NamedTuple):
     position: Any  # () int32: tokens decoded so far
     filled: Any  # () int32: how many of the caches' C rows of W slots are in use
     caches: Any  # one LayerCache a decoder layer
-    past: Any  # (B, W, C, W) bool: the cache's slots that each hypothesis descends from
+    past: Any  # (B, W', C, W) bool: the cache's slots that each of W' ≤ W hypotheses descends from
     memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
-    attention: Any  # (B, W, S) float32: whom the last step attended to; () if not asked for
+    attention: Any  # (B, W', S) float32: whom the last step attended to; () if not asked for
     weights: Any  # StepWeights
 
 
-def reorder(state, rows):
-    """The state in which hypothesis r continues what hypothesis `rows[r]` was: (B·W,) int32.
+def reorder(state, parents):
+    """The state in which hypothesis w of sentence b continues what its hypothesis `parents[b, w]` was: (B, W') int32.
 
-    No key or value moves; `past` remembers whose they are.
+    No key or value moves; `past` remembers whose they are. W' may be another number than before, up to `start`'s W.
     """
-    shape = ops.shape(state.past)
-    past = ops.reshape(state.past, (-1, shape[2] * shape[3]))  # (B·W, C·W)
-    return state._replace(past=ops.reshape(take_rows(past, rows), shape))
+    attention = state.attention if isinstance(state.attention, tuple) else pick(state.attention, parents)
+    return state._replace(past=pick(state.past, parents), attention=attention)
 
 
 def keep(state, sentences):
@@ -88,22 +87,22 @@ def compact(state):
 
     All sentences keep the same number of rows: that of the one whose hypotheses differ most.
     """
-    batch, width, room, _ = ops.shape(state.past)
-    past = ops.reshape(state.past, (batch, width, room * width))
+    batch, width, room, each = ops.shape(state.past)
+    past = ops.reshape(state.past, (batch, width, room * each))
     used = ops.any(past, axis=1)  # (B, C·W)
-    filled = (ops.max(ops.sum(ops.cast(used, "int32"), axis=1)) + width - 1) // width
-    slots = ops.arange(room * width)
-    order = ops.argsort(ops.where(used, slots, slots + room * width), axis=1)  # those in use first
-    kept = ops.cast(order[:, : filled * width], "int32")  # (B, C'·W)
+    filled = (ops.max(ops.sum(ops.cast(used, "int32"), axis=1)) + each - 1) // each
+    slots = ops.arange(room * each)
+    order = ops.argsort(ops.where(used, slots, slots + room * each), axis=1)  # those in use first
+    kept = ops.cast(order[:, : filled * each], "int32")  # (B, C'·W)
 
     def compacted(cache, rows):
         heads = cache.memory_key.shape[1]
-        by_slot = ops.reshape(rows, (batch * heads, room * width, rows.shape[-1] // width))  # (B·H, C·W, K)
+        by_slot = ops.reshape(rows, (batch * heads, room * each, rows.shape[-1] // each))  # (B·H, C·W, K)
         return ops.reshape(pick(by_slot, ops.repeat(kept, heads, axis=0)), (-1, rows.shape[-1]))
 
     past = pick(ops.transpose(past, (0, 2, 1)), kept)
-    past = ops.reshape(past, (batch, filled * width, width))  # for JAX, which loses an axis of size 0
-    past = ops.reshape(ops.transpose(past, (0, 2, 1)), (batch, width, filled, width))
+    past = ops.reshape(past, (batch, filled * each, width))  # for JAX, which loses an axis of size 0
+    past = ops.reshape(ops.transpose(past, (0, 2, 1)), (batch, width, filled, each))
     return state._replace(filled=filled, caches=each_cache(state, compacted), past=past)
 
 

@@ -205,12 +205,13 @@ class Transformer(TokenTraining):
         """The next token's logits.
 
         Args:
-            ids: (B, W) int32, each hypothesis' last token; START at the first step.
+            ids: (B, W') int32, each hypothesis' last token; START at the first step. W' is W, or what `reorder`
+                has made of it.
             state: a `DecoderState` with room for it. In a TensorFlow graph it is used up: its buffers are
                 written to, so go on from the new state alone.
 
         Returns:
-            Logits (B, W, V) float32, and the new state.
+            Logits (B, W', V) float32, and the new state.
         """
         position, weights = state.position, state.weights
         scope = contextlib.nullcontext()  # a caller's own scope stays in force

@@ -69,9 +69,8 @@ class Scripted:
         return logits, state._replace(code=code, position=state.position + 1)
 
     @staticmethod
-    def reorder(state, rows):
-        code = ops.take(ops.reshape(state.code, (-1,)), rows, axis=0)
-        return state._replace(code=ops.reshape(code, ops.shape(state.code)))
+    def reorder(state, parents):
+        return state._replace(code=ops.take_along_axis(state.code, parents, axis=1))
 
     @staticmethod
     def keep(state, sentences):

@@ -103,13 +103,13 @@ def test_reordered_hypotheses_go_on_from_their_new_past():
     generator = np.random.default_rng(1)
     first = generator.integers(4, V, (4, 2)).astype("int32")
     then = generator.integers(4, V, (4, 1)).astype("int32")
-    rows = np.array([1, 1, 3, 2])
+    parents = np.array([[1, 1], [1, 0]], "int32")
     state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, num_hypotheses=2)
     for t in range(2):
         _, state = model.step(ops.convert_to_tensor(first[:, t].reshape(2, 2)), state)
-    state = model.reorder(state, ops.convert_to_tensor(rows))
+    state = model.reorder(state, ops.convert_to_tensor(parents))
     step_logits, _ = model.step(ops.convert_to_tensor(then.reshape(2, 2)), state)
-    whole = logits(model, SOURCE[[0, 0, 1, 1]], np.concatenate([first[rows], then], axis=1))
+    whole = logits(model, SOURCE[[0, 0, 1, 1]], np.concatenate([first[[1, 1, 3, 2]], then], axis=1))
     np.testing.assert_allclose(values(step_logits).reshape(4, V), whole[:, 2], atol=5e-6)
 
 

@@ -4,7 +4,8 @@ A decoder is an object with four functions over a state, which is a value: any n
 
 - `step(ids, state) -> (logits, state)`: takes the last token of each hypothesis, (B, W) int32, and
   gives the next token's logits, (B, W, V) float32. It may use up the state it is given.
-- `reorder(state, rows)`: hypothesis r continues what hypothesis `rows[r]` was, both counted over (B·W,).
+- `reorder(state, parents)`: hypothesis w of sentence b continues what its hypothesis `parents[b, w]` was,
+  (B, W') int32; they may become more or fewer, but never more than the state was made for.
 - `keep(state, sentences)`: the sentences (B',) alone.
 - `grow(state, more)`: room for `more` tokens than it had.
 

@@ -6,11 +6,11 @@ from keras import ops
 
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
-from keras_transformer.decoding.loop import Loop, search, with_room
+from keras_transformer.decoding.loop import Loop, begun, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, coverage_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
-from keras_transformer.kernels import flat_rows, pick
+from keras_transformer.kernels import pick
 
 # Below this a score belongs to no hypothesis: the sum of a few UNREACHED and any log-probability.
 NOWHERE = UNREACHED / 2
@@ -34,10 +34,10 @@ class BeamBatch(NamedTuple):
     done: Any  # (B,) bool: nothing live can win any more
     bounds: Bounds
     limit_penalty: Any  # (B,) float32: the length penalty at the limit
-    last: Any  # (B, W) int32: the live hypotheses' latest tokens
-    live: Beams  # not closed yet; their scores are their log-probabilities
-    finished: Beams  # closed by END
-    coverage: Any  # (B, W, S) float32: attention each source token got from the live ones; () if unused
+    last: Any  # (B, W') int32: the live hypotheses' latest tokens
+    live: Beams  # not closed yet: one at first, then W; their scores are their log-probabilities
+    finished: Beams  # W closed by END
+    coverage: Any  # (B, W', S) float32: attention each source token got from the live ones; () if unused
 
     @property
     def room(self):
@@ -74,17 +74,22 @@ def joined(first, second):
 
 
 def extended(decoder, loop, options):
-    """The loop one token later."""
+    """The loop one token later, with W live hypotheses, out of one or W."""
     width, batch = options.beam_size, loop.batch
     live, bounds, length = batch.live, batch.bounds, loop.position + 1
+    before = live.ids.shape[1]
     logits, model = decoder.step(batch.last, loop.model)
 
     # The 2W likeliest one-token extensions, in order: at most W of them end, so W live ones remain.
     gains, tokens = next_tokens(logits, live.ids, loop.position, 2 * width, options.rules, bounds)
+    missing = -(-2 * width // before) - tokens.shape[-1]  # of a vocabulary smaller than that
+    if missing > 0:
+        gains = ops.pad(gains, ((0, 0), (0, 0), (0, missing)), constant_values=UNREACHED)
+        tokens = ops.pad(tokens, ((0, 0), (0, 0), (0, missing)), constant_values=PAD)
     choices = tokens.shape[-1]
-    totals = ops.reshape(live.log_probabilities[:, :, None] + gains, (-1, width * choices))
+    totals = ops.reshape(live.log_probabilities[:, :, None] + gains, (-1, before * choices))
     totals, flat = top(totals, 2 * width)  # (B, 2W)
-    parents, tokens = flat // choices, pick(ops.reshape(tokens, (-1, width * choices)), flat)
+    parents, tokens = flat // choices, pick(ops.reshape(tokens, (-1, before * choices)), flat)
 
     coverage = batch.coverage
     if options.coverage:
@@ -101,9 +106,10 @@ def extended(decoder, loop, options):
 
     scores, chosen = top(ops.where(ends, UNREACHED, totals), width)  # (B, W)
     still = batch.done[:, None]  # a sentence that is done stays as it was
-    parents = ops.where(still, ops.arange(width)[None, :], pick(parents, chosen))
+    parents = ops.where(still, ops.minimum(ops.arange(width), before - 1)[None, :], pick(parents, chosen))
     tokens = ops.where(still, PAD, pick(tokens, chosen))
-    scores = ops.where(still, live.log_probabilities, scores)
+    others = ((0, 0), (0, width - before))
+    scores = ops.where(still, ops.pad(live.log_probabilities, others, constant_values=UNREACHED), scores)
     ids = extended_ids(pick(live.ids, parents), tokens, loop.position)
     if options.coverage:
         coverage = pick(coverage, parents)
@@ -117,7 +123,7 @@ def extended(decoder, loop, options):
     batch = batch._replace(
         done=done, last=tokens, live=Beams(ids, scores, scores), finished=finished, coverage=coverage
     )
-    return Loop(length, batch, decoder.reorder(model, ops.reshape(flat_rows(parents, width), (-1,))))
+    return Loop(length, batch, decoder.reorder(model, parents))
 
 
 def extended_ids(ids, tokens, position):
@@ -196,27 +202,30 @@ def beam_search(decoder, state, bounds, max_length, options=None, source_mask=No
     bounds = checked(options.rules, bounds)
     size = ops.shape(limits)[0]
 
-    def no_beams(first_score):
-        scores = ops.concatenate([ops.full((size, 1), first_score), ops.full((size, width - 1), UNREACHED)], axis=1)
-        return Beams(ops.full((size, width, max_length * 0), PAD, "int32"), scores, scores)
+    def beams(count, score):
+        scores = ops.full((size, count), score)
+        return Beams(ops.full((size, count, 0), PAD, "int32"), scores, scores)
 
     coverage = ()
     if options.coverage:
         padding = ops.cast(ops.logical_not(source_mask), "float32")  # counts as covered
-        coverage = ops.repeat(padding[:, None, :], width, axis=1)
+        coverage = padding[:, None, :]
     batch = BeamBatch(
         rows=ops.arange(size),
         done=ops.less(limits, 1),
         bounds=bounds,
         limit_penalty=length_penalty(limits, options.alpha, options.length),
-        last=ops.full((size, width), START, "int32"),
-        live=no_beams(0.0),
-        finished=no_beams(UNREACHED),
+        last=ops.full((size, 1), START, "int32"),
+        live=beams(1, 0.0),
+        finished=beams(width, UNREACHED),
         coverage=coverage,
     )
+    # All W begin alike: the first token is that of one.
+    state = decoder.reorder(state, ops.zeros((size, 1), "int32"))
+    loop = extended(decoder, begun(decoder, batch, state, max_length, segment), options)
     return search(
         decoder,
-        Loop(ops.zeros((), "int32"), batch, state),
+        loop,
         lambda loop: extended(decoder, loop, options),
         lambda loop: results(loop, options),
         max_length,

@@ -31,8 +31,8 @@ class Ensemble:
         members = ops.stack([ops.log_softmax(logits, axis=-1) for logits, _ in stepped])  # (n, B, W, V)
         return ops.logsumexp(members, axis=0) - math.log(len(stepped)), states
 
-    def reorder(self, states, rows):
-        return self._each(states, "reorder", rows)
+    def reorder(self, states, parents):
+        return self._each(states, "reorder", parents)
 
     def keep(self, states, sentences):
         return self._each(states, "keep", sentences)

@@ -7,7 +7,7 @@ from keras import ops
 from keras_transformer.decoding.beam import extended_ids
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import Hypotheses
-from keras_transformer.decoding.loop import Loop, search, with_room
+from keras_transformer.decoding.loop import Loop, begun, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
@@ -117,7 +117,7 @@ def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, len
         done=ops.less(bounds.limits, 1),
         bounds=bounds,
         last=ops.full((size, width), START, "int32"),
-        ids=ops.full((size, width, max_length * 0), PAD, "int32"),
+        ids=ops.full((size, width, 0), PAD, "int32"),
         log_probabilities=ops.zeros((size, width)),
         lengths=ops.zeros((size, width), "int32"),
         finished=ops.zeros((size, width), "bool"),
@@ -125,7 +125,7 @@ def run(decoder, state, bounds, max_length, width, rules, draw, luck, alpha, len
     )
     return search(
         decoder,
-        Loop(ops.zeros((), "int32"), batch, state),
+        begun(decoder, batch, state, max_length, segment),
         lambda loop: extended(decoder, loop, rules, draw),
         lambda loop: results(loop, alpha, length),
         max_length,

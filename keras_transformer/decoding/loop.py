@@ -31,6 +31,18 @@ def with_room(ids, more):
     return ops.pad(ids, ((0, 0), (0, 0), (0, more)), constant_values=PAD)
 
 
+def begun(decoder, batch, model, max_length, segment):
+    """The `Loop` before the first token, with room for all of them, or for a segment's."""
+    if segment is None:
+        room = max_length
+    elif segment < 1:
+        raise ValueError(f"segment must be at least 1, got {segment}.")
+    else:
+        room = max_length * 0 + segment  # a tensor in a graph, so that the shape is not taken for fixed
+        model = decoder.grow(model, room)
+    return Loop(ops.zeros((), "int32"), batch.with_room(room), model)
+
+
 def any_open(loop):
     return ops.logical_not(ops.all(loop.batch.done))
 
@@ -44,22 +56,20 @@ def search(decoder, loop, extend, results, max_length, segment=None):
 
     Args:
         decoder: see `keras_transformer.decoding`.
-        loop: the `Loop` before the first token. Its batch also has `room`, how many tokens its ids have
-            room for, none yet, and `with_room(more)`, which makes more.
+        loop: a `Loop` that `begun` has made. Its batch also has `room`, how many tokens its ids have room
+            for, and `with_room(more)`, which makes more.
         extend: a function from `Loop` to the `Loop` one token later.
         results: a function from `Loop` to the `Hypotheses` of its sentences.
         max_length: L.
         segment: None for a state that has room for all tokens, and shapes that never change. Otherwise
-            the state has room for none, grows by this many tokens at a time as the hypotheses do, and
+            the state given to `begun` has room for none, grows by this many tokens at a time as the hypotheses do, and
             leaves out sentences as they are done; shapes must not be static then.
 
     Returns:
         `Hypotheses` of all sentences, in their order.
     """
-    if segment is not None and segment < 1:
-        raise ValueError(f"segment must be at least 1, got {segment}.")
     if segment is None:
-        return results(repeat(any_open, extend, loop._replace(batch=loop.batch.with_room(max_length))))
+        return results(repeat(any_open, extend, loop))
 
     def write(found, loop):
         whole = found._replace(ids=with_room(found.ids, loop.batch.room - ops.shape(found.ids)[2]))

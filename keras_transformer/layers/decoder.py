@@ -14,7 +14,7 @@ from keras_transformer.layers.residual import Residual
 
 
 class LayerCache(NamedTuple):
-    """What one decoder layer remembers of W hypotheses for each of B sentences.
+    """What one decoder layer remembers of up to W hypotheses for each of B sentences.
 
     Keys and values of the C tokens there is room for stay where they were written: hypotheses that
     share a past read the same slots, and `past` says which.
@@ -31,11 +31,11 @@ class Places(NamedTuple):
 
     slots: Any  # (B·H,) int32: rows of a layer's cache to write to
     cache_shape: Any  # B, H, C·W: how a layer's cache is seen
-    past_bias: Any  # (B, 1, W, C·W) float32: MASKED_SCORE at slots a hypothesis does not descend from
+    past_bias: Any  # (B, 1, W', C·W) float32: MASKED_SCORE at slots a hypothesis does not descend from
     memory_bias: Any  # (B, 1, 1, S) float32: MASKED_SCORE at padding
-    to_heads: Any  # (B, H, W) int32: rows of (B, W, H) in this order; None for one hypothesis
-    joint_to_heads: Any  # (3, B, H, W) int32: rows of (B, W, 3, H) in this order
-    from_heads: Any  # (B·W·H,) int32: rows of (B, H, W) in this order
+    to_heads: Any  # (B, H, W') int32: rows of (B, W', H) in this order; None for one hypothesis
+    joint_to_heads: Any  # (3, B, H, W') int32: rows of (B, W', 3, H) in this order
+    from_heads: Any  # (B·W'·H,) int32: rows of (B, H, W') in this order
 
 
 def bias_of(mask):
@@ -44,10 +44,10 @@ def bias_of(mask):
 
 
 def places(past, row, memory_bias, num_heads):
-    """The `Places` of the step that fills the caches' `row`, and `past` (B, W, C, W) with its slots in it."""
-    batch, width, room = ops.shape(past)[:3]
+    """The `Places` of the step that fills the caches' `row`, and `past` (B, W', C, W) with its slots in it."""
+    batch, width, room, slots = ops.shape(past)
     here = ops.equal(ops.arange(room), row)[None, None, :, None]  # (1, 1, C, 1)
-    past = ops.where(here, ops.cast(ops.eye(width), "bool")[None, :, None, :], past)
+    past = ops.where(here, ops.cast(ops.eye(width, slots), "bool")[None, :, None, :], past)
     to_heads = joint_to_heads = from_heads = None
     if width > 1:
         rows = ops.reshape(ops.arange(batch * width * 3 * num_heads), (-1, width, 3, num_heads))
@@ -58,8 +58,8 @@ def places(past, row, memory_bias, num_heads):
         from_heads = ops.reshape(ops.transpose(rows, (0, 2, 1)), (-1,))
     step = Places(
         slots=ops.arange(batch * num_heads) * room + row,
-        cache_shape=(batch, num_heads, room * width),
-        past_bias=bias_of(ops.reshape(past, (-1, 1, width, room * width))),
+        cache_shape=(batch, num_heads, room * slots),
+        past_bias=bias_of(ops.reshape(past, (-1, 1, width, room * slots))),
         memory_bias=memory_bias,
         to_heads=to_heads,
         joint_to_heads=joint_to_heads,
@@ -157,57 +157,60 @@ class DecoderLayer(LayerOptions):
         """One token for each hypothesis.
 
         Args:
-            x: (B·W, D).
+            x: (B·W', D).
             cache: a `LayerCache`; used up, as its buffers are written to.
             step: `Places`.
             weights: `step_weights()`.
 
         Returns:
-            (B·W, D), the cache that includes the token, and the weights (B, H, W, S) over the source.
+            (B·W', D), the cache that includes the token, and the weights (B, H, W', S) over the source.
         """
         batch, heads, slots = step.cache_shape
         width = step.past_bias.shape[2]
 
         def heads_of(x):
-            """(B·W, H·K) -> (B, H, W, K)."""
+            """(B·W', H·K) -> (B, H, W', K)."""
             size = x.shape[-1] // heads
             if width == 1:
                 return ops.reshape(x, (-1, heads, 1, size))
             return take_rows(ops.reshape(x, (-1, size)), step.to_heads)
 
         def joint_heads(joint):
-            """(B·W, H·(2d_k + d_v)) -> queries, keys, values (B, H, W, K)."""
+            """(B·W', H·(2d_k + d_v)) -> queries, keys, values (B, H, W', K)."""
             d_k, d_v = self.self_attention.head_sizes
             if width > 1 and d_k == d_v:
                 return ops.unstack(take_rows(ops.reshape(joint, (-1, d_k)), step.joint_to_heads))
             return map(heads_of, ops.split(joint, [heads * d_k, 2 * heads * d_k], axis=-1))
 
+        def written(rows, x):
+            """The cache's rows with (B, H, W', K) in them; zeros where W' < W."""
+            x = ops.reshape(x, (-1, width * x.shape[-1]))  # (B·H, W'·K)
+            missing = rows.shape[1] - x.shape[1]
+            return write_rows(rows, step.slots, ops.pad(x, ((0, 0), (0, missing))) if missing else x)
+
         def attended(attention, query, key, value, bias, length):
             def compute(kernels):
-                scores = ops.cast(kernels.product_transposed(query, key), "float32") + bias  # (B, H, W, N)
+                scores = ops.cast(kernels.product_transposed(query, key), "float32") + bias  # (B, H, W', N)
                 found = normalised(scores, kernels)
                 return kernels.product(ops.cast(found, value.dtype), value), found
 
             h, found = by_size(batch * width * heads * length, query.shape[-1], self.compute_dtype, compute)
-            h = ops.reshape(h, (-1, h.shape[-1]))  # (B·H·W, d_v)
+            h = ops.reshape(h, (-1, h.shape[-1]))  # (B·H·W', d_v)
             h = h if width == 1 else take_rows(h, step.from_heads)
-            h = ops.reshape(h, (-1, heads * h.shape[-1]))  # (B·W, H·d_v)
+            h = ops.reshape(h, (-1, heads * h.shape[-1]))  # (B·W', H·d_v)
             return attention.output_projection(h), found
 
         def attend_to_self(h):
             nonlocal cache
             query, key, value = joint_heads(self.self_attention.project_jointly(h, *weights))
             d_k, d_v = self.self_attention.head_sizes
-            cache = cache._replace(
-                key=write_rows(cache.key, step.slots, ops.reshape(key, (-1, width * d_k))),
-                value=write_rows(cache.value, step.slots, ops.reshape(value, (-1, width * d_v))),
-            )
+            cache = cache._replace(key=written(cache.key, key), value=written(cache.value, value))
             keys = ops.reshape(cache.key, (batch, heads, slots, d_k))
             values = ops.reshape(cache.value, (batch, heads, slots, d_v))
             return attended(self.self_attention, query, keys, values, step.past_bias, slots)
 
         def attend_to_memory(h):
-            # The W hypotheses of a sentence share its keys: they stand where a target's length would.
+            # The hypotheses of a sentence share its keys: they stand where a target's length would.
             query = heads_of(self.memory_attention.query_projection(h))
             length = ops.shape(cache.memory_key)[2]
             return attended(
@@ -261,21 +264,21 @@ class Decoder(Stack):
         """One token for each hypothesis, through all layers.
 
         Args:
-            x: (B, W, D).
+            x: (B, W', D).
             caches: one a layer; used up.
-            past: (B, W, C, W) bool, True where hypothesis w descends from what stood in slot (c, w').
+            past: (B, W', C, W) bool, True where a hypothesis descends from what stood in a slot; W' is at most W.
             row: () int32, the caches' row that is filled, below C.
             memory_bias: `bias_of` the source's tokens, (B, 1, 1, S) float32.
             weights: `step_weights()`.
 
         Returns:
-            (B, W, D), the new caches, the new `past`, and the last layer's weights (B, H, W, S) float32
+            (B, W', D), the new caches, the new `past`, and the last layer's weights (B, H, W', S) float32
             over the source.
         """
         batch, width = ops.shape(x)[:2]
         d_model = x.shape[-1]
         step, past = places(past, row, memory_bias, self.layers[0].options["num_heads"])
-        x = ops.reshape(x, (-1, d_model))  # (B·W, D)
+        x = ops.reshape(x, (-1, d_model))  # (B·W', D)
         new_caches = []
         for layer, cache, layer_weights in zip(self.layers, caches, weights, strict=True):
             x, cache, found = layer.step(x, cache, step, layer_weights)
