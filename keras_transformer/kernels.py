@@ -13,9 +13,11 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-# Up to this many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured); in half precision,
-# which they have to convert, up to the second number.
-FEW_PRODUCTS, FEW_HALF_PRODUCTS = 5_000_000, 500_000
+# Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
+# float32, and otherwise, as half precision has to be converted and matrices to be packed.
+FEW_PRODUCTS, FEW_OTHER_PRODUCTS = 5_000_000, 500_000
+# More than these in one matrix, the plain kernel shares each matrix out instead of the batch: 7 to 12 times as slow.
+FEW_IN_A_MATRIX = 128 * 128
 WIDE = 512  # columns
 
 
@@ -38,12 +40,14 @@ def _tensorflow():
     return tf
 
 
-def by_size(scores, size, dtype, compute):
+def by_size(heads, queries, keys, size, dtype, compute):
     """`compute(kernels)`, with the kernels that suit the work.
 
     Args:
-        scores: how many there are, B·H·W·N; known now or only at run time.
-        size: multiplications for each, d_k.
+        heads: of all sentences, B·H, each with a matrix of scores; known now or only at run time.
+        queries: W, the matrix' rows, an int.
+        keys: N, its columns; as `heads`.
+        size: d_k, an int.
         dtype: the compute dtype.
         compute: a function of `Kernels`.
     """
@@ -57,8 +61,11 @@ def by_size(scores, size, dtype, compute):
         return tf.cast(tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed), a.dtype)
 
     few = Kernels(product, lambda a, b: product(a, b, True), lambda x: tf.exp(tf.nn.log_softmax(x)))
-    limit = FEW_PRODUCTS if dtype == "float32" else FEW_HALF_PRODUCTS
-    return tf.cond(scores < limit // size, lambda: compute(few), lambda: compute(STANDARD))
+    limit = FEW_PRODUCTS if queries == 1 and dtype == "float32" else FEW_OTHER_PRODUCTS
+    is_few = heads * keys < limit // (queries * size)
+    if queries > 1:
+        is_few = tf.logical_and(is_few, keys <= FEW_IN_A_MATRIX // (queries * size))
+    return tf.cond(is_few, lambda: compute(few), lambda: compute(STANDARD))
 
 
 def in_float32(x):

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from layer_contract import values
 
-from keras_transformer import Transformer
+from keras_transformer import Transformer, kernels
 from keras_transformer.ids import START
 
 pytestmark = pytest.mark.core
@@ -76,6 +76,13 @@ def test_steps_after_a_change_equal_the_whole(change, width):
             state = model.reorder(state, ops.convert_to_tensor(plan.parents()))
         if change in ("keep", "all") and t in (1, 3):
             state = model.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("constant", ["FEW_PRODUCTS", "FEW_OTHER_PRODUCTS", "FEW_IN_A_MATRIX"])
+def test_steps_with_the_kernels_for_much_work_equal_the_whole(monkeypatch, constant, width):
+    monkeypatch.setattr(kernels, constant, 0)
+    test_steps_after_a_change_equal_the_whole("reorder", width)
 
 
 def test_growing_drops_slots_that_nobody_descends_from():

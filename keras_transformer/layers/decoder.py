@@ -194,7 +194,7 @@ class DecoderLayer(LayerOptions):
                 found = normalised(scores, kernels)
                 return kernels.product(ops.cast(found, value.dtype), value), found
 
-            h, found = by_size(batch * width * heads * length, query.shape[-1], self.compute_dtype, compute)
+            h, found = by_size(batch * heads, width, length, query.shape[-1], self.compute_dtype, compute)
             h = ops.reshape(h, (-1, h.shape[-1]))  # (B·H·W', d_v)
             h = h if width == 1 else take_rows(h, step.from_heads)
             h = ops.reshape(h, (-1, heads * h.shape[-1]))  # (B·W', H·d_v)
