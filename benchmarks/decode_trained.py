@@ -4,8 +4,8 @@
 
 translates a file with `Translator` and with CTranslate2, batches of 64 by length, without length penalty, and says how
 many translations are the same. Each contender is a process of its own; a round measures every contender once, and
-medians of all rounds are reported. `together` puts all threads on one batch; `apart` decodes two batches at a time,
-in CTranslate2 with half the threads each.
+medians of all rounds are reported. `together` puts all threads on one batch; `apart` decodes two batches at a time
+with half the threads each.
 """
 
 import json
@@ -29,12 +29,12 @@ def ours(model, contender, way, beam, threads):
     """A function from sentences to (pieces, log-probability) pairs."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    workers = 2 if way == "apart" else 1
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // workers))
     from keras_transformer import Translator
 
     dtype = "mixed_bfloat16" if contender.endswith("bfloat16") else "float32"
     translator = Translator.load(model, dtype, beam_size=beam, length_penalty=0.0, max_length=LONGEST)
-    workers = 2 if way == "apart" else 1
 
     def translate(sentences):
         found = translator.n_best(sentences, 1, batch_size=BATCH, workers=workers)
