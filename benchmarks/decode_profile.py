@@ -35,9 +35,9 @@ GROUPS = {
 }
 
 
-def group_of(name, kind, is_widest):
-    """Which group a node belongs to; the product over the vocabulary is a group of its own."""
-    if is_widest:
+def group_of(name, kind, columns, vocabulary_size):
+    """Which group a node belongs to; products over the vocabulary, the first token's and the others', are one."""
+    if "MatMul" in kind and columns == vocabulary_size:
         return OUTPUT_MAP
     for group, parts in GROUPS.items():
         if any(part in kind or (part.islower() and part in name) for part in parts):
@@ -46,7 +46,7 @@ def group_of(name, kind, is_widest):
 
 
 def traced(folder, ids, threads, calls):
-    """Seconds of a call, and the nodes of one traced call: (name, kind, nanoseconds) each."""
+    """Seconds of a call, and the nodes of one traced call: (name, kind, columns, nanoseconds) each."""
     import tensorflow as tf
 
     v1 = tf.compat.v1
@@ -58,20 +58,26 @@ def traced(folder, ids, threads, calls):
         options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
         session.run(output.name, feed, options=options, run_metadata=found)
     kinds = {node.name: node.op for graph in found.partition_graphs for node in graph.node}
-    nodes = [
-        (node.node_name, kinds.get(node.node_name, ""), node.op_end_rel_nanos - node.op_start_rel_nanos)
-        for device in found.step_stats.dev_stats
-        for node in device.node_stats
-    ]
+    nodes = []
+    for device in found.step_stats.dev_stats:
+        for node in device.node_stats:
+            shape = node.output[0].tensor_description.shape.dim if node.output else ()
+            columns = shape[-1].size if shape else None
+            nanoseconds = node.op_end_rel_nanos - node.op_start_rel_nanos
+            nodes.append((node.node_name, kinds.get(node.node_name, ""), columns, nanoseconds))
     return seconds, nodes
 
 
 def work(model, batch, beam):
-    """Multiplications and additions of all tokens with the weights of the decoder and the output map."""
+    """Multiplications and additions of all tokens with the weights of the decoder and the output map.
+
+    The first token is one hypothesis' for each sentence.
+    """
     layers = sum(math.prod(weight.shape) for weight in model.decoder.weights if len(weight.shape) == 2)
     memory = [layer.memory_attention for layer in model.decoder.layers]  # its keys and values: once a source token
     once = sum(math.prod(x.kernel.shape) for m in memory for x in (m.key_projection, m.value_projection))
-    return 2 * (layers - once + model.d_model * model.target_vocabulary_size) * batch * beam * decode.TARGET
+    tokens = batch * (1 + beam * (decode.TARGET - 1))
+    return 2 * (layers - once + model.d_model * model.target_vocabulary_size) * tokens
 
 
 def profile(preset, contender, batch, beam, threads, calls):
@@ -81,13 +87,9 @@ def profile(preset, contender, batch, beam, threads, calls):
         decode.ours(preset, f"export{contender}", beam, threads, Path(folder))
         seconds, nodes = traced(Path(folder), ids, threads, calls)
     model = decode.make_model(preset)
-    totals, counts, products = {}, {}, {}
-    for name, kind, nanoseconds in nodes:
-        if "MatMul" in kind and "Batch" not in kind:
-            products[name] = products.get(name, 0) + nanoseconds
-    widest = max(products, key=products.get)
-    for name, kind, nanoseconds in nodes:
-        group = group_of(name, kind, name == widest)
+    totals, counts = {}, {}
+    for name, kind, columns, nanoseconds in nodes:
+        group = group_of(name, kind, columns, model.target_vocabulary_size)
         totals[group] = totals.get(group, 0) + nanoseconds
         counts[group] = counts.get(group, 0) + 1
     whole = sum(totals.values())

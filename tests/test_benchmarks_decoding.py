@@ -49,9 +49,9 @@ def test_decode_profile(tmp_path, capsys):
 
 
 def test_the_floor_counts_weights_once_a_token():
-    """Two layers of (4 + 2)·128² + 2·128·256 weights and 128·281 of the output map, by 3·2·30 tokens."""
+    """Two layers of (4 + 2)·128² + 2·128·256 weights and 128·281 of the output map, by 3 + 3·2·29 tokens."""
     weights = 2 * (6 * 128**2 + 2 * 128 * 256) + 128 * 281
-    assert decode_profile.work(decode.make_model("quickstart"), 3, 2) == 2 * weights * 3 * 2 * 30
+    assert decode_profile.work(decode.make_model("quickstart"), 3, 2) == 2 * weights * (3 + 3 * 2 * 29)
 
 
 def test_agreement_counts_pieces_and_measures_the_rest():
