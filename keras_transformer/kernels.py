@@ -82,15 +82,11 @@ def take_rows(x, rows):
     return ops.take(x, rows, axis=0) if tf is None else tf.gather(x, rows)
 
 
-def flat_rows(indices, width):
-    """Indices (B, n) into the second axis of (B, W, ...), as indices (B, n) into (B·W, ...)."""
-    return ops.arange(ops.shape(indices)[0])[:, None] * width + indices
-
-
 def pick(x, indices):
     """x[b, indices[b]]: (B, W, ...), int (B, n) -> (B, n, ...)."""
     shape = ops.shape(x)
-    return take_rows(ops.reshape(x, (-1, *shape[2:])), flat_rows(indices, shape[1]))
+    rows = ops.arange(ops.shape(indices)[0])[:, None] * shape[1] + indices  # of (B·W, ...)
+    return take_rows(ops.reshape(x, (-1, *shape[2:])), rows)
 
 
 def empty_rows(count, width, dtype):
