@@ -1,11 +1,11 @@
-"""Decoding speed of a trained model on real sentences, against CTranslate2 with the same weights.
+"""Decoding speed of a trained model on real sentences, against CTranslate2 and transformers with the same weights.
 
     python benchmarks/decode_trained.py --output DIR --model runs/tok/model --source test.en
 
-translates a file with `Translator` and with CTranslate2, batches of 64 by length, without length penalty, and says how
-many translations are the same. Each contender is a process of its own; a round measures every contender once, and
-medians of all rounds are reported. `together` puts all threads on one batch; `apart` decodes two batches at a time
-with half the threads each.
+translates a file with `Translator`, an export of it, CTranslate2 and a MarianMTModel's `generate`, batches of 64 by
+length, without length penalty, and says how many translations are the same. Each contender is a process of its own; a
+round measures every contender once, and medians of all rounds are reported. `together` puts all threads on one batch;
+`apart` decodes two batches at a time with half the threads each.
 """
 
 import json
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 BATCH, LONGEST = 64, 256
-CONTENDERS = ("ours", "ours bfloat16", "ctranslate2", "ctranslate2 int8")
+CONTENDERS = ("ours", "ours bfloat16", "export", "ctranslate2", "ctranslate2 int8", "huggingface")
 WAYS = ("together", "apart")
 
 
@@ -41,6 +41,83 @@ def ours(model, contender, way, beam, threads):
         return [(best.tokens[: len(best.tokens) - best.finished], best.log_probability) for [best] in found]
 
     return translate
+
+
+def export(model, contender, way, beam, threads):
+    """The same by the signature `ids` of a SavedModel."""
+    import numpy as np
+    import tensorflow as tf
+
+    workers = 2 if way == "apart" else 1
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // workers))
+    from keras_transformer import Translator
+    from keras_transformer.ids import END, PAD
+    from keras_transformer.translation.batches import at_the_same_time
+
+    translator = Translator.load(model, "float32", beam_size=beam, length_penalty=0.0, max_length=LONGEST)
+    tokenizer = translator.tokenizer
+    with tempfile.TemporaryDirectory() as folder:
+        translator.export(Path(folder) / "1", check=False)
+        answer = tf.saved_model.load(str(Path(folder) / "1")).signatures["ids"]
+
+    def one(rows):
+        found = answer(source_ids=tf.ragged.constant([[*row, END] for row in rows], dtype=tf.int32).to_tensor(PAD))
+        names = [tokenizer.pieces(ids[(ids != PAD) & (ids != END)]) for ids in found["ids"].numpy()]
+        return list(zip(map(tuple, names), np.asarray(found["scores"]).tolist(), strict=True))
+
+    return lambda sentences: in_batches(
+        tokenizer.encode(sentences), lambda parts: at_the_same_time(one, parts, workers)
+    )
+
+
+def huggingface(model, contender, way, beam, threads):
+    """The same by transformers' `generate`."""
+    import torch
+    from as_marian import as_marian
+
+    from keras_transformer import Translator
+    from keras_transformer.ids import END, PAD, START
+
+    torch.set_num_threads(threads)
+    translator = Translator.load(model, "float32")
+    marian, tokenizer = as_marian(translator.model), translator.tokenizer
+
+    def one(rows):
+        source = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor([*row, END]) for row in rows], batch_first=True, padding_value=PAD
+        )
+        with torch.inference_mode():
+            found = marian.generate(
+                source,
+                attention_mask=(source != PAD).long(),
+                num_beams=beam,
+                do_sample=False,
+                length_penalty=0.0,
+                max_length=LONGEST + 1,
+                suppress_tokens=[PAD, START],
+                return_dict_in_generate=True,
+                output_scores=beam > 1,
+            )
+        ids = found.sequences.numpy()[:, 1:]
+        names = [tuple(tokenizer.pieces(row[(row != PAD) & (row != END)])) for row in ids]
+        scores = found.sequences_scores.tolist() if beam > 1 else [float("nan")] * len(names)
+        return list(zip(names, scores, strict=True))
+
+    return lambda sentences: in_batches(
+        tokenizer.encode(sentences), lambda parts: ((part, one(part)) for part in parts)
+    )
+
+
+def in_batches(sources, work):
+    """What `work` gives for each of the `sources`, which go to it by length."""
+    from keras_transformer.translation.batches import by_length
+
+    chosen = list(by_length(list(map(len, sources)), BATCH))
+    results = [None] * len(sources)
+    for places, (_, found) in zip(chosen, work([[sources[i] for i in places] for places in chosen]), strict=True):
+        for place, one in zip(places, found, strict=True):
+            results[place] = one
+    return results
 
 
 def ctranslate2(model, contender, way, beam, threads):
@@ -73,12 +150,17 @@ def ctranslate2(model, contender, way, beam, threads):
     return translate
 
 
+def ways(contender):
+    return WAYS[:1] if contender == "huggingface" else WAYS  # whose threads are the process', not a call's
+
+
 def measure(model, source, contender, way, beam, threads, repeats):
     """Median seconds of the whole file after one warm-up, and what was found."""
     from keras_transformer.files import read_lines
 
     sentences = list(read_lines(source))
-    make = ours if contender.startswith("ours") else ctranslate2
+    makers = {"ours": ours, "export": export, "ctranslate2": ctranslate2, "huggingface": huggingface}
+    make = makers[contender.split()[0]]
     translate = make(model, contender, way, beam, threads)
     found, times = translate(sentences), []
     for _ in range(repeats):
@@ -130,7 +212,7 @@ def main(
     for name, value in (("--output", output), ("--model", model), ("--source", source)):
         if value is None:
             raise typer.BadParameter("is needed.", param_hint=name)
-    cases = [(c, way, w) for w in beam or (1, 4) for c in contender or CONTENDERS for way in WAYS]
+    cases = [(c, way, w) for w in beam or (1, 4) for c in contender or CONTENDERS for way in ways(c)]
     runs = {case: [] for case in cases}
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("measuring", total=len(cases) * rounds)

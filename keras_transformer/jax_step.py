@@ -58,10 +58,10 @@ def test_step(model, state, data):
     trainable, non_trainable, metrics = state
     batch = keras.utils.unpack_x_y_sample_weight(data)
     tokens = model.step_tokens(batch[1])
-    with divided_by(tokens):
+    with divided_by(tokens), model.logits_left_out(batch[2], training=False):
         _, aux = model.compute_loss_and_updates(trainable, non_trainable, metrics, *batch, training=False)
-    loss, prediction, non_trainable, metrics = aux
-    metrics, logs = logged(model, metrics, batch, loss, prediction, tokens, 1)
+        loss, prediction, non_trainable, metrics = aux
+        metrics, logs = logged(model, metrics, batch, loss, prediction, tokens, 1)
     logs.pop("gradient_norm", None)
     return logs, (trainable, non_trainable, metrics)
 
@@ -69,12 +69,19 @@ def test_step(model, state, data):
 def gradients_of(model, state, batch, tokens):
     """Gradients for a (micro-)batch, and the other variables after it."""
     trainable, non_trainable, optimizer, metrics = state
-    with divided_by(tokens):
-        gradients, aux = jax.grad(model.compute_loss_and_updates, has_aux=True)(
-            trainable, non_trainable, metrics, *batch, training=True, optimizer_variables=optimizer
-        )
-    loss, prediction, non_trainable, metrics = aux
-    metrics, _ = logged(model, metrics, batch, loss, prediction, tokens, model.accumulate_steps)
+    with divided_by(tokens), model.logits_left_out(batch[2], training=True) as output_map:
+
+        def loss_of(trainable):
+            loss, aux = model.compute_loss_and_updates(
+                trainable, non_trainable, metrics, *batch, training=True, optimizer_variables=optimizer
+            )
+            return loss, (aux, None if output_map is None else output_map.judged)
+
+        gradients, (aux, judged) = jax.grad(loss_of, has_aux=True)(trainable)
+        if output_map is not None:
+            output_map.judged = judged
+        loss, prediction, non_trainable, metrics = aux
+        metrics, _ = logged(model, metrics, batch, loss, prediction, tokens, model.accumulate_steps)
     return list(gradients), non_trainable, metrics
 
 

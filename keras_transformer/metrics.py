@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
-from keras_transformer.losses import smoothed_cross_entropy, token_mask
+from keras_transformer.chunked_loss import output_map_of_the_loss
+from keras_transformer.cross_entropy import smoothed_cross_entropy
+from keras_transformer.losses import token_mask
 
 
 class TokenMetric(keras.metrics.Metric):
@@ -18,19 +20,25 @@ class TokenMetric(keras.metrics.Metric):
         """The quantity of each token: (B, T) float32."""
         raise NotImplementedError
 
+    def judged(self, judged):
+        """The same from the `Judged` of a loss that has mapped to logits itself."""
+        raise NotImplementedError
+
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Add a batch.
 
         Args:
             y_true: labels (B, T), 0 at padding.
-            y_pred: logits (B, T, V).
+            y_pred: logits (B, T, V); not read where the output map is left to the loss, see `chunked_loss`.
             sample_weight: broadcastable to (B, T); weighs the tokens.
         """
         labels = ops.cast(y_true, "int32")
         weights = token_mask(labels)
         if sample_weight is not None:
             weights = weights * ops.cast(sample_weight, "float32")
-        self.total.assign_add(ops.sum(self.values(labels, y_pred) * weights))
+        output_map = output_map_of_the_loss()
+        values = self.values(labels, y_pred) if output_map is None else self.judged(output_map.judged)
+        self.total.assign_add(ops.sum(values * weights))
         self.tokens.assign_add(ops.sum(weights))
 
     def mean(self):
@@ -48,6 +56,9 @@ class MaskedAccuracy(TokenMetric):
     def values(self, labels, logits):
         return ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels), "float32")
 
+    def judged(self, judged):
+        return judged.hits
+
     def result(self):
         return self.mean()
 
@@ -61,6 +72,9 @@ class Perplexity(TokenMetric):
 
     def values(self, labels, logits):
         return smoothed_cross_entropy(labels, logits)
+
+    def judged(self, judged):
+        return -judged.log_probabilities
 
     def result(self):
         return ops.exp(self.mean())

@@ -151,6 +151,11 @@ class Transformer(TokenTraining):
     def _with_bias(self, logits):
         return logits if self.output_bias is None else self.output_bias(logits)
 
+    @property
+    def output_variables(self):
+        """The matrix (V, D) of the output map and its bias (V,), or None."""
+        return self.output_map.embeddings, None if self.output_bias is None else self.output_bias.bias
+
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
         return self.encoder(self._embed_source(source), mask=padding_mask(source))

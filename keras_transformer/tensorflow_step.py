@@ -92,10 +92,11 @@ def train_step(model, data):
 def test_step(model, data):
     """The losses and metrics of one replica's batch; returns the logs."""
     batch = keras.utils.unpack_x_y_sample_weight(data)
-    prediction = model(batch[0], training=False)
     tokens = model.step_tokens(batch[1])
-    loss_of(model, batch, prediction, tokens, training=False)
-    model.compute_metrics(*batch[:2], prediction, sample_weight=batch[2])
+    with model.logits_left_out(batch[2], training=False):
+        prediction = model(batch[0], training=False)
+        loss_of(model, batch, prediction, tokens, training=False)
+        model.compute_metrics(*batch[:2], prediction, sample_weight=batch[2])
     logs = model.get_metrics_result()
     logs.pop("gradient_norm", None)
     return logs
@@ -173,7 +174,8 @@ def loss_of(model, batch, prediction, tokens, training):
 
 def gradients_of(model, batch, tokens):
     """Gradients of the trainable weights for a (micro-)batch, whose losses and metrics are logged."""
-    with contextlib.nullcontext() if model.jit_compile else kernels_alone():
+    compiled = contextlib.nullcontext() if model.jit_compile else kernels_alone()
+    with compiled, model.logits_left_out(batch[2], training=True):
         with tf.GradientTape() as tape:
             prediction = model(batch[0], training=True)
             loss = loss_of(model, batch, prediction, tokens, training=True)

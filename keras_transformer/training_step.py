@@ -1,10 +1,13 @@
 """What one step of `fit` does: exact over target tokens for any number of replicas and micro-batches."""
 
+import contextlib
 import operator
 
 import keras
 
+from keras_transformer.chunked_loss import OutputMap, logits_left_to
 from keras_transformer.losses import LabelSmoothedCrossEntropy, step_tokens
+from keras_transformer.metrics import MaskedAccuracy, Perplexity
 from keras_transformer.replicas import check_strategy, num_replicas
 
 
@@ -82,6 +85,26 @@ class TokenTraining(keras.Model):
     def step_tokens(self, labels):
         """What the loss of a step is divided by; None if the loss does not count tokens."""
         return step_tokens(labels) if isinstance(self.loss, LabelSmoothedCrossEntropy) else None
+
+    def logits_left_out(self, sample_weight, training):
+        """A context in which the output map is left to the loss, which then maps a chunk of tokens at a time.
+
+        Loss and metrics must be ours and see to all of it: otherwise the context does nothing, and the model gives
+        logits. So it is in float16, too, whose range is too small for gradients that are not scaled yet.
+        """
+        compiled = self._compile_metrics
+        metrics = [] if compiled is None else compiled.metrics
+        ours = (
+            type(self.loss) is LabelSmoothedCrossEntropy
+            and (compiled is None or compiled.built)
+            and all(type(metric) in (MaskedAccuracy, Perplexity) for metric in metrics)
+            and type(self).compute_loss is keras.Model.compute_loss
+            and type(self).compute_metrics is keras.Model.compute_metrics
+        )
+        if not ours or sample_weight is not None or self.compute_dtype == "float16":
+            return contextlib.nullcontext()
+        hits = any(isinstance(metric, MaskedAccuracy) for metric in metrics)
+        return logits_left_to(OutputMap(*self.output_variables, self.compute_dtype, training, hits))
 
     @property
     def train_compilations(self):

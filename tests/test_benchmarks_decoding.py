@@ -1,5 +1,6 @@
 """The benchmarks of decoding, tiny: they run, compare like with like, and write what they say."""
 
+import importlib.util
 import json
 
 import decode
@@ -27,14 +28,29 @@ def test_decode_trained(tmp_path, capsys):
     model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
     Translator(model, tokenizer).save(tmp_path / "run")
     (tmp_path / "test.en").write_text("3 1 4\n1 5\n9 2 6 5\n")
-    arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "contender": ["ours"], "beam": [2]}
-    decode_trained.main(tmp_path / "results", **arguments, repeats=1)
+    arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "beam": [2]}
+    decode_trained.main(tmp_path / "results", **arguments, contender=["ours"], repeats=1)
     together, apart = json.loads((tmp_path / "results" / "decode_trained.json").read_text())
     assert together["way"] == "together" and apart["way"] == "apart"
     assert together["sentences_per_second"] == pytest.approx(3 / together["seconds"])
     assert "| 2 | ours | apart |" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter, match="is needed"):
         decode_trained.main(tmp_path / "results", model=tmp_path / "run")
+
+
+def test_an_export_and_transformers_translate_the_same(tmp_path):
+    """Of a trained folder as `decode_trained.py` measures them; transformers where it is installed."""
+    tokenizer = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
+    Translator(tiny.make_opinionated(vocabulary_size=281), tokenizer).save(tmp_path / "run")
+    sentences = ["3 1 4", "1 5", "9 2 6 5", "", "7"]
+    expected = decode_trained.ours(tmp_path / "run", "ours", "together", 2, 2)(sentences)
+    found = {"export": decode_trained.export(tmp_path / "run", "export", "apart", 2, 2)(sentences)}
+    if importlib.util.find_spec("transformers"):
+        found["transformers"] = decode_trained.huggingface(tmp_path / "run", "huggingface", "together", 2, 2)(sentences)
+    for pairs in found.values():
+        for (pieces, score), (goal, log_probability) in zip(pairs, expected, strict=True):
+            assert pieces == goal
+            assert score == pytest.approx(log_probability, abs=1e-4)
 
 
 def test_decode_profile(tmp_path, capsys):

@@ -7,7 +7,7 @@ from keras import ops
 from layer_contract import gradients, values
 
 from keras_transformer import LabelSmoothedCrossEntropy
-from keras_transformer.losses import smoothed_cross_entropy
+from keras_transformer.cross_entropy import smoothed_cross_entropy
 
 pytestmark = pytest.mark.core
 

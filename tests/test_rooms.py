@@ -20,13 +20,16 @@ ROOMS = {
     "presets": "",
     "parsing": "nltk",
     "kernels": "tensorflow",  # inside its functions alone
-    "layers": "layers kernels",
+    "cross_entropy": "kernels",
+    "chunked_loss": "kernels cross_entropy",
+    "layers": "layers kernels chunked_loss",
     "decoder_state": "kernels",
     "model": "layers presets kernels decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
-    "losses": "replicas kernels",
-    "metrics": "losses",
-    "training_step": "losses replicas tensorflow_step jax_step",  # the last two inside its functions
+    "losses": "replicas cross_entropy chunked_loss",
+    "metrics": "losses cross_entropy chunked_loss",
+    # The last two inside its functions.
+    "training_step": "losses metrics chunked_loss replicas tensorflow_step jax_step",
     "tensorflow_step": "tensorflow losses kernels",
     "jax_step": "jax losses",
     "schedules": "",
@@ -61,6 +64,8 @@ CORE = {
     "model",
     "presets",
     "losses",
+    "chunked_loss",
+    "cross_entropy",
     "metrics",
     "schedules",
     "decoding",
@@ -70,6 +75,7 @@ CORE = {
 CORE_TESTS = {
     "test_attention.py",
     "test_candidates.py",
+    "test_chunked_loss.py",
     "test_decoder_state.py",
     "test_embedding.py",
     "test_encoder_decoder.py",

@@ -12,8 +12,8 @@ import tiny
 from rich.console import Console
 
 from keras_transformer import Tokenizer, TransformerSchedule, Translator, parallel_corpus
+from keras_transformer.cross_entropy import smoothed_cross_entropy
 from keras_transformer.kernels import kernels_alone
-from keras_transformer.losses import smoothed_cross_entropy
 from keras_transformer.training import (
     Checkpoint,
     SampleTranslations,

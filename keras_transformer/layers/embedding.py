@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_transformer.chunked_loss import output_map_of_the_loss
 from keras_transformer.kernels import in_float32, product_with_transposed, take_rows
 
 
@@ -43,7 +44,8 @@ class TokenEmbedding(keras.layers.Layer):
         reverse: apply the output map instead.
 
     Returns:
-        (B, T, D) in the layer's compute dtype; with `reverse=True` logits (B, T, V) float32.
+        (B, T, D) in the layer's compute dtype; with `reverse=True` logits (B, T, V) float32, or `x` where
+        the output map is left to the loss, see `chunked_loss`.
     """
 
     def __init__(self, vocabulary_size, d_model, scale=True, **kwargs):
@@ -65,6 +67,8 @@ class TokenEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, x, reverse=False):
+        if reverse and output_map_of_the_loss() is not None:
+            return x
         if reverse:
             matrix = ops.cast(self.embeddings, self.compute_dtype)
             logits = product_with_transposed(ops.cast(x, self.compute_dtype), matrix)  # (B, T, V)
@@ -94,7 +98,7 @@ class OutputBias(keras.layers.Layer):
         x: logits (B, T, V).
 
     Returns:
-        (B, T, V) float32, whatever the dtype policy.
+        (B, T, V) float32, whatever the dtype policy; or `x` where the output map is left to the loss.
     """
 
     def __init__(self, **kwargs):
@@ -105,7 +109,7 @@ class OutputBias(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        return x + self.bias
+        return x + self.bias if output_map_of_the_loss() is None else x
 
     def compute_output_shape(self, input_shape):
         return input_shape
