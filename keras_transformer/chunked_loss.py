@@ -12,7 +12,14 @@ import keras
 from keras import ops
 
 from keras_transformer.cross_entropy import log_probability
-from keras_transformer.kernels import add_to_columns, after, in_float32, product_with_transposed, take_rows
+from keras_transformer.kernels import (
+    add_to_columns,
+    after,
+    in_float32,
+    product_with_transposed,
+    take_rows,
+    transposed_product,
+)
 
 # Tokens at a time: half of them cost 8 % of the time of output map and loss at the paper's size (measured), as the
 # gradient of the matrix is added up once for each chunk.
@@ -90,8 +97,8 @@ class Chunks:
     """The loss and its gradient, with everything that is not differentiated.
 
     For a token's vector x, the matrix M and the bias b: logits z = M·x + b, p = softmax(z), and the loss is
-    weight · (-log p_label + ε·(z_label - mean z)), where mean z = x·mean(M) + mean(b) takes no pass over the logits. With
-    q = p - (1-ε)·onehot(label) - ε/V the gradient towards z is weight · q, towards x weight · qᵀ·M, towards M
+    weight · (-log p_label + ε·(z_label - mean z)), where mean z = x·mean(M) + mean(b) takes no pass over the logits.
+    With q = p - (1-ε)·onehot(label) - ε/V the gradient towards z is weight · q, towards x weight · qᵀ·M, towards M
     Σ q·(weight·x)ᵀ: the weights, too, take no pass over V columns.
 
     Args: as of `OutputMap.judge`.
@@ -123,9 +130,12 @@ class Chunks:
         found = Judged(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.hits else ())
         towards = ()
         if training:
-            towards = (ops.zeros_like(x), ops.zeros_like(matrix), *(() if bias is None else (ops.zeros_like(bias),)))
+            # Known at run time alone: TensorFlow would keep a constant of the matrix' size, and several copies of it.
+            zero = ops.minimum(ops.sum(weights), 0.0)
+            towards = (ops.zeros_like(x), *(ops.broadcast_to(zero, y.shape) for y in (matrix, bias) if y is not None))
 
         def one(i, found, towards):
+            i = after((found, towards), i)  # or TensorFlow would begin the next chunk beside this one
             part, label, weight = (take_rows(whole, i) for whole in (x, labels, weights))  # (C, D), (C,), (C,)
             logits = in_float32(product_with_transposed(part, narrow))  # (C, V)
             center = ops.matmul(ops.cast(part, "float32"), mean)
@@ -146,7 +156,7 @@ class Chunks:
                 q = ops.cast(add_to_columns(q, label, ops.full_like(weight, self.epsilon - 1)), part.dtype)
                 to_x = ops.cast(ops.cast(ops.matmul(q, narrow), "float32") * weight[:, None], part.dtype)
                 by_weight = ops.cast(ops.cast(part, "float32") * weight[:, None], part.dtype)
-                to_matrix = ops.cast(ops.matmul(ops.transpose(q), by_weight), "float32")  # (V, D)
+                to_matrix = ops.cast(transposed_product(q, by_weight), "float32")  # (V, D)
                 to_bias = () if bias is None else (towards[2] + ops.matmul(weight, ops.cast(q, "float32")),)
                 towards = (_with_row(towards[0], i, to_x), towards[1] + to_matrix, *to_bias)
             return i + 1, Judged(total, _with_row(found.log_probabilities, i, logs), hits), towards

@@ -110,14 +110,14 @@ def write_rows(x, rows, values):
 
 
 def after(first, x):
-    """`x`, in a TensorFlow graph not before `first` is known.
+    """`x`, in a TensorFlow graph not before all tensors of the nest `first` are known.
 
     What is computed from `x` may then take the place of an array that `first` had to read.
     """
     tf = _tensorflow()
     if tf is None or tf.executing_eagerly():
         return x
-    with tf.control_dependencies([first]):
+    with tf.control_dependencies(tf.nest.flatten(first)):
         return tf.identity(x)
 
 
@@ -141,6 +141,12 @@ def product_with_transposed(x, matrix):
         return ops.matmul(x, ops.transpose(matrix))
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix, transpose_b=True)
     return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[0]))
+
+
+def transposed_product(x, y):
+    """xᵀ·y: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
+    tf = _tensorflow()
+    return ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
 
 
 # Of each thread its own, as the replicas of a `MirroredStrategy` are threads.
