@@ -18,6 +18,9 @@ def as_marian(model):
     from transformers import MarianConfig, MarianMTModel
 
     config = model.get_config()
+    needed = {"tie_embeddings": "all", "positions": "sinusoidal", "norm": "post", "output_bias": False}
+    if other := {key: config[key] for key, value in needed.items() if config[key] != value}:
+        raise ValueError(f"a MarianMTModel of this kind needs {needed}, the model has {other}.")
     size, d_model, heads, d_ff = (config[key] for key in ("vocabulary_size", "d_model", "num_heads", "d_ff"))
     marian = MarianMTModel(
         MarianConfig(

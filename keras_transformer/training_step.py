@@ -1,6 +1,7 @@
 """What one step of `fit` does: exact over target tokens for any number of replicas and micro-batches."""
 
 import contextlib
+import inspect
 import operator
 
 import keras
@@ -16,11 +17,13 @@ class TokenTraining(keras.Model):
 
     With `LabelSmoothedCrossEntropy` the logged `loss` is, like our metrics, a sum over all target tokens
     of an epoch divided by their number, however the rows lie between steps, replicas and micro-batches.
+    Where `logits_left_out` allows it, the logits of a batch are never there as a whole.
     """
 
     accumulate_steps = 1
     train_traces = 0
     compiled_shapes = frozenset()
+    _kinds_of_metrics = frozenset()
     _gradient_norm = None
 
     def compile(self, *args, accumulate_steps=1, log_gradient_norm=False, **kwargs):
@@ -58,6 +61,9 @@ class TokenTraining(keras.Model):
                 f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
                 f"LabelSmoothedCrossEntropy, got {self.loss!r}."
             )
+        given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
+        metrics = keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")])
+        self._kinds_of_metrics = frozenset(type(metric) for metric in metrics if metric is not None)
         backend_step().prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)
         self.train_traces, self.compiled_shapes = 0, set()
@@ -92,18 +98,15 @@ class TokenTraining(keras.Model):
         Loss and metrics must be ours and see to all of it: otherwise the context does nothing, and the model gives
         logits. So it is in float16, too, whose range is too small for gradients that are not scaled yet.
         """
-        compiled = self._compile_metrics
-        metrics = [] if compiled is None else compiled.metrics
         ours = (
             type(self.loss) is LabelSmoothedCrossEntropy
-            and (compiled is None or compiled.built)
-            and all(type(metric) in (MaskedAccuracy, Perplexity) for metric in metrics)
+            and self._kinds_of_metrics <= {MaskedAccuracy, Perplexity}
             and type(self).compute_loss is keras.Model.compute_loss
             and type(self).compute_metrics is keras.Model.compute_metrics
         )
         if not ours or sample_weight is not None or self.compute_dtype == "float16":
             return contextlib.nullcontext()
-        hits = any(isinstance(metric, MaskedAccuracy) for metric in metrics)
+        hits = MaskedAccuracy in self._kinds_of_metrics
         return logits_left_to(OutputMap(*self.output_variables, self.compute_dtype, training, hits))
 
     @property

@@ -7,6 +7,7 @@ import decode
 import decode_curves
 import decode_profile
 import decode_trained
+import numpy as np
 import pytest
 import tiny
 import typer
@@ -24,33 +25,42 @@ def test_decode(tmp_path, capsys):
 
 
 def test_decode_trained(tmp_path, capsys):
+    """Through an export, which translates as `Translator` does."""
     tokenizer = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
     model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
     Translator(model, tokenizer).save(tmp_path / "run")
     (tmp_path / "test.en").write_text("3 1 4\n1 5\n9 2 6 5\n")
-    arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "beam": [2]}
-    decode_trained.main(tmp_path / "results", **arguments, contender=["ours"], repeats=1)
+    arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "contender": ["export"], "beam": [2]}
+    decode_trained.main(tmp_path / "results", **arguments, repeats=1)
     together, apart = json.loads((tmp_path / "results" / "decode_trained.json").read_text())
     assert together["way"] == "together" and apart["way"] == "apart"
     assert together["sentences_per_second"] == pytest.approx(3 / together["seconds"])
-    assert "| 2 | ours | apart |" in capsys.readouterr().out
+    assert "| 2 | export | apart |" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter, match="is needed"):
         decode_trained.main(tmp_path / "results", model=tmp_path / "run")
 
+    case = (str(tmp_path / "run"), str(tmp_path / "test.en"), "export", "together", 2, 2, 1)
+    found = decode_trained.in_a_process(decode_trained.__file__, *case)["found"]
+    translator = Translator(model, tokenizer, beam_size=2, length_penalty=0.0, max_length=decode_trained.LONGEST)
+    for (pieces, score), [best] in zip(found, translator.n_best(["3 1 4", "1 5", "9 2 6 5"], 1), strict=True):
+        assert pieces == list(best.tokens[: len(best.tokens) - best.finished])
+        assert score == pytest.approx(best.log_probability, abs=1e-4)
 
-def test_an_export_and_transformers_translate_the_same(tmp_path):
-    """Of a trained folder as `decode_trained.py` measures them; transformers where it is installed."""
-    tokenizer = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
-    Translator(tiny.make_opinionated(vocabulary_size=281), tokenizer).save(tmp_path / "run")
-    sentences = ["3 1 4", "1 5", "9 2 6 5", "", "7"]
-    expected = decode_trained.ours(tmp_path / "run", "ours", "together", 2, 2)(sentences)
-    found = {"export": decode_trained.export(tmp_path / "run", "export", "apart", 2, 2)(sentences)}
-    if importlib.util.find_spec("transformers"):
-        found["transformers"] = decode_trained.huggingface(tmp_path / "run", "huggingface", "together", 2, 2)(sentences)
-    for pairs in found.values():
-        for (pieces, score), (goal, log_probability) in zip(pairs, expected, strict=True):
-            assert pieces == goal
-            assert score == pytest.approx(log_probability, abs=1e-4)
+
+@pytest.mark.skipif(not importlib.util.find_spec("transformers"), reason="needs the extra parity")
+def test_our_weights_in_transformers_give_our_logits():
+    import torch
+    from as_marian import as_marian
+
+    with pytest.raises(ValueError, match="tie_embeddings"):
+        as_marian(tiny.make_random())
+    model = tiny.make_random(tie_embeddings="all", d_model=22, d_ff=29, num_encoder_layers=2, num_decoder_layers=3)
+    x, _ = tiny.random_batch(np.random.default_rng(0), [7, 6, 2], [5, 3, 8])
+    source, target = (torch.tensor(np.asarray(x[side], "int64")) for side in ("source", "target"))
+    with torch.inference_mode():
+        found = as_marian(model)(source, attention_mask=(source != 0).long(), decoder_input_ids=target).logits
+    tokens = np.asarray(x["target"]) != 0
+    np.testing.assert_allclose(found.numpy()[tokens], model(x).numpy()[tokens], rtol=0, atol=1e-4)
 
 
 def test_decode_profile(tmp_path, capsys):
