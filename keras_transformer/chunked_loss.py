@@ -140,7 +140,7 @@ class Chunks:
         found = Judged(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.hits else ())
         towards = ()
         if training:
-            # Known at run time alone: TensorFlow would keep a constant of the matrix' size, and several copies of it.
+            # Known at run time alone: TensorFlow would keep a constant of the matrix' size in the graph.
             zero, largest = ops.minimum(ops.sum(weights), 0.0), self.largest()
             towards = (ops.zeros_like(x), *(ops.broadcast_to(zero, y.shape) for y in (matrix, bias) if y is not None))
 
