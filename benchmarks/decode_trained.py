@@ -52,7 +52,6 @@ def export(model, contender, way, beam, threads):
     tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // workers))
     from keras_transformer import Translator
     from keras_transformer.ids import END, PAD
-    from keras_transformer.translation.batches import at_the_same_time
 
     translator = Translator.load(model, "float32", beam_size=beam, length_penalty=0.0, max_length=LONGEST)
     tokenizer = translator.tokenizer
@@ -65,9 +64,7 @@ def export(model, contender, way, beam, threads):
         names = [tokenizer.pieces(ids[(ids != PAD) & (ids != END)]) for ids in found["ids"].numpy()]
         return list(zip(map(tuple, names), np.asarray(found["scores"]).tolist(), strict=True))
 
-    return lambda sentences: in_batches(
-        tokenizer.encode(sentences), lambda parts: at_the_same_time(one, parts, workers)
-    )
+    return lambda sentences: in_batches(one, tokenizer.encode(sentences), workers)
 
 
 def huggingface(model, contender, way, beam, threads):
@@ -103,18 +100,16 @@ def huggingface(model, contender, way, beam, threads):
         scores = found.sequences_scores.tolist() if beam > 1 else [float("nan")] * len(names)
         return list(zip(names, scores, strict=True))
 
-    return lambda sentences: in_batches(
-        tokenizer.encode(sentences), lambda parts: ((part, one(part)) for part in parts)
-    )
+    return lambda sentences: in_batches(one, tokenizer.encode(sentences), workers=1)
 
 
-def in_batches(sources, work):
-    """What `work` gives for each of the `sources`, which go to it by length."""
-    from keras_transformer.translation.batches import by_length
+def in_batches(translate, sources, workers):
+    """What `translate` gives for each of the `sources`, which go to it by length, so many batches at a time."""
+    from keras_transformer.translation.batches import at_the_same_time, by_length
 
-    chosen = list(by_length(list(map(len, sources)), BATCH))
     results = [None] * len(sources)
-    for places, (_, found) in zip(chosen, work([[sources[i] for i in places] for places in chosen]), strict=True):
+    chosen = by_length(list(map(len, sources)), BATCH)
+    for places, found in at_the_same_time(lambda places: translate([sources[i] for i in places]), chosen, workers):
         for place, one in zip(places, found, strict=True):
             results[place] = one
     return results

@@ -106,22 +106,18 @@ class Chunks:
 
     def __init__(self, labels, weights, epsilon, hits):
         self.labels, self.weights, self.epsilon, self.hits = labels, weights, epsilon, hits
+        self.largest = ops.maximum(ops.max(weights, initial=0.0), 1e-30)  # weight, but not 0
 
     def with_gradient(self, vectors, matrix, *bias):
         """`Judged`, and the function that gives the gradients towards these, for `ops.custom_gradient`."""
         judged, towards = self.judge(vectors, matrix, *bias, training=True)
-        largest = self.largest()
 
         def gradient(*args, upstream=None):
             scale = keras.tree.flatten((args, upstream))[0]  # the others are of single tokens' values: zeros
-            scales = (scale, scale * largest, scale)
+            scales = (scale, scale * self.largest, scale)
             return tuple(ops.cast(ops.cast(x, "float32") * y, x.dtype) for x, y in zip(towards, scales, strict=False))
 
         return tuple(judged), gradient
-
-    def largest(self):
-        """The largest weight, but not 0: a float32 scalar."""
-        return ops.maximum(ops.max(self.weights, initial=0.0), 1e-30)
 
     def judge(self, vectors, matrix, bias=None, training=False):
         """`Judged`, and the gradients towards vectors, matrix and bias, if there is one; () unless training.
@@ -141,7 +137,7 @@ class Chunks:
         towards = ()
         if training:
             # Known at run time alone: TensorFlow would keep a constant of the matrix' size in the graph.
-            zero, largest = ops.minimum(ops.sum(weights), 0.0), self.largest()
+            zero = ops.minimum(ops.sum(weights), 0.0)
             towards = (ops.zeros_like(x), *(ops.broadcast_to(zero, y.shape) for y in (matrix, bias) if y is not None))
 
         def one(i, found, towards):
@@ -165,7 +161,7 @@ class Chunks:
                 q = probabilities - after(total, ops.full((), self.epsilon / size))
                 q = ops.cast(add_to_columns(q, label, ops.full_like(weight, self.epsilon - 1)), part.dtype)
                 to_x = ops.cast(ops.cast(ops.matmul(q, narrow), "float32") * weight[:, None], part.dtype)
-                weighed = ops.cast(ops.cast(part, "float32") * (weight / largest)[:, None], part.dtype)
+                weighed = ops.cast(ops.cast(part, "float32") * (weight / self.largest)[:, None], part.dtype)
                 to_matrix = ops.cast(transposed_product(q, weighed), "float32")  # (V, D)
                 to_bias = () if bias is None else (towards[2] + ops.matmul(weight, ops.cast(q, "float32")),)
                 towards = (_with_row(towards[0], i, to_x), towards[1] + to_matrix, *to_bias)
