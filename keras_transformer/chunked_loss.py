@@ -198,4 +198,4 @@ class _Split(NamedTuple):
 
 def _with_row(x, i, row):
     """`x` (K, ...) with `row` (...) at i."""
-    return ops.slice_update(x, (i, *(0 for _ in row.shape)), row[None])
+    return ops.scatter_update(x, ops.reshape(i, (1, 1)), row[None])

@@ -175,13 +175,33 @@ def loss_of(model, batch, prediction, tokens, training):
 def gradients_of(model, batch, tokens):
     """Gradients of the trainable weights for a (micro-)batch, whose losses and metrics are logged."""
     compiled = contextlib.nullcontext() if model.jit_compile else kernels_alone()
-    with compiled, model.logits_left_out(batch[2], training=True):
+    with compiled, model.logits_left_out(batch[2], training=True) as output_map:
         with tf.GradientTape() as tape:
+            matrix = None if output_map is None else read_apart(output_map, tape)
             prediction = model(batch[0], training=True)
             loss = loss_of(model, batch, prediction, tokens, training=True)
             loss = model.optimizer.scale_loss(loss)
         model.compute_metrics(*batch[:2], prediction, sample_weight=batch[2])
-        return tape.gradient(loss, model.trainable_weights)
+        weights = model.trainable_weights
+        if output_map is None:
+            return tape.gradient(loss, weights)
+        gradients, towards_matrix = tape.gradient(loss, (weights, output_map.matrix))
+        return [
+            plus(towards_matrix, gradient) if weight is matrix else gradient
+            for weight, gradient in zip(weights, gradients, strict=True)
+        ]
+
+
+def read_apart(output_map, tape):
+    """The variable that `output_map` reads, which from now on is a tensor whose gradient stands by itself.
+
+    Where embeddings are tied, the few rows that were looked up are then added to the output map's gradient in place,
+    instead of being made (V, D) first, once for each lookup.
+    """
+    matrix = output_map.matrix
+    output_map.matrix = tf.stop_gradient(tf.convert_to_tensor(matrix))
+    tape.watch(output_map.matrix)
+    return matrix
 
 
 def added(model, batch, tokens):
