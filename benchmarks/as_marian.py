@@ -3,8 +3,8 @@
 import functools
 
 import numpy as np
+from marian_model import marian_model
 
-from keras_transformer.ids import END, PAD, START
 from keras_transformer.interop.marian import LAYER
 
 
@@ -15,31 +15,14 @@ def as_marian(model):
     attention has biases, which are 0 here.
     """
     import torch
-    from transformers import MarianConfig, MarianMTModel
 
     config = model.get_config()
     needed = {"tie_embeddings": "all", "positions": "sinusoidal", "norm": "post", "output_bias": False}
     if other := {key: config[key] for key, value in needed.items() if config[key] != value}:
         raise ValueError(f"a MarianMTModel of this kind needs {needed}, the model has {other}.")
-    size, d_model, heads, d_ff = (config[key] for key in ("vocabulary_size", "d_model", "num_heads", "d_ff"))
-    marian = MarianMTModel(
-        MarianConfig(
-            vocab_size=size,
-            d_model=d_model,
-            encoder_layers=config["num_encoder_layers"],
-            decoder_layers=config["num_decoder_layers"],
-            encoder_attention_heads=heads,
-            decoder_attention_heads=heads,
-            encoder_ffn_dim=d_ff,
-            decoder_ffn_dim=d_ff,
-            activation_function=config["activation"],
-            scale_embedding=config["scale_embeddings"],
-            pad_token_id=PAD,
-            eos_token_id=END,
-            decoder_start_token_id=START,
-            forced_eos_token_id=None,
-        )
-    ).eval()
+    d_model, options = config["d_model"], {"activation_function": config["activation"]}
+    options["scale_embedding"] = config["scale_embeddings"]
+    marian = marian_model(config, config["vocabulary_size"], **options).eval()
     order = np.concatenate([np.arange(0, d_model, 2), np.arange(1, d_model, 2)])
     # Which axes of a tensor as Marian has it are d_model, not heads, hidden units or pieces.
     axes = {"q_proj.weight": [1], "k_proj.weight": [1], "v_proj.weight": [1], "out_proj.weight": [0]}

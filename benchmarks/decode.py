@@ -123,30 +123,13 @@ def ctranslate2_translator(preset, contender, beam, threads, folder):
 def huggingface(preset, contender, beam, threads, folder):
     """The same by `generate` of a MarianMTModel of the same sizes."""
     import torch
-    from transformers import MarianConfig, MarianMTModel
+    from marian_model import marian_model
 
     from keras_transformer.presets import preset as arguments
 
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
-    sizes, vocabulary_size = arguments(preset), VOCABULARIES.get(preset, 281)
-    config = MarianConfig(
-        vocab_size=vocabulary_size,
-        d_model=sizes["d_model"],
-        encoder_layers=sizes["num_encoder_layers"],
-        decoder_layers=sizes["num_decoder_layers"],
-        encoder_attention_heads=sizes["num_heads"],
-        decoder_attention_heads=sizes["num_heads"],
-        encoder_ffn_dim=sizes["d_ff"],
-        decoder_ffn_dim=sizes["d_ff"],
-        activation_function="relu",
-        pad_token_id=0,
-        decoder_start_token_id=2,
-        eos_token_id=3,
-        forced_eos_token_id=None,
-        max_length=TARGET + 1,
-    )
-    model = MarianMTModel(config).eval()
+    model = marian_model(arguments(preset), VOCABULARIES.get(preset, 281), max_length=TARGET + 1).eval()
 
     def translate(ids):
         with torch.inference_mode():

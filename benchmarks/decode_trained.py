@@ -25,12 +25,18 @@ CONTENDERS = ("ours", "ours bfloat16", "export", "ctranslate2", "ctranslate2 int
 WAYS = ("together", "apart")
 
 
+def shared(threads, way):
+    """How many batches at a time, and how many threads for each."""
+    workers = 2 if way == "apart" else 1
+    return workers, max(1, threads // workers)
+
+
 def ours(model, contender, way, beam, threads):
     """A function from sentences to (pieces, log-probability) pairs."""
     import tensorflow as tf
 
-    workers = 2 if way == "apart" else 1
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // workers))
+    workers, of_each = shared(threads, way)
+    tf.config.threading.set_intra_op_parallelism_threads(of_each)
     from keras_transformer import Translator
 
     dtype = "mixed_bfloat16" if contender.endswith("bfloat16") else "float32"
@@ -48,8 +54,8 @@ def export(model, contender, way, beam, threads):
     import numpy as np
     import tensorflow as tf
 
-    workers = 2 if way == "apart" else 1
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, threads // workers))
+    workers, of_each = shared(threads, way)
+    tf.config.threading.set_intra_op_parallelism_threads(of_each)
     from keras_transformer import Translator
     from keras_transformer.ids import END, PAD
 
@@ -126,12 +132,12 @@ def ctranslate2(model, contender, way, beam, threads):
     tokenizer, quantization = translator.tokenizer, "int8" if contender.endswith("int8") else None
     with tempfile.TemporaryDirectory() as folder:
         interop.save(translator.model, tokenizer, Path(folder) / "model", quantization=quantization)
-        apart = way == "apart"
+        workers, of_each = shared(threads, way)
         runtime = engine.Translator(
             str(Path(folder) / "model"),
             compute_type=quantization or "float32",
-            intra_threads=max(1, threads // 2) if apart else threads,
-            inter_threads=2 if apart else 1,
+            intra_threads=of_each,
+            inter_threads=workers,
         )
 
     def translate(sentences):

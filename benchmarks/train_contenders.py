@@ -210,26 +210,11 @@ def torch_transformer(case, compiled=False, device="cpu"):
 def marian(case):
     """Hugging Face's MarianMTModel, on PyTorch."""
     import torch
-    from transformers import MarianConfig, MarianMTModel
+    from marian_model import marian_model
 
     limit_torch(case)
-    sizes = case.sizes
-    sides = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (
-        ("layers", sizes[f"num_{side}_layers"]), ("attention_heads", sizes["num_heads"]), ("ffn_dim", sizes["d_ff"])
-    )}  # fmt: skip
-    config = MarianConfig(
-        vocab_size=case.vocabulary_size,
-        d_model=sizes["d_model"],
-        **sides,
-        activation_function="relu",
-        dropout=sizes["dropout"],
-        scale_embedding=True,
-        pad_token_id=0,
-        decoder_start_token_id=2,
-        eos_token_id=3,
-        use_cache=False,
-    )
-    model = MarianMTModel(config)
+    options = {"dropout": case.sizes["dropout"], "scale_embedding": True, "use_cache": False}
+    model = marian_model(case.sizes, case.vocabulary_size, **options)
     source, target, labels = torch_ids(case)
 
     def forward():

@@ -4,8 +4,6 @@ Training and validation go this way where loss and metrics are ours, which `Toke
 model then gives the vectors (B, T, D) before its output map, the loss maps them, and the metrics read what it found.
 """
 
-import contextlib
-import contextvars
 from typing import Any, NamedTuple
 
 import keras
@@ -20,6 +18,7 @@ from keras_transformer.kernels import (
     take_rows,
     transposed_product,
 )
+from keras_transformer.scoped import Scoped
 
 # Tokens at a time: half of them cost 8 % of the time of output map and loss at the paper's size (measured), as the
 # gradient of the matrix is added up once for each chunk.
@@ -74,8 +73,7 @@ class OutputMap:
         return self.judged.loss
 
 
-# Of each thread its own, as the replicas of a `MirroredStrategy` are threads.
-_output_map = contextvars.ContextVar("output_map", default=None)
+_output_map = Scoped("output_map", None)
 
 
 def output_map_of_the_loss():
@@ -83,14 +81,9 @@ def output_map_of_the_loss():
     return _output_map.get()
 
 
-@contextlib.contextmanager
 def logits_left_to(output_map):
     """Inside it a model gives vectors (B, T, D) instead of logits, and the loss maps them by an `OutputMap`."""
-    before = _output_map.set(output_map)
-    try:
-        yield output_map
-    finally:
-        _output_map.reset(before)
+    return _output_map.set_to(output_map)
 
 
 class Chunks:

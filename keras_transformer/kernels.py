@@ -5,13 +5,13 @@ copies the whole tensor, `ops.take` spends five ops on negative indices, and one
 and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic of one sentence.
 """
 
-import contextlib
-import contextvars
 from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 from keras import ops
+
+from keras_transformer.scoped import Scoped
 
 # Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
 # float32, and otherwise, as half precision has to be converted and matrices to be packed.
@@ -149,18 +149,12 @@ def transposed_product(x, y):
     return ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
 
 
-# Of each thread its own, as the replicas of a `MirroredStrategy` are threads.
-_kernels_alone = contextvars.ContextVar("kernels_alone", default=False)
+_kernels_alone = Scoped("kernels_alone", False)
 
 
-@contextlib.contextmanager
 def kernels_alone():
     """Inside it what TensorFlow runs is not compiled, so that ops are allowed which XLA lacks."""
-    before = _kernels_alone.set(True)
-    try:
-        yield
-    finally:
-        _kernels_alone.reset(before)
+    return _kernels_alone.set_to(True)
 
 
 def add_to_columns(x, columns, values):

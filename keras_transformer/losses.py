@@ -1,8 +1,5 @@
 """Label-smoothed cross-entropy over target tokens, section 5.4."""
 
-import contextlib
-import contextvars
-
 import keras
 from keras import ops
 
@@ -10,6 +7,7 @@ from keras_transformer.chunked_loss import output_map_of_the_loss
 from keras_transformer.cross_entropy import smoothed_cross_entropy
 from keras_transformer.ids import PAD
 from keras_transformer.replicas import sum_over_replicas
+from keras_transformer.scoped import Scoped
 
 
 def token_mask(labels):
@@ -22,21 +20,15 @@ def step_tokens(labels):
     return sum_over_replicas(ops.sum(token_mask(labels)))
 
 
-# Of each thread its own: the replicas of a `MirroredStrategy` are threads, each with tensors of its own.
-_divisor = contextvars.ContextVar("divisor", default=None)
+_divisor = Scoped("divisor", None)
 
 
-@contextlib.contextmanager
 def divided_by(tokens):
     """Inside it `LabelSmoothedCrossEntropy` divides by `tokens`, those of a whole step, instead of counting.
 
     So the losses of micro-batches, and their gradients, add up to those of the whole batch.
     """
-    before = _divisor.set(tokens)
-    try:
-        yield
-    finally:
-        _divisor.reset(before)
+    return _divisor.set_to(tokens)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")

@@ -19,14 +19,15 @@ ROOMS = {
     "files": "",
     "presets": "",
     "parsing": "nltk",
-    "kernels": "tensorflow",  # inside its functions alone
+    "scoped": "",
+    "kernels": "scoped tensorflow",  # the latter inside its functions alone
     "cross_entropy": "kernels",
-    "chunked_loss": "kernels cross_entropy",
+    "chunked_loss": "kernels cross_entropy scoped",
     "layers": "layers kernels chunked_loss",
     "decoder_state": "kernels",
     "model": "layers presets kernels decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
-    "losses": "replicas cross_entropy chunked_loss",
+    "losses": "replicas scoped cross_entropy chunked_loss",
     "metrics": "losses cross_entropy chunked_loss",
     # The last two inside its functions.
     "training_step": "losses metrics chunked_loss replicas tensorflow_step jax_step",
