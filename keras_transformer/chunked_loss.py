@@ -37,7 +37,7 @@ class OutputMap:
     """What a loss needs for mapping vectors to logits itself.
 
     Args:
-        matrix: the variable (V, D).
+        matrix: the variable (V, D), or its value.
         bias: the variable (V,), or None.
         dtype: the compute dtype.
         training: whether the gradient is wanted.
