@@ -9,8 +9,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from marian_model import START, marian_model
 
-START = 2  # as in keras_transformer.ids, which is not imported here: TensorFlow would count as memory of PyTorch's
 SEED, SMOOTHING, RATE = 1, 0.1, 1e-4
 
 
@@ -210,7 +210,6 @@ def torch_transformer(case, compiled=False, device="cpu"):
 def marian(case):
     """Hugging Face's MarianMTModel, on PyTorch."""
     import torch
-    from marian_model import marian_model
 
     limit_torch(case)
     options = {"dropout": case.sizes["dropout"], "scale_embedding": True, "use_cache": False}

@@ -59,6 +59,7 @@ ROOMS = {
 }
 FACADES = {"__init__", "cli"}  # may import every room
 CORE = {
+    "scoped",
     "kernels",
     "decoder_state",
     "layers",
