@@ -4,8 +4,9 @@
 
 decodes random sources of 25 tokens into exactly 30 with random weights, so that every contender does the
 same number of steps. Ours and CTranslate2 hold the same weights; Hugging Face's MarianMTModel has the same
-sizes and biases besides. Each measurement is a process of its own, with nothing else running; a round
-measures every contender once, and the medians of all rounds are reported.
+sizes and biases besides. `products` is what ours takes at least: the products with weights and nothing else.
+Each measurement is a process of its own, with nothing else running; a round measures every contender once,
+and the medians of all rounds are reported.
 
 Two ways to use the threads: `together`, all of them on one batch, and `apart`, a batch's halves at the
 same time with half the threads each.
@@ -26,7 +27,16 @@ from rich.progress import Progress
 
 SOURCE, TARGET, SEED = 25, 30, 1  # tokens, END included in both
 VOCABULARIES = {"multi30k_tiny": 10_000, "paper_base": 37_000}
-CONTENDERS = ("ours", "ours bfloat16", "export", "ctranslate2", "ctranslate2 int8", "huggingface")
+CONTENDERS = (
+    "ours",
+    "ours bfloat16",
+    "export",
+    "ctranslate2",
+    "ctranslate2 int8",
+    "huggingface",
+    "products",
+    "products bfloat16",
+)
 WAYS = ("together", "apart")
 
 
@@ -93,6 +103,23 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
     return lambda ids: served(source=tf.constant(ids))["output_0"][:, 0].numpy()
 
 
+def products(preset, contender, beam, threads, folder):
+    """The least that ours can take: see `decode_products.py`. It translates nothing."""
+    import tensorflow as tf
+    from decode_products import decoding
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    model = make_model(preset, "mixed_bfloat16" if contender.endswith("bfloat16") else "float32")
+    signature = [tf.TensorSpec([None, None], tf.int32)]
+    graph = tf.function(decoding(model, beam, TARGET), input_signature=signature, autograph=False)
+
+    def run(ids):
+        graph(tf.constant(ids)).numpy()
+        return np.zeros((len(ids), TARGET), "int32")
+
+    return run
+
+
 def ctranslate2_translator(preset, contender, beam, threads, folder):
     """The same by CTranslate2 on the same weights; the tokens' names are their ids."""
     import ctranslate2
@@ -147,7 +174,8 @@ def huggingface(preset, contender, beam, threads, folder):
 
 def measure(preset, contender, way, batch, beam, threads, seconds):
     """Median seconds of one batch after two warm-up batches, within about `seconds`."""
-    makers = {"ours": ours, "export": ours, "ctranslate2": ctranslate2_translator, "huggingface": huggingface}
+    makers = {"ours": ours, "export": ours, "ctranslate2": ctranslate2_translator}
+    makers |= {"huggingface": huggingface, "products": products}
     ids = sources(batch, VOCABULARIES.get(preset, 281))
     parts = np.array_split(ids, 2) if way == "apart" else [ids]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(parts)) as pool:
