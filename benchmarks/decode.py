@@ -104,9 +104,9 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
 
 
 def products(preset, contender, beam, threads, folder):
-    """The least that ours can take: see `decode_products.py`. It translates nothing."""
+    """The least that ours can take: see `products.py`. It translates nothing."""
     import tensorflow as tf
-    from decode_products import decoding
+    from products import decoding
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     model = make_model(preset, "mixed_bfloat16" if contender.endswith("bfloat16") else "float32")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from marian_model import START, marian_model
+from products import there_and_back, update_shapes
 
 SEED, SMOOTHING, RATE = 1, 0.1, 1e-4
 
@@ -43,18 +44,19 @@ def batch(case):
     return source, shifted, labels
 
 
-def flop(case):
-    """Arithmetic of one update: 6 a weight of each product and token, and 12·D for each score of the attention.
+def weights_flop(case):
+    """Arithmetic of one update with the weights: 6 for each and each token.
 
     Twice, for a multiplication and an addition, and three times, for the value and its two gradients.
     """
+    return 6 * case.tokens * sum(rows * columns for rows, columns in update_shapes(case.sizes, case.vocabulary_size))
+
+
+def flop(case):
+    """Arithmetic of one update, with 12·D for each score of the attention too."""
     sizes = case.sizes
-    width, inner = sizes["d_model"], sizes["d_ff"]
-    attention, feed_forward = 4 * width**2, 2 * width * inner
-    encoder = sizes["num_encoder_layers"] * (attention + feed_forward)
-    decoder = sizes["num_decoder_layers"] * (2 * attention + feed_forward)
     scores = (sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]) * case.tokens * case.length
-    return 6 * case.tokens * (encoder + decoder + width * case.vocabulary_size) + 12 * width * scores
+    return weights_flop(case) + 12 * sizes["d_model"] * scores
 
 
 def keras_step(model, loss, case, jit, **options):
@@ -272,6 +274,17 @@ def joeynmt(case):
     return torch_step(model, forward, case)
 
 
+def products(case):
+    """The least that TensorFlow can take for the products with weights: see `products.py`. It trains nothing."""
+    limit_tensorflow(case)
+    import tensorflow as tf
+
+    shapes = update_shapes(case.sizes, case.vocabulary_size)
+    kernels = [tf.cast(tf.random.normal(shape, stddev=shape[0] ** -0.5), case.dtype) for shape in shapes]
+    graph = tf.function(lambda: there_and_back(tf.ones([case.tokens, case.sizes["d_model"]], case.dtype), kernels))
+    return lambda: float(graph()[0][0, 0])
+
+
 CONTENDERS = {
     "ours": ours,
     "ours jit": partial(ours, jit=True),
@@ -281,4 +294,5 @@ CONTENDERS = {
     "keras-hub": keras_hub,
     "keras-hub jit": partial(keras_hub, jit=True),
     "joeynmt": joeynmt,
+    "products": products,
 }

@@ -6,8 +6,8 @@
 One optimizer update a step on random ids without padding, S = T, label smoothing 0.1, Adam. Each measurement is
 a process of its own, with nothing else running: warm-up steps first, then the median of the others. A round
 measures every contender once, and the medians of all rounds are reported, beside the rate at which TensorFlow
-multiplies matrices in the same round. Peak memory is the process's highest resident set; "imports" is what it
-held before the model was made.
+multiplies matrices in the same round. `products` is what it takes at least: those with weights and nothing else.
+Peak memory is the process's highest resident set; "imports" is what it held before the model was made.
 
 `--joeynmt-python` names the interpreter of an environment that has JoeyNMT, whose requirements are old.
 `--fit` compares tokens a second in `fit` on a corpus with those of the bare step over the same batches.
@@ -25,12 +25,12 @@ import typer
 from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
-from train_contenders import CONTENDERS, Case, flop
+from train_contenders import CONTENDERS, Case, flop, weights_flop
 
 # preset: vocabulary size, rows, length
 CONFIGURATIONS = {"multi30k_tiny": (10_000, 128, 20), "paper_base": (37_000, 64, 25)}
 DTYPES = ("float32", "bfloat16")
-MATRIX = "matrix product"  # its rate is measured like a contender
+MATRIX, PRODUCTS = "matrix product", "products"  # measured like contenders
 TORCH = ("torch", "torch compile", "marian", "joeynmt")
 WARM_UP, FEWEST, MATRIX_SIZE = 3, 5, 2048
 
@@ -74,7 +74,7 @@ def measure(contender, case, seconds):
         last = float(step())
         times.append(time.perf_counter() - start)
         busy.append(cpu_seconds() - cpu)
-    if contender != MATRIX and not last < first:
+    if contender not in (MATRIX, PRODUCTS) and not last < first:
         raise RuntimeError(f"{contender} does not train: loss {first} after {WARM_UP} steps, {last} at the end.")
     return {
         "seconds": statistics.median(times),
@@ -88,7 +88,8 @@ def measure(contender, case, seconds):
 def summary(contender, case, rounds):
     """The medians of some rounds, and what follows from them."""
     found = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
-    arithmetic = 2 * MATRIX_SIZE**3 if contender == MATRIX else flop(case)
+    special = {MATRIX: 2 * MATRIX_SIZE**3, PRODUCTS: weights_flop(case)}
+    arithmetic = special.get(contender) or flop(case)
     found |= {"tokens_per_second": case.tokens / found["seconds"], "gflops": arithmetic / found["seconds"] / 1e9}
     return {"contender": contender, **case._asdict(), **found, "rounds": rounds}
 

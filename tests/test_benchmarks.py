@@ -7,12 +7,14 @@ import convergence
 import corpus
 import export_precision
 import numpy as np
+import products
 import pytest
+import tensorflow as tf
 import tiny
 import train_memory
 import train_step
 import typer
-from train_contenders import Case, flop
+from train_contenders import Case, flop, weights_flop
 
 from keras_transformer import Translator
 
@@ -109,7 +111,20 @@ def test_flop_by_hand():
     case = Case("by hand", 7, rows=5, length=11, dtype="float32", threads=1, sizes=sizes)
     # Weights: four 2 x 2 in the encoder and eight in the decoder, two 2 x 3 in each, and 7 x 2; 55 tokens.
     # Attention: three times 55 x 11 scores, each a product and a sum of D = 2.
+    assert weights_flop(case) == 3 * 2 * 55 * (12 * 4 + 2 * 12 + 14)
     assert flop(case) == 3 * 2 * (55 * (12 * 4 + 2 * 12 + 14) + 2 * 3 * 55 * 11 * 2)
+
+
+def test_products_of_an_update_are_a_value_and_its_gradients():
+    """Of half the sum of squares of x·W_1·W_2, by TensorFlow's tape."""
+    rng = np.random.default_rng(0)
+    x, *kernels = (tf.constant(rng.normal(size=shape), tf.float32) for shape in ((5, 2), (2, 3), (3, 7)))
+    with tf.GradientTape() as tape:
+        tape.watch([x, *kernels])
+        half = tf.reduce_sum((x @ kernels[0] @ kernels[1]) ** 2) / 2
+    towards_x, gradients = products.there_and_back(x, kernels)
+    for found, expected in zip([towards_x, *gradients], tape.gradient(half, [x, *kernels]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_corpus(tmp_path, capsys):

@@ -5,10 +5,10 @@ import json
 
 import decode
 import decode_curves
-import decode_products
 import decode_profile
 import decode_trained
 import numpy as np
+import products
 import pytest
 import tensorflow as tf
 import tiny
@@ -85,11 +85,11 @@ def test_the_floor_counts_weights_once_a_token():
 def test_the_products_are_those_of_every_weight():
     """Of `work` for the decoder's tokens, and counted by hand for the source's."""
     model = decode.make_model("quickstart")
-    encoder, over_memory, step = (sum(np.prod(k.shape) for k in part) for part in decode_products.kernels_of(model))
+    encoder, over_memory, step = (sum(np.prod(k.shape) for k in part) for part in products.kernels_of(model))
     assert encoder == 2 * (4 * 128**2 + 2 * 128 * 256)
     assert over_memory == 2 * 2 * 128**2
     assert 2 * step * (3 + 3 * 2 * 29) == decode_profile.work(model, 3, 2)
-    rows = tf.function(decode_products.decoding(model, 2, 5))(tf.constant(decode.sources(3, 281)))
+    rows = tf.function(products.decoding(model, 2, 5))(tf.constant(decode.sources(3, 281)))
     np.testing.assert_array_equal(rows, np.ones((3 * 2, 128)))  # as in every step
 
 
@@ -98,7 +98,7 @@ def test_products_are_taken_in_turn():
     rng = np.random.default_rng(0)
     shapes = ((3, 2), (2, 6), (2, 2), (2, 5), (5, 2))
     x, joint, square, inner, outer = (rng.normal(size=shape).astype("float32") for shape in shapes)
-    found = decode_products.in_turn(x, [joint, square, inner, outer])
+    found = products.in_turn(x, [joint, square, inner, outer])
     np.testing.assert_allclose(found, (((x @ joint)[:, :2] @ square) @ inner) @ outer, rtol=1e-5)
 
 

@@ -1,7 +1,7 @@
-"""The products with weights of one decoding by themselves: the least that it can take with TensorFlow's kernels.
+"""The products with weights by themselves: the least that decoding, or an update, can take with TensorFlow's kernels.
 
-Same weights, same shapes, same order, one after the other as in the model, and nothing between them: no attention over
-the caches, no softmax, no normalisation, no search. A contender of `decode.py`.
+Same shapes, same order, one after the other, and nothing between them: no attention over positions, no softmax, no
+normalisation, no dropout, no loss, no search. Contenders of `decode.py` and `train_step.py`.
 """
 
 
@@ -59,3 +59,34 @@ def decoding(model, beam, target):
         return tf.while_loop(lambda count, x: count < target, others, start, parallel_iterations=1)[1]
 
     return products
+
+
+def update_shapes(sizes, vocabulary_size):
+    """Of the kernels of an encoder and a decoder and of the output map, in their order, for a preset's arguments."""
+    width, inner = sizes["d_model"], sizes["d_ff"]
+    attention, network = [(width, width)] * 4, [(width, inner), (inner, width)]
+    encoder = sizes["num_encoder_layers"] * (attention + network)
+    decoder = sizes["num_decoder_layers"] * (2 * attention + network)
+    return encoder + decoder + [(width, vocabulary_size)]
+
+
+def there_and_back(x, kernels):
+    """The products of an update: x through all kernels, and the result, as if it were a gradient, back through them.
+
+    Args:
+        x: (R, N).
+        kernels: (N, ·), each with as many rows as the one before it has columns.
+
+    Returns:
+        What comes back (R, N), and one array for each kernel, of its shape.
+    """
+    import tensorflow as tf
+
+    inputs, gradients = [], []
+    for kernel in kernels:
+        inputs.append(x)
+        x = x @ kernel
+    for given, kernel in zip(reversed(inputs), reversed(kernels), strict=True):
+        gradients.append(tf.matmul(given, x, transpose_a=True))
+        x = tf.matmul(x, kernel, transpose_b=True)
+    return x, gradients[::-1]
