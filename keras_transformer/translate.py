@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transformer.decoding.lines import Draw
+from keras_transformer.decoding.lines import Draw, check_draw
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import START
 from keras_transformer.text import Tokenizer
@@ -135,6 +135,7 @@ class Translator:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}.")
         draw = Draw(float(temperature), top_k, float(top_p))
+        check_draw(draw)
 
         def luck(chosen, limits):
             numbers = np.zeros((len(chosen), n, max(limits)), np.float32)
@@ -201,11 +202,15 @@ class Translator:
         """Write `model.keras` and the tokenizer's file into a new folder.
 
         Raises:
-            FileExistsError: the folder exists and `overwrite` is False.
+            FileExistsError: the folder exists and `overwrite` is False, or it holds other files too.
             ValueError: an ensemble, whose members are saved each in its folder.
         """
         if len(self.models) > 1:
             raise ValueError(f"a folder holds one model, this translator has {len(self.models)}: save each by itself.")
+        others = {path.name for path in Path(folder).glob("*")} - {MODEL_FILE, TOKENIZER_FILE}
+        if overwrite and others:
+            names = ", ".join(sorted(others)[:3])
+            raise FileExistsError(f"{folder} also holds {names}, which would be lost. Choose another folder.")
         with written_beside(folder, overwrite) as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)

@@ -17,6 +17,12 @@ def test_results_come_in_order_from_several_at_the_same_time():
     assert list(at_the_same_time(work, range(6), 2)) == [(i, -i) for i in range(6)]
 
 
+def test_one_worker_is_the_caller():
+    assert list(at_the_same_time(lambda _: threading.get_ident(), range(2), 1)) == [
+        (i, threading.get_ident()) for i in range(2)
+    ]
+
+
 def test_nothing_begins_after_a_failure():
     begun = []
 

@@ -221,6 +221,10 @@ def test_saving_overwrites_only_when_asked(greedy, tmp_path):
     greedy.save(tmp_path / "run", overwrite=True)
     assert isinstance(translate.load_model(tmp_path / "run" / "model.keras"), Transformer)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "run" / "last.keras").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match=r"run also holds last\.keras, which would be lost"):
+        greedy.save(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "last.keras").read_bytes() == b"precious"
 
 
 def test_files_that_cannot_be_loaded_are_named(greedy, tmp_path):

@@ -1,5 +1,6 @@
 """Whole files: windows, breaks, and what an unfinished file is refused for."""
 
+import errno
 import gzip
 import json
 
@@ -7,6 +8,7 @@ import pytest
 import tiny
 
 from keras_transformer import Translator
+from keras_transformer.translation import whole_file
 
 LINES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "2 2", "7 1"]
 
@@ -163,6 +165,61 @@ def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
     with pytest.raises(ValueError, match=r"test\.en, line 3: not valid UTF-8"):
         translator.translate_file(source, tmp_path / "out")
     assert names(tmp_path) == ["test.en"] and translator.asked == []
+
+
+def test_one_process_writes_a_target_at_a_time(translator, tokenizer, source, tmp_path, monkeypatch):
+    """Another one begins in the first window, and again when the first has just ended."""
+    other = Translator(translator.model, tokenizer, beam_size=1, max_extra_length=5)
+    target, call = tmp_path / "out", Breaking.__call__
+
+    def calling(self, sentences, **options):
+        with pytest.raises(BlockingIOError, match=r"another process is writing .*out\.part"):
+            other.translate_file(source, target)
+        return call(self, sentences, **options)
+
+    monkeypatch.setattr(Breaking, "__call__", calling)
+    translator.translate_file(source, target)
+    assert read(target) == [*other(LINES), ""]
+
+    take = whole_file._take
+
+    def ended(stream, part):
+        part.rename(tmp_path / "ended")
+        take(stream, part)
+
+    monkeypatch.setattr(whole_file, "_take", ended)
+    with pytest.raises(BlockingIOError, match="another process is writing"):
+        other.translate_file(source, tmp_path / "second")
+
+
+def test_where_files_have_no_locks_it_is_said(translator, source, tmp_path, monkeypatch, caplog):
+    def flock(stream, operation):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(whole_file.fcntl, "flock", flock)
+    translator.translate_file(source, tmp_path / "out")
+    assert "out.part lies where files have no locks" in caplog.text and len(read(tmp_path / "out")) == len(LINES) + 1
+
+
+def test_a_source_that_grows_is_noticed(translator, source, tmp_path, monkeypatch):
+    call = Breaking.__call__
+
+    def calling(self, sentences, **options):
+        if not translator.asked:
+            source.write_text(source.read_text(encoding="utf-8") + "1\n2\n", encoding="utf-8")
+        return call(self, sentences, **options)
+
+    monkeypatch.setattr(Breaking, "__call__", calling)
+    with pytest.raises(ValueError, match=r"test\.en had 7 lines and now has 9, and .*out\.part is of both: remove it"):
+        translator.translate_file(source, tmp_path / "out", window=6)
+    assert names(tmp_path) == ["out.part", "out.part.json", "test.en"]
+
+
+def test_a_line_that_is_too_long_is_named_by_file_and_number(tokenizer, source, tmp_path):
+    learned = Translator(tiny.make_model(positions="learned", max_length=8), tokenizer, max_extra_length=1)
+    with pytest.raises(ValueError, match=r"test\.en, line 5, has 7 pieces; .* 8 learned positions: '1 2 3 4 5 6 7'"):
+        learned.translate_file(source, tmp_path / "out", window=3)
+    assert len(read(tmp_path / "out.part")) == 3 + 1
 
 
 def test_a_line_break_in_a_translation_becomes_a_space(translator, source, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Every option of the Translator against the plain search, which calls the whole models."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -165,6 +167,10 @@ def test_pieces_are_suppressed_by_name_or_id(tokenizer):
     [[three]] = tokenizer.encode(["3"])
     assert suppressed_ids(["unk", "▁3", 7], tokenizer) == tuple(sorted({UNK, three, 7}))
     assert suppressed_ids(["[UNK]", UNK, "[PAD]"], tokenizer) == (UNK,)
+    german = SimpleNamespace(
+        vocabulary_size=7, pieces=lambda ids: ["[PAD]", "[UNK]", "[START]", "[END]", "P", "unk", "t"]
+    )
+    assert suppressed_ids(["unk"], german) == (UNK,) and suppressed_ids([5, "t"], german) == (5, 6)
     for entry in ("▁33", 25, -1, 2.5):
         with pytest.raises(ValueError, match=f"suppress has {entry!r}: no piece of the tokenizer, .* from 0 to 24"):
             suppressed_ids([entry], tokenizer)

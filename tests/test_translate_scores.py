@@ -1,5 +1,7 @@
 """Scores of given translations, samples, alignment and unknown pieces, each told another way."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -154,6 +156,14 @@ def test_a_sample_is_where_its_luck_falls(translator):
     assert len({hypothesis.tokens for hypotheses in found for hypothesis in hypotheses}) > 8
 
 
+def test_one_graph_draws_at_every_temperature(translator):
+    translator.sample(["1 2"], temperature=0.7, top_p=0.9)
+    before = len(translator.graph._compiled)
+    for temperature, top_p in ((0.9, 0.9), (1.1, 0.5)):
+        translator.sample(["1 2"], temperature=temperature, top_p=top_p)
+    assert len(translator.graph._compiled) == before
+
+
 def test_a_seed_repeats_its_sample_whatever_the_batches(translator):
     def tokens(**options):
         return [[h.tokens for h in hypotheses] for hypotheses in translator.sample(SENTENCES, 2, **options)]
@@ -204,8 +214,9 @@ def test_alignment_is_the_mean_of_the_last_layers_heads(tokenizer):
 
 def test_a_piece_belongs_to_the_word_around_it(tokenizer):
     assert source_words("12 3  x", tokenizer) == ["12", "12", "3", "x", "x"]
+    assert source_words("\u200b", SimpleNamespace(encode=lambda x: [] if isinstance(x, str) else [[]])) is None
     assert source_words(" 1\t2 ", tokenizer) == ["1\t2"] * 3  # a space, UNK, a space
-    assert source_words("", tokenizer) == []
+    assert source_words("", tokenizer) is None
 
 
 def test_words_whose_pieces_are_not_the_sentences_tell_nothing():

@@ -37,9 +37,20 @@ class LineBatch(NamedTuple):
 class Draw(NamedTuple):
     """How `sample` draws the next token."""
 
-    temperature: float = 1.0  # logits are divided by it
+    temperature: Any = 1.0  # logits are divided by it; a number, or () float32
     top_k: int = 0  # only among the k likeliest; 0 is all
-    top_p: float = 1.0  # only among the likeliest that reach this probability together
+    top_p: Any = 1.0  # only among the likeliest that reach this probability together; a number, or () float32
+
+
+def check_draw(draw):
+    """Raise ValueError for a number of `Draw` that is out of range; arrays are not looked into."""
+    temperature, top_p = (isinstance(number, int | float) for number in (draw.temperature, draw.top_p))
+    if temperature and draw.temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {draw.temperature}.")
+    if draw.top_k < 0:
+        raise ValueError(f"top_k must not be negative, got {draw.top_k}.")
+    if top_p and not 0 < draw.top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {draw.top_p}.")
 
 
 def drawn(log_probabilities, tokens, luck, draw):
@@ -59,7 +70,7 @@ def drawn(log_probabilities, tokens, luck, draw):
         share = ops.where(ops.arange(tokens.shape[-1]) < draw.top_k, share, 0.0)
         share = share / ops.sum(share, axis=-1, keepdims=True)
     reached = ops.cumsum(share, axis=-1)
-    if draw.top_p < 1:
+    if not (isinstance(draw.top_p, int | float) and draw.top_p == 1):
         share = ops.where(reached - share < draw.top_p, share, 0.0)  # always holds the first
         reached = ops.cumsum(share, axis=-1)
     at = ops.sum(ops.cast(reached <= luck[:, :, None] * reached[:, :, -1:], "int32"), axis=-1, keepdims=True)
@@ -163,11 +174,6 @@ def sample(decoder, state, bounds, max_length, luck, draw=None, alpha=0.6, lengt
         `Hypotheses` in the order drawn. Their log-probabilities and scores are the model's own.
     """
     draw = draw or Draw()
-    if draw.temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {draw.temperature}.")
-    if draw.top_k < 0:
-        raise ValueError(f"top_k must not be negative, got {draw.top_k}.")
-    if not 0 < draw.top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {draw.top_p}.")
+    check_draw(draw)
     width = luck.shape[1]
     return run(decoder, state, bounds, max_length, width, rules or Rules(), draw, luck, alpha, length, segment)

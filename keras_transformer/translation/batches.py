@@ -37,8 +37,12 @@ def by_length(lengths, batch_size, workers=1):
 def at_the_same_time(work, items, workers):
     """Yield each item with `work(item)`, in order, `workers` of them being worked at in threads.
 
+    One worker is the caller's own thread, whose `tf.device` then counts, which TensorFlow keeps by thread.
     Where `work` fails, or whoever reads stops, what has not begun is not begun any more.
     """
+    if workers == 1:
+        yield from ((item, work(item)) for item in items)
+        return
     with ThreadPoolExecutor(workers) as pool:
         waiting = deque()
         try:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search, sample
 from keras_transformer.decoding.beam import BeamOptions
 from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.decoding.lines import Draw
 from keras_transformer.decoding.rules import Bounds
 from keras_transformer.files import BLANK
 from keras_transformer.ids import END, PAD
@@ -37,23 +38,23 @@ class TranslationGraph:
         configs = [model.get_config() for model in self.models]
         return min((config["max_length"] for config in configs if config["positions"] == "learned"), default=None)
 
-    def run(self, inputs, num_results=1, draw=None):
-        """`search`, or `sample` where there is a `draw`, compiled once for each kind of call; from any thread.
+    def run(self, inputs, **static):
+        """`search`, or `sample` where there is `luck`, compiled once for each kind of call; from any thread.
 
         Args:
-            inputs: a dictionary of their other arguments that are tensors.
-            num_results, draw: theirs.
+            inputs: a dictionary of their arguments that are tensors.
+            **static: the others: `num_results` of the one, `top_k` of the other.
         """
-        width = inputs["luck"].shape[1] if draw else None
-        kind = (*sorted(inputs), num_results, draw, width)
+        width = inputs["luck"].shape[1] if "luck" in inputs else None
+        kind = (*sorted(inputs), *static.items(), width)
         with self._compiling:
             if kind not in self._compiled:
-                self._compiled[kind] = self._compile(inputs, num_results, draw, width)
+                self._compiled[kind] = self._compile(inputs, static, width)
         return self._compiled[kind](inputs)
 
-    def _compile(self, inputs, num_results, draw, width):
+    def _compile(self, inputs, static, width):
         def find(inputs):
-            return self.sample(draw=draw, **inputs) if draw else self.search(num_results=num_results, **inputs)
+            return (self.search if width is None else self.sample)(**inputs, **static)
 
         strings = tf.TensorSpec([None], tf.string)
         free = {"sentences": strings, "prefix": strings, "luck": tf.TensorSpec([None, width, None], tf.float32)}
@@ -108,12 +109,12 @@ class TranslationGraph:
         )
         return beam_search(self.decoder, state, bounds, longest, beam, source != PAD, SEGMENT)
 
-    def sample(self, sentences, luck, draw, prefix=None, weights=None):
+    def sample(self, sentences, luck, temperature=1.0, top_k=0, top_p=1.0, prefix=None, weights=None):
         """Translations drawn by chance; no coverage penalty is in their scores.
 
         Args:
             luck: (B, n, L) float32, uniform in [0, 1); L at least the longest limit.
-            draw: a `decoding.lines.Draw`.
+            temperature, top_k, top_p: of a `decoding.lines.Draw`.
             The others: as in `search`.
 
         Returns:
@@ -121,6 +122,7 @@ class TranslationGraph:
         """
         penalty = {"alpha": self.options.length_penalty, "length": self.options.length_normalization}
         _, bounds, state = self._start(self.source_ids(sentences), prefix, weights, luck.shape[1])
+        draw = Draw(temperature, top_k, top_p)
         found = sample(
             self.decoder, state, bounds, _longest(bounds), luck, draw, rules=self.rules, segment=SEGMENT, **penalty
         )

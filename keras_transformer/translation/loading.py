@@ -30,7 +30,7 @@ def load_model(path, dtype=None):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
     if dtype is None:
         return model
-    recast = Transformer.from_config({**model.get_config(), "dtype": dtype})
+    recast = type(model).from_config({**model.get_config(), "dtype": dtype})
     recast.set_weights(model.get_weights())
     return recast
 

@@ -33,7 +33,8 @@ class SearchOptions:
         min_length: the fewest tokens of a translation, whatever its source.
         min_extra_length: a translation has at least this many tokens more than its source, or fewer if negative.
         no_repeat_ngram: no sequence of this many tokens comes twice; 0 is no rule.
-        suppress: pieces, by name or id, that never appear; "unk" is the unknown piece of any tokenizer.
+        suppress: pieces, by name or id, that never appear; "unk" is the unknown piece of any tokenizer, also where
+            another piece is spelled so, which its id names.
         replace_unknown: put the source word an unknown piece attends to most in its place.
 
     Raises:
@@ -98,7 +99,7 @@ def suppressed_ids(suppress, tokenizer):
         ValueError: no such piece or id, or END, without which no translation closes.
     """
     ids = {piece: i for i, piece in enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size)))}
-    ids.setdefault("unk", UNK)
+    ids["unk"] = UNK
     found = set()
     for entry in suppress:
         token = ids.get(entry) if isinstance(entry, str) else entry

@@ -38,16 +38,16 @@ class Pieces:
         return tuple(self.names[ids[ids != PAD]])
 
 
-def listed(sentences, batch_size, workers=1):
-    """The arguments of a call, checked: a list of strings.
+def listed(sentences, batch_size, workers=1, name="sentences"):
+    """The arguments of a call, checked: a list of strings, the argument `name`.
 
     Raises:
         TypeError: one string.
         ValueError: a batch size or a number of workers below 1.
     """
     if isinstance(sentences, str):
-        raise TypeError("sentences must be a list of strings, got one string: write [sentence].")
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        raise TypeError(f"{name} must be a list of strings, got one string: write [{sentences[:60]!r}].")
+    for argument, value in (("batch_size", batch_size), ("workers", workers)):
         if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+            raise ValueError(f"{argument} must be at least 1, got {value}.")
     return list(sentences)

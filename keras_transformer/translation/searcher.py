@@ -15,6 +15,14 @@ from keras_transformer.translation.unknown import replace_unknown, source_words
 COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
 
 
+class SentenceError(ValueError):
+    """What is wrong with one sentence: `rule`, of the sentence of this `number` in its list."""
+
+    def __init__(self, number, rule):
+        super().__init__(f"sentence {number} {rule}")
+        self.number, self.rule = number, rule
+
+
 class Searcher:
     """Search and scores for lists of any length.
 
@@ -28,13 +36,14 @@ class Searcher:
         self.graph, self.given, self.pieces = graph, given, pieces
         self.options = graph.options
 
-    def find(self, sentences, prefixes, batches, n=None, luck=None, details=False, **kind):
+    def find(self, sentences, prefixes, batches, n=None, luck=None, draw=None, details=False, **kind):
         """Lists of `Hypothesis`, in the order of the sentences; those of like length share a batch.
 
         Args:
             batches: `Batches`.
             n: how many a sentence, as far as there are; None for all.
             luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
+            draw: how a sample is drawn, a `Draw`.
             details: with the tokens' log-probabilities.
             **kind: of `TranslationGraph.run`.
         """
@@ -44,10 +53,14 @@ class Searcher:
         self._refuse_long(sentences, sources, limits)
         if prefixes is not None:
             prefixes = self._listed_prefixes(prefixes, sentences, limits)
-        weights = self.graph.weights()
+        shared = {"weights": self.graph.weights()}
+        if draw is not None:
+            shared["temperature"] = tf.constant(draw.temperature)  # a graph serves all
+            shared |= {"top_p": tf.constant(draw.top_p)} if draw.top_p < 1 else {}
+            kind["top_k"] = draw.top_k
 
         def search(chosen):
-            inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), "weights": weights}
+            inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), **shared}
             if prefixes is not None:
                 inputs["prefix"] = tf.constant([prefixes[i] for i in chosen])
             if luck is not None:
@@ -77,9 +90,10 @@ class Searcher:
                 tokens = self.pieces.named(ids)
                 found.append(Hypothesis(text, float(score), float(log_probability), bool(finished), tokens))
         if not found:
-            raise ValueError(
-                f"sentence {index} got no translation, {sentence[:60]!r}: the model's "
-                "probabilities are not finite. Was its training stopped by NaN?"
+            raise SentenceError(
+                index,
+                f"got no translation, {sentence[:60]!r}: the model's probabilities are not finite. Was its training "
+                "stopped by NaN?",
             )
         return found
 
@@ -104,13 +118,14 @@ class Searcher:
         positions = self.graph.positions
         for number, (sentence, source, limit) in enumerate(zip(sentences, sources, limits, strict=True)):
             if positions is not None and max(len(source), limit) > positions:
-                raise ValueError(
-                    f"sentence {number} has {len(source) - 1} pieces; with its END, or in a translation of up to "
-                    f"{limit} tokens, that is more than the model's {positions} learned positions: {sentence[:60]!r}."
+                raise SentenceError(
+                    number,
+                    f"has {len(source) - 1} pieces; with its END, or in a translation of up to {limit} tokens, that "
+                    f"is more than the model's {positions} learned positions: {sentence[:60]!r}.",
                 )
 
     def _listed_prefixes(self, prefixes, sentences, limits):
-        prefixes = listed(prefixes, batch_size=1)
+        prefixes = listed(prefixes, batch_size=1, name="prefixes")
         if len(prefixes) != len(sentences):
             raise ValueError(
                 f'prefixes must be as many as the sentences, "" for none: got {len(prefixes)} for {len(sentences)}.'
@@ -134,7 +149,7 @@ class Searcher:
 
     def score(self, sources, targets, batch_size, progress):
         """See `Translator.score`."""
-        sources, targets = listed(sources, batch_size), listed(targets, batch_size)
+        sources, targets = listed(sources, batch_size, name="sources"), listed(targets, batch_size, name="targets")
         if len(sources) != len(targets):
             raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
         source_ids, target_ids = self.pieces.source(sources), [self.pieces.target(target) for target in targets]

@@ -10,13 +10,13 @@ from keras_transformer.ids import UNK
 def source_words(sentence, tokenizer):
     """The word that each piece of a sentence belongs to: a list of str, or None where that cannot be told.
 
-    Words stand between white space. It can be told where the words' pieces are the sentence's.
+    Words stand between white space. It can be told where the words' pieces are the sentence's, and there are any.
     """
     chunks = re.split(r"(?<=\S) (?=\s*\S)", sentence)  # further white space belongs to the word after it
     pieces = tokenizer.encode(chunks)
     if [i for ids in pieces for i in ids] != tokenizer.encode(sentence):
         return None
-    return [chunk.strip() for chunk, ids in zip(chunks, pieces, strict=True) for _ in ids]
+    return [chunk.strip() for chunk, ids in zip(chunks, pieces, strict=True) for _ in ids] or None
 
 
 def replace_unknown(ids, alignment, words, tokenizer):

@@ -1,7 +1,10 @@
 """Translate a file of any length, window after window, and go on after a break."""
 
+import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 from dataclasses import asdict
@@ -12,6 +15,9 @@ import numpy as np
 
 from keras_transformer.files import read_lines, sha256
 from keras_transformer.translation.batches import progress_bar
+from keras_transformer.translation.searcher import SentenceError
+
+logger = logging.getLogger("keras_transformer")
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
@@ -22,7 +28,8 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
     The source is read in windows, inside which sentences of like length share a batch; no more than a
     window is held. What is done stands in `<target_path>.part`, and a journal beside it says of what:
     after a break, the same call goes on after the last complete line. At the end the file moves into
-    place and the journal goes. A line break inside a translation becomes a space.
+    place and the journal goes. A line break inside a translation becomes a space. One process writes a
+    target at a time.
 
     Args:
         translator: a `Translator`.
@@ -36,8 +43,9 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
         ValueError: a target that is the source, or `.gz`; unfinished work of another source, model or
-            option, which the message names; a source that is not UTF-8; a window below 1; and what a call
-            of the translator raises.
+            option, which the message names; a source that is not UTF-8, or changes meanwhile; a window below 1;
+            and what a call of the translator raises, with the line.
+        BlockingIOError: another process is writing the same target.
     """
     source_path, target_path = Path(source_path), Path(target_path)
     if window < 1:
@@ -50,29 +58,59 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
     part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
-    done = _begin(part, journal, _work(translator, source_path))
-    lines = islice(read_lines(source_path), done, None)
-    with open(part, "ab") as stream, progress_bar("translating", total, progress, done) as advance:
-        while sentences := list(islice(lines, window)):
-            texts = [LINE_BREAK.sub(" ", text) for text in translator(sentences, batch_size=batch_size)]
-            stream.write("".join(f"{text}\n" for text in texts).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-            advance(len(sentences))
-    os.replace(part, target_path)
-    journal.unlink()
+    work = _work(translator, source_path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with open(part, "a+b") as stream:
+        _take(stream, part)
+        done = _begin(stream, part, journal, work)
+        lines = islice(read_lines(source_path), done, None)
+        with progress_bar("translating", total, progress, done) as advance:
+            while sentences := list(islice(lines, window)):
+                try:
+                    texts = [LINE_BREAK.sub(" ", text) for text in translator(sentences, batch_size=batch_size)]
+                except SentenceError as error:
+                    raise ValueError(f"{source_path}, line {done + error.number + 1}, {error.rule}") from error
+                stream.write("".join(f"{text}\n" for text in texts).encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+                done += len(sentences)
+                advance(len(sentences))
+        if done != total:
+            raise ValueError(f"{source_path} had {total} lines and now has {done}, and {part} is of both: remove it.")
+        if target_path.exists() and not overwrite:
+            raise FileExistsError(f"{target_path} exists by now. What is done stands in {part}.")
+        os.replace(part, target_path)
+        journal.unlink()
 
 
-def _begin(part, journal, work):
-    """Make ready to append to `part`: how many lines it holds already.
+def _take(stream, part):
+    """Let no other process write to `part`, as long as `stream` is open.
+
+    Raises:
+        BlockingIOError: another one does, or has just ended.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = part.exists() and os.path.samestat(os.fstat(stream.fileno()), part.stat())
+    except BlockingIOError:
+        mine = False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise
+        logger.warning("%s lies where files have no locks: let no other process write it.", part)
+        mine = True
+    if not mine:
+        raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
+
+
+def _begin(stream, part, journal, work):
+    """Make ready to append to the `stream` of `part`: how many lines it holds already.
 
     Raises:
         ValueError: it is part of other work.
     """
-    if not part.exists():
-        part.parent.mkdir(parents=True, exist_ok=True)
+    if not stream.seek(0, os.SEEK_END):  # nothing is done yet
         journal.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
-        part.touch()
         return 0
     try:
         begun = json.loads(journal.read_text(encoding="utf-8"))
@@ -82,12 +120,12 @@ def _begin(part, journal, work):
     if differing:
         were = ", ".join(f"{name} was {begun.get(name)!r} and is {work[name]!r}" for name in differing)
         raise ValueError(f"{part} is unfinished work of another kind: {were}. Finish that, or remove {part}.")
-    with open(part, "r+b") as stream:
-        done = complete = 0
-        for line in stream:
-            if line.endswith(b"\n"):
-                done, complete = done + 1, complete + len(line)
-        stream.truncate(complete)
+    stream.seek(0)
+    done = complete = 0
+    for line in stream:
+        if line.endswith(b"\n"):
+            done, complete = done + 1, complete + len(line)
+    stream.truncate(complete)
     return done
 
 
