@@ -25,7 +25,8 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
       `token_counts` [B] int32 as `Translator.score` gives them, END counted, `truncated`.
     - `ids`: `source_ids` [B, S] int32, pieces closed by END = 3 -> `ids` [B, L] int32, pieces closed by
       END and padded with 0, `scores`, `truncated`. What stands behind a row's first END does not count;
-      a row without END gets one. Another id than a piece's is an InvalidArgumentError. A sentence of
+      a row without END gets one, but a server that joins requests pads with a row's first id: there each row needs its
+      END. Another id than a piece's is an InvalidArgumentError. A sentence of
       unknown pieces alone is translated here, even where its text, which the ids do not tell, was blank.
     - `align`: `sentences` -> `translations`, `scores`, `source_pieces` [B, S], `target_pieces` [B, T]
       string, "" at padding, `alignment` [B, T, S] float32 as in `Translator.alignment`, `truncated`.

@@ -10,6 +10,7 @@ import tiny
 from exported import ask_a_clean_process
 
 from keras_transformer import Translator
+from keras_transformer.exporting.finish import facts_of
 from keras_transformer.exporting.module import source_limit
 from keras_transformer.exporting.requests import closed, pieces_of, readable
 from keras_transformer.ids import END
@@ -259,6 +260,15 @@ def test_learned_positions_hold_source_and_translation(tmp_path, options, asked,
     model = tiny.make_model(positions="learned", max_length=20)
     translator = Translator(model, tiny.make_tokenizer(tmp_path), **options)
     assert source_limit(translator, asked) == limit
+
+
+def test_an_export_is_checked_by_sentences_that_it_takes(tmp_path):
+    """With nine of 20 learned positions for a source, of which the search leaves 16."""
+    model = tiny.make_model(positions="learned", max_length=20)
+    translator = Translator(model, tiny.make_tokenizer(tmp_path), max_extra_length=4)
+    facts = facts_of(translator, None, source_limit(translator, 9), "float32")
+    assert [len(sentence.split()) for sentence in facts.sentences] == [1, 5]
+    assert facts.translations == translator(facts.sentences)
 
 
 def test_limits_out_of_range(tmp_path):

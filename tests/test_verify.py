@@ -124,10 +124,13 @@ def test_no_default_signature_and_no_time_are_errors(path, tmp_path):
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_example_sentences_are_of_the_vocabulary(tmp_path, kind):
     tokenizer = tiny.make_tokenizer(tmp_path, kind)
-    sentences = example_sentences(tokenizer)
+    sentences = example_sentences(tokenizer, 18)
     assert [len(sentence.split()) for sentence in sentences] == [1, 5, 17]
     assert {piece for ids in tokenizer.encode(sentences) for piece in ids}.isdisjoint({UNK})
     assert len(set(sentences[2].split())) == 10  # all digits
+    assert example_sentences(tokenizer, 17) == sentences[:2]  # END counts
+    assert example_sentences(tokenizer, 2) == sentences[:1]
+    assert example_sentences(tokenizer, 1) == [""]
 
 
 def test_inputs_fit_dtype_and_shape_or_name_what_does_not():

@@ -8,19 +8,25 @@ LENGTHS = (1, 5, 17)  # pieces of an example sentence
 WIDTH = 4  # of an open dimension
 
 
-def example_sentences(tokenizer):
+def example_sentences(tokenizer, longest):
     """A few sentences out of the tokenizer's own pieces, so that the model has learnt what is in them.
+
+    Args:
+        tokenizer: a `Tokenizer`.
+        longest: the most tokens of a sentence, END counted.
 
     Returns:
         A list of strings: one, five and seventeen pieces from across the vocabulary, beginnings of words if
-        there are any; one empty string where no piece has a letter or digit.
+        there are any, as far as they are not too long; else one empty string.
     """
     pieces = list(enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size))))[NUM_RESERVED:]
     words = [i for i, piece in pieces if piece.strip("▁#").isalnum()]
     begin = [i for i in words if pieces[i - NUM_RESERVED][1].startswith("▁")] or words
     if not words:
         return [""]
-    return [tokenizer.decode([begin[i * len(begin) // length] for i in range(length)]) for length in LENGTHS]
+    found = [tokenizer.decode([begin[i * len(begin) // length] for i in range(length)]) for length in LENGTHS]
+    fitting = [text for text, ids in zip(found, tokenizer.encode(found), strict=True) if len(ids) < longest]
+    return fitting or [""]
 
 
 def fitting_inputs(signature, batch_size, sentences, translations=None):

@@ -36,13 +36,13 @@ def facts_of(translator, beside, max_source_length, precision):
     Args:
         translator: a `Translator`.
         beside: the folder that holds the SavedModel.
-        max_source_length, precision: as in `ExportFacts`.
+        max_source_length, precision: as in `ExportFacts`; the examples are no longer.
     """
-    sentences = example_sentences(translator.tokenizer)
+    sentences = example_sentences(translator.tokenizer, max_source_length)
     layers = [layer for model in translator.models for layer in model.layers]
     with tf.device("CPU"):  # where the check runs
         if precision == "float32" and all(layer.compute_dtype == "float32" for layer in layers):
-            best = [(one.text, one.score) for [one] in translator.n_best(sentences, 1)]
+            best = [(one.text, one.score) for [one] in translator.n_best(sentences, 1, workers=1)]
         else:
             found = tf.saved_model.load(str(beside)).signatures[DEFAULT](sentences=tf.constant(sentences))
             texts = [text.decode() for text in found["translations"].numpy()]
