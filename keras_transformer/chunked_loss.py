@@ -107,8 +107,8 @@ class Chunks:
 
         def gradient(*args, upstream=None):
             scale = keras.tree.flatten((args, upstream))[0]  # the others are of single tokens' values: zeros
-            scales = (scale, scale * self.largest, scale)
-            return tuple(ops.cast(ops.cast(x, "float32") * y, x.dtype) for x, y in zip(towards, scales, strict=False))
+            scaled = zip(towards, (scale, scale * self.largest, scale), (vectors, matrix, *bias), strict=False)
+            return tuple(ops.cast(ops.cast(x, "float32") * y, primal.dtype) for x, y, primal in scaled)
 
         return tuple(judged), gradient
 
@@ -125,6 +125,7 @@ class Chunks:
         split = _Split(count, number, rows)
         x, labels, weights = map(split.into, (vectors, self.labels, self.weights))  # (K, C, ...)
         mean = ops.mean(ops.cast(matrix, "float32"), axis=0)  # (D,)
+        bias = None if bias is None else ops.cast(bias, "float32")
         narrow = ops.cast(matrix, vectors.dtype)
         found = Judged(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.hits else ())
         towards = ()

@@ -112,6 +112,8 @@ class Transformer(TokenTraining):
             "scale_embeddings": scale_embeddings,
             "output_bias": output_bias,
         }
+        if not isinstance(activation, str):  # a file needs its name
+            self._config["activation"] = keras.activations.serialize(keras.activations.get(activation))
         self.vocabulary_size = vocabulary_size
         self.target_vocabulary_size = target_vocabulary_size
         self.d_model = d_model

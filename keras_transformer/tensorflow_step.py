@@ -276,5 +276,5 @@ def reduced(model, gradients):
 def handed_on(gradient, context):
     if gradient is None:
         return None
-    others = tf.where(tf.math.is_finite(gradient), 0.0, gradient)
+    others = tf.where(tf.math.is_finite(gradient), tf.zeros_like(gradient), gradient)
     return tf.where(tf.equal(context.replica_id_in_sync_group, 0), gradient, others)

@@ -122,11 +122,16 @@ BATCHES = [  # rows of source, target and label ids
 ]
 
 
-def after_three_updates(make, policy, accumulate_steps=1, **options):
+SIZES = {"vocabulary_size": 13, "d_model": 16, "num_heads": 2, "d_ff": 19}
+SIZES |= {"num_encoder_layers": 1, "num_decoder_layers": 1, "dropout": 0.0}
+
+
+def after_three_updates(make, policy, accumulate_steps=1, start=None, **options):
     """The weights, and the logs of training and of an evaluation."""
     keras.utils.set_random_seed(3)
-    sizes = {"vocabulary_size": 13, "d_model": 16, "num_heads": 2, "d_ff": 19, "dropout": 0.0}
-    model = make(**sizes, num_encoder_layers=1, num_decoder_layers=1, dtype=policy, **options)
+    model = make(**SIZES, dtype=policy, **options)
+    if start is not None:
+        model.set_weights(start)
     keras.utils.set_random_seed(3)
     metrics = [MaskedAccuracy(), Perplexity()]
     model.compile(
@@ -159,13 +164,15 @@ def test_trains_as_on_logits(monkeypatch, options):
         assert logs == {name: pytest.approx(value, rel=1e-5) for name, value in goal.items()}
 
 
-def test_bfloat16_ends_as_near_to_float32_as_on_logits(monkeypatch):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_bfloat16_ends_as_near_to_float32_as_on_logits(monkeypatch, policy):
     monkeypatch.setattr(chunked_loss, "MOST_TOKENS", 3)
-    goal = after_three_updates(OnLogits, "float32")[0]
+    start = [weight.astype("bfloat16").astype("float32") for weight in Transformer(**SIZES).get_weights()]
+    goal = after_three_updates(OnLogits, "float32", start=start)[0]
 
     def distance(make):
-        found = after_three_updates(make, "mixed_bfloat16")[0]
-        return np.sqrt(sum(np.square(weight - other).sum() for weight, other in zip(found, goal, strict=True)))
+        found = after_three_updates(make, policy, start=start)[0]
+        return np.sqrt(sum(np.square(x.astype("float32") - y).sum() for x, y in zip(found, goal, strict=True)))
 
     assert 0 < distance(Transformer) < 1.5 * distance(OnLogits)
 
@@ -202,9 +209,7 @@ class OwnMetrics(Transformer):
     ],
 )
 def test_only_where_nobody_else_reads_logits(make, policy, loss, metrics, sample_weight, left_out):
-    model = make(
-        vocabulary_size=13, d_model=16, num_heads=2, d_ff=19, num_encoder_layers=1, num_decoder_layers=1, dtype=policy
-    )
+    model = make(**SIZES, dtype=policy)
     model.compile("sgd", loss(), metrics=[metric() for metric in metrics], run_eagerly=True)
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     x = {"source": source, "target": target}
@@ -212,6 +217,29 @@ def test_only_where_nobody_else_reads_logits(make, policy, loss, metrics, sample
     with model.logits_left_out(sample_weight, training=True):
         assert model(x).shape == ((2, 4, 16) if left_out else (2, 4, 13))
     assert model(x).shape == (2, 4, 13)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="float64 is switched off there")
+@pytest.mark.parametrize("options", [{}, {"accumulate_steps": 2, "output_bias": True, "tie_embeddings": "none"}])
+def test_float64_trains_as_on_logits(options):
+    """But for the loss, which is computed in float32."""
+    found, expected = (after_three_updates(make, "float64", **options)[0] for make in (Transformer, OnLogits))
+    for weight, goal in zip(found, expected, strict=True):
+        np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
+
+
+def test_metrics_of_the_last_compile_stay_where_none_are_given():
+    """As Keras does: what they need is decided by them."""
+    model = Transformer(**SIZES)
+    source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
+    x, loss = {"source": source, "target": target}, LabelSmoothedCrossEntropy(0.1)
+    for metrics, left_out in (([MaskedAccuracy()], True), ([OtherMetric()], False), ([], True)):
+        model.compile("sgd", loss, metrics=metrics, run_eagerly=True)
+        expected = model.test_on_batch(x, labels, return_dict=True)
+        model.compile("sgd", loss, run_eagerly=True)
+        assert model.test_on_batch(x, labels, return_dict=True) == expected
+        with model.logits_left_out(None, training=True):
+            assert model(x).shape[-1] == (16 if left_out else 13)
 
 
 def test_the_context_ends_with_its_block():

@@ -1,5 +1,7 @@
 """The whole model: counts, the formula in NumPy, decoding, saving, presets, learning."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -129,6 +131,21 @@ def test_scale_embeddings_is_the_root_of_d_model():
     for layer in (plain.source_embedding, plain.target_embedding):
         layer.set_weights([w * np.float32(12**0.5) for w in layer.get_weights()])
     np.testing.assert_allclose(logits(plain), logits(model), atol=5e-6)
+
+
+@keras.saving.register_keras_serializable("test_model")
+def squared(x):
+    return ops.square(ops.relu(x))
+
+
+@pytest.mark.parametrize(("activation", "name"), [(keras.activations.gelu, "gelu"), (squared, "test_model>squared")])
+def test_an_activation_may_be_a_function(activation, name):
+    model = tiny(activation=activation)
+    config = json.loads(json.dumps(model.get_config()))  # as files hold it
+    assert name in json.dumps(config["activation"])
+    again = type(model).from_config(config)
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(logits(again), logits(model))
 
 
 def test_padding_changes_nothing():

@@ -20,7 +20,7 @@ def layer_norm(x, gamma, beta, epsilon):
 
     Args:
         x: (..., D), any floating dtype.
-        gamma, beta: (D,) float32.
+        gamma, beta: (D,), any floating dtype.
         epsilon: ε.
 
     Returns:
@@ -42,7 +42,8 @@ def layer_norm(x, gamma, beta, epsilon):
 
         return ops.cast(normal * gamma + beta, x.dtype), gradient
 
-    return value(x, ops.copy(gamma), ops.copy(beta))  # tensors: tf.custom_gradient treats variables otherwise
+    # Tensors: tf.custom_gradient treats variables otherwise.
+    return value(x, *(ops.cast(ops.copy(each), "float32") for each in (gamma, beta)))
 
 
 class LayerNormalization(keras.layers.LayerNormalization):
@@ -51,4 +52,5 @@ class LayerNormalization(keras.layers.LayerNormalization):
     def call(self, x, training=False):
         if training:
             return ops.cast(layer_norm(x, self.gamma, self.beta, self.epsilon), self.compute_dtype)
-        return ops.cast(normalised(x, self.epsilon)[0] * self.gamma + self.beta, self.compute_dtype)
+        gamma, beta = (ops.cast(each, "float32") for each in (self.gamma, self.beta))
+        return ops.cast(normalised(x, self.epsilon)[0] * gamma + beta, self.compute_dtype)
