@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transformer.files import written_beside
+from keras_transformer.files import INTACT, explained_disk_errors, written_beside
 from keras_transformer.model import Transformer
 from keras_transformer.states import differences, read_state
 
@@ -28,7 +28,7 @@ def average(paths, output, overwrite=False):
         ValueError: no paths, an output that does not end in `.keras`, a file that cannot be read, or one of another
             model than the first; it names the file and the field or variable that differs.
         FileExistsError: `output` exists and `overwrite` is False.
-        OSError: a file that is missing.
+        OSError: a file that is missing; a full disk, with the path and the free space.
     """
     paths = [Path(path) for path in paths]
     if not paths:
@@ -44,7 +44,7 @@ def average(paths, output, overwrite=False):
             total += _as_sum(weight)
     for weight, total in zip(model.weights, sums, strict=True):
         weight.assign((total / len(paths)).astype(keras.ops.convert_to_numpy(weight).dtype))
-    with written_beside(output, overwrite) as beside:
+    with explained_disk_errors(output, INTACT), written_beside(output, overwrite) as beside:
         model.save(beside)
     return model
 

@@ -17,6 +17,8 @@ AVERAGE_FILE = "average.keras"
 AVERAGED = "averaged"  # a folder in it, with the epochs' weights that are to be averaged
 STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
 
+INTACT = "What was written before is intact."
+
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
 
@@ -97,7 +99,7 @@ def _move(beside, path, replaced):
         os.replace(path, replaced)
     try:
         os.replace(beside, path)
-    except OSError:
+    except BaseException:  # an interrupt too: `replaced` is removed soon
         if is_folder:
             os.replace(replaced, path)
         raise
@@ -135,6 +137,8 @@ def explained_disk_errors(path, advice):
     """
     try:
         yield
+    except FileExistsError:
+        raise
     except OSError as error:
         folder = next(each for each in (Path(path), *Path(path).resolve().parents) if each.is_dir())
         free = shutil.disk_usage(folder).free

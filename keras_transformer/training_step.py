@@ -24,6 +24,7 @@ class TokenTraining(keras.Model):
     train_traces = 0
     compiled_shapes = frozenset()
     _kinds_of_metrics = frozenset()
+    _jit_as_given = "auto"
     _gradient_norm = None
 
     def compile(self, *args, accumulate_steps=1, log_gradient_norm=False, **kwargs):
@@ -62,8 +63,10 @@ class TokenTraining(keras.Model):
                 f"LabelSmoothedCrossEntropy, got {self.loss!r}."
             )
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
-        metrics = keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")])
-        self._kinds_of_metrics = frozenset(type(metric) for metric in metrics if metric is not None)
+        metrics = [given.get("metrics"), given.get("weighted_metrics")]
+        if metrics != [None, None]:  # else Keras keeps those of the last time
+            self._kinds_of_metrics = frozenset(type(each) for each in keras.tree.flatten(metrics) if each is not None)
+        self._jit_as_given = given.get("jit_compile", "auto")
         backend_step().prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)
         self.train_traces, self.compiled_shapes = 0, set()
@@ -77,6 +80,7 @@ class TokenTraining(keras.Model):
         if config:
             config["accumulate_steps"] = self.accumulate_steps
             config["log_gradient_norm"] = self._gradient_norm is not None
+            config["jit_compile"] = self._jit_as_given  # Keras' is what "auto" came to on this machine
         return config
 
     def compile_from_config(self, config):
@@ -126,8 +130,13 @@ class TokenTraining(keras.Model):
             ValueError: rows that `accumulate_steps` does not divide.
             RuntimeError: another worker of a `workers_strategy` has gone.
         """
-        with backend_step().clear_errors(self):
-            return super().fit(backend_step().watched(self, x), *args, **kwargs)
+        position = getattr(x, "position", None)  # of a `parallel_corpus`
+        try:
+            with backend_step().clear_errors(self):
+                return super().fit(backend_step().watched(self, x), *args, **kwargs)
+        finally:  # also where no callback hears of the end
+            if position is not None:
+                position.held = False
 
     def train_step(self, *arguments):
         return backend_step().train_step(self, *arguments)

@@ -117,6 +117,20 @@ def test_bad_accumulate_steps(value):
         tiny.make_model().compile("sgd", loss=LabelSmoothedCrossEntropy(), accumulate_steps=value)
 
 
+def test_what_keras_chose_for_one_machine_is_not_saved(monkeypatch, tmp_path):
+    """A model of one GPU, where Keras compiles, is loaded under a strategy."""
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda self: True)
+    model = tiny.compiled(tiny.make_model())
+    assert model.jit_compile
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    monkeypatch.undo()
+    with tiny.two_replicas().scope():
+        assert keras.saving.load_model(tmp_path / "model.keras").jit_compile is False
+    model.compile("sgd", loss=LabelSmoothedCrossEntropy(), jit_compile=True)
+    assert model.get_compile_config()["jit_compile"] is True
+
+
 def test_what_does_not_go_together():
     model = tiny.make_model()
     with pytest.raises(ValueError, match="accumulate_steps=2 needs a loss that divides by the tokens"):

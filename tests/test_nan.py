@@ -1,7 +1,5 @@
 """The stop on a loss that is no number: at its batch, by its name, with what was saved untouched."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
@@ -86,14 +84,6 @@ def test_a_watched_dataset_is_the_same_dataset():
         for found, expected in zip(watched, plain, strict=True):
             tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
     assert [index for index, *_ in stop.passed] == [0, 1, 2, 3, 4] * 2
-
-
-def test_a_dataset_that_goes_on_inside_an_epoch_has_its_batches_numbered_from_there():
-    rest = tiny.dataset().skip(3)
-    rest.position = SimpleNamespace(batch=3)
-    stop = StopOnNaN()
-    assert len(list(stop.watch(rest))) == 2
-    assert [index for index, *_ in stop.passed] == [3, 4]
 
 
 def test_two_replicas_share_a_watched_dataset():

@@ -16,7 +16,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from keras_transformer import parallel_corpus
 from keras_transformer.states import read_state, states_in, write_state
-from keras_transformer.training import Checkpoint, Throughput, resume
+from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, resume
 
 EPOCHS = 3
 
@@ -68,10 +68,9 @@ class Run:
             self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
         self.stopping = keras.callbacks.EarlyStopping("loss", patience=9)
         self.throughput = Throughput()
-        checkpoint = {"monitor": "loss", "every_steps": 4, **checkpoint}
-        self.checkpoint = Checkpoint(
-            folder, tokenizer, corpus=self.corpus, callbacks=[self.stopping, self.throughput], **checkpoint
-        )
+        counting = {"callbacks": [self.stopping, self.throughput]}
+        checkpoint = {"monitor": "loss", "every_steps": 4, **counting, **checkpoint}
+        self.checkpoint = Checkpoint(folder, tokenizer, corpus=self.corpus, **checkpoint)
 
     def fit(self, *others, epochs=EPOCHS, **options):
         return self.model.fit(
@@ -201,7 +200,9 @@ def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken
     _, expected, _ = unbroken
     keras.utils.set_random_seed(7)
     with pytest.raises(Broken):
-        Run(tmp_path, paths, tokenizer, keep=2).fit(BreakAt(1, 9))
+        run = Run(tmp_path, paths, tokenizer, keep=2)
+        run.fit(BreakAt(1, 9))
+    assert not run.corpus.position.held  # what is fitted next sees its own epochs
     folder = tmp_path / "checkpoints"
     states = states_in(folder, "step")
     assert len(states) == 2
@@ -224,6 +225,7 @@ def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken
         ({"corpus": {"seed": 4}}, r"data\.seed is 3 there and 4 here\."),
         ({"corpus": {"tokens_per_batch": 144}}, r"data\.tokens_per_batch is 136 there and 144 here\."),
         ({"optimizer": keras.optimizers.SGD()}, r"optimizer is 'Adam' there and 'SGD' here\."),
+        ({"callbacks": []}, r"callbacks is \['EarlyStopping', 'Throughput'\] there and \[\] here\."),
     ],
 )
 def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, changes, message):
@@ -280,10 +282,33 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
     assert list(states_in(tmp_path / "checkpoints", "step")) == [0, 7]
     assert (run.corpus.position.epoch, run.corpus.position.batch) == (0, 7)
 
+    resumed, watching = Run(tmp_path, paths, tokenizer), StopOnNaN()
+    epoch = [source[0, :8].numpy().tolist() for source, _ in resumed.corpus.map(lambda x, _: (x["source"], 0))]
+    resumed.corpus.position.move_to(0)
+    resumed.corpus = watching.watch(resumed.corpus)
+    resumed.fit(epochs=1)
+    assert [(number, ids) for number, *_, ids in watching.passed][7:] == list(enumerate(epoch))[7:]
+
+
+def test_a_run_that_early_stopping_ended_is_finished(tmp_path, paths, tokenizer):
+    def run(patience):
+        one = Run(tmp_path, paths, tokenizer)
+        one.stopping.patience, one.stopping.min_delta = patience, 100.0  # no epoch is better than the first
+        return one
+
+    first = run(patience=1)
+    assert len(first.fit(epochs=5)["loss"]) == 2
+    written = (tmp_path / "last.keras").stat().st_mtime_ns
+    again = run(patience=1)
+    assert again.fit(epochs=5) == {} and (tmp_path / "last.keras").stat().st_mtime_ns == written
+    assert_same(state_of(again.model), state_of(first.model))
+    assert len(run(patience=2).fit(epochs=5)["loss"]) == 1
+
 
 def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
     corpus = parallel_corpus(*paths, tokenizer)
     make = lambda **options: Checkpoint(tmp_path / "run", tokenizer, **options)  # noqa: E731
+    keeping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
     for options, message in (
         ({"every_steps": 5}, "every_steps and callbacks need corpus="),
         ({"corpus": corpus, "overwrite": True}, "overwrite=True would begin anew each time"),
@@ -291,6 +316,7 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
         ({"corpus": corpus, "keep": 1.5}, "keep must be a whole number of at least 1, got 1.5"),
         ({"corpus": corpus.take(1)}, "corpus must be what parallel_corpus returned"),
         ({"corpus": corpus, "callbacks": [keras.callbacks.TerminateOnNaN()]}, "a TerminateOnNaN has no get_state"),
+        ({"corpus": corpus, "callbacks": [keeping]}, r"restore_best_weights=True\) holds weights that no state has"),
     ):
         with pytest.raises(ValueError, match=message):
             make(**options)
@@ -320,20 +346,31 @@ def test_states_hold_any_dtype_and_are_checked(tmp_path):
 LIMITED = """
 import resource, sys
 import numpy as np
+import tiny
 from keras_transformer.states import write_state
+from keras_transformer.training import Checkpoint
+
+state, folder = sys.argv[1:]
+checkpoint = Checkpoint(folder, None)
+checkpoint.tokenizer_saved = True
+checkpoint.set_model(tiny.make_random(d_model=128))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-write_state(sys.argv[1], {}, {"a": np.zeros(5000)})
-write_state(sys.argv[1], {}, {"a": np.ones(50_000)})
+write_state(state, {}, {"a": np.zeros(5000)})
+for write in (lambda: write_state(state, {}, {"a": np.ones(50_000)}), lambda: checkpoint.on_epoch_end(0)):
+    try:
+        write()
+    except OSError as error:
+        print(error)
 """
 
 
 def test_a_full_disk_ends_with_a_clear_error_and_loses_nothing(tmp_path):
     """A real limit on the size of files stands in for a full disk."""
-    path = tmp_path / "step-000000001.npz"
-    result = python("-c", LIMITED, path)
-    assert result.returncode == 1
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("OSError: [Errno 27] File too large: ")
-    assert f"writing {path} failed" in last and "MiB are free. What was written before is intact." in last
+    path, model = tmp_path / "states" / "step-000000001.npz", tmp_path / "run" / "model.keras"
+    result = python("-c", LIMITED, path, model.parent)
+    assert result.returncode == 0, result.stderr
+    for line, each in zip(result.stdout.splitlines(), (path, model), strict=True):
+        assert line.startswith("[Errno 27] File too large: ")
+        assert f"writing {each} failed" in line and "MiB are free. What was written before is intact." in line
     assert (read_state(path)[1]["a"] == np.zeros(5000)).all()
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path] and not model.exists()

@@ -18,7 +18,7 @@ import worker_job
 from kill_and_resume import config, free_ports
 
 from keras_transformer import Translator
-from keras_transformer.states import states_in
+from keras_transformer.states import read_state, states_in
 from keras_transformer.tensorflow_step import lost_workers
 from keras_transformer.training import is_chief, workers_strategy
 from keras_transformer.training import workers as workers_module
@@ -85,6 +85,12 @@ def test_two_workers_end_when_one_is_killed_and_resume_and_are_one(start, tmp_pa
         np.testing.assert_array_equal(weight, goal)
     assert list(states_in(tmp_path / "0" / "run" / "checkpoints", "step"))[-1] == worker_job.EPOCHS * updates
     assert not (tmp_path / "1" / "run").exists()
+    epochs = states_in(tmp_path / "shared" / "averaged", "epoch").values()
+    assert len(epochs) == worker_job.EPOCHS
+    mean = keras.saving.load_model(tmp_path / "shared" / "average.keras", compile=False).get_weights()
+    first_epoch = read_state(next(iter(epochs)))[1].values()
+    for weight, *both in zip(mean, first_epoch, found[0], strict=False):
+        np.testing.assert_allclose(weight, np.mean(both, axis=0, dtype="float64"), rtol=1e-6)
 
     second.kill()
     assert_ends_without(first, 0, 1, tmp_path)

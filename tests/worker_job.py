@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from keras_transformer.training import Checkpoint, workers_strategy
+from keras_transformer.training import AverageWeights, Checkpoint, workers_strategy
 
 strategy = workers_strategy() if __name__ == "__main__" else None
 
@@ -60,7 +60,8 @@ def main(folder, index, kill_after):
     tokenizer = tiny.make_tokenizer(own)
     corpora = corpora_of(own, tokenizer)
     checkpoint = Checkpoint(own / "run", tokenizer, corpus=corpora[0], every_steps=2)
-    model, logs = trained(strategy.scope(), corpora, [KillAfter(kill_after), checkpoint])
+    mean = AverageWeights(folder / "shared", 2)
+    model, logs = trained(strategy.scope(), corpora, [KillAfter(kill_after), mean, checkpoint])
     np.savez(own / "weights.npz", *model.get_weights())
     (own / "logs.json").write_text(json.dumps(logs))
     print("written", flush=True)

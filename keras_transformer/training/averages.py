@@ -45,7 +45,7 @@ class AverageWeights(keras.callbacks.Callback):
         self.values = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.values is not None:
+        if self.values is not None or not is_chief():
             return
         self.values = {}
         for number, path in states_in(self.folder / AVERAGED, STEM).items():
@@ -75,10 +75,9 @@ class AverageWeights(keras.callbacks.Callback):
         return (0 if self.monitor is None else self.sign * self.values[number]), -number
 
     def on_train_end(self, logs=None):
-        paths = states_in(self.folder / AVERAGED, STEM).values()
         if not is_chief():
             return
+        paths = states_in(self.folder / AVERAGED, STEM).values()
         if not paths:
             raise ValueError(f"monitor={self.monitor!r} was never logged, or no number: there is nothing to average.")
-        with self.model.distribute_strategy.scope():
-            average(paths, self.folder / AVERAGE_FILE, overwrite=True)
+        average(paths, self.folder / AVERAGE_FILE, overwrite=True)

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import keras
 
-from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, written_beside
+from keras_transformer.files import (
+    INTACT,
+    LAST_FILE,
+    MODEL_FILE,
+    STATES,
+    TOKENIZER_FILE,
+    explained_disk_errors,
+    remove_leftovers,
+    written_beside,
+)
 from keras_transformer.states import states_in
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
@@ -27,9 +36,11 @@ class Checkpoint(keras.callbacks.Callback):
     that training depends on, weights, optimizer, random generators, metrics, the best value so far and
     the position in the data. The next `fit` begins at the newest of them. On one device and with
     `tf.config.experimental.enable_op_determinism()` the weights end bit for bit as those of a run that
-    was never broken. A state of another model, optimizer, tokenizer or data is refused; the learning
-    rate and other options of the optimizer may change. Steps of the epoch that are in the state already
-    pass without computing; other callbacks see them with the logs of the state.
+    was never broken. A state of another model, optimizer, tokenizer, data or list of `callbacks` is
+    refused; a schedule and other options of the optimizer may change, but a constant learning rate is
+    part of the state. A run that `EarlyStopping` among `callbacks` has ended is finished, unless its
+    patience grows. Steps of the epoch that are in the state already pass without computing; other
+    callbacks see them with the logs of the state.
 
     Of an optimizer with `use_ema=True`, the average goes on too; the files hold the weights without it, and the model
     has it when `fit` ends. `SwapEMAWeights(swap_on_epoch=True)` in front of this callback puts the average into the
@@ -109,7 +120,7 @@ class Checkpoint(keras.callbacks.Callback):
             return
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE) if is_chief() else ():
             remove_leftovers(self.folder, name)
-        state = self.resumption.begin(self.model)
+        state = self.resumption.begin(self.model, self.params["epochs"])
         if state is not None:
             self.best = state.get("best", self.best)
             self.was_logged = state.get("was_logged", False)
@@ -132,7 +143,8 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.tokenizer_saved:  # with the first model, so that files of an earlier run stay a pair until then
             self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
             self.tokenizer_saved = True
-        with written_beside(self.folder / name, overwrite=True) as beside:
+        path = self.folder / name
+        with explained_disk_errors(path, INTACT), written_beside(path, overwrite=True) as beside:
             self.model.save(beside)
 
     def on_epoch_end(self, epoch, logs=None):

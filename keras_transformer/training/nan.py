@@ -41,13 +41,9 @@ class StopOnNaN(keras.callbacks.Callback):
             dataset: of `({"source": (B, S), "target": (B, T)}, labels)`, as `parallel_corpus` gives.
         """
 
-        position = getattr(dataset, "position", None)
-
         def remember(index, source, target, ids):
-            if index == 0:
-                self.first = position.batch if position else 0  # a run that goes on begins inside the epoch
-            shapes = tuple(map(int, source)), tuple(map(int, target))
-            self.passed.append((self.first + int(index), *shapes, ids.tolist()))
+            # Counted as `fit` counts: a run that goes on passes over what it has done.
+            self.passed.append((int(index), tuple(map(int, source)), tuple(map(int, target)), ids.tolist()))
 
         def passing(index, batch):
             source, target = batch[0]["source"], batch[0]["target"]

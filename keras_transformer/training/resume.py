@@ -52,18 +52,24 @@ class Resumption:
                     f"callbacks: a {type(callback).__name__} has no get_state and set_state, and is none of "
                     f"{', '.join(kind.__name__ for kind in COUNTERS)}."
                 )
+            if getattr(callback, "restore_best_weights", False):
+                raise ValueError(
+                    "callbacks: EarlyStopping(restore_best_weights=True) holds weights that no state has. Leave that "
+                    "out: with monitor=, Checkpoint's model.keras is of the best epoch."
+                )
         self.folder, self.position, self.every_steps, self.keep = folder, corpus.position, every_steps, keep
         self.labels = corpus.element_spec[1]
         self.callbacks = list(callbacks)
-        self.fingerprint = {"tokenizer": tokenizer_fingerprint, "data": corpus.fingerprint}
+        names = [type(callback).__name__ for callback in self.callbacks]
+        self.fingerprint = {"tokenizer": tokenizer_fingerprint, "data": corpus.fingerprint, "callbacks": names}
         self.restored = self.step = None
 
-    def begin(self, model):
-        """At the start of `fit`: put back the newest state and return its facts, or None without one.
+    def begin(self, model, epochs):
+        """At the start of a `fit` of `epochs`: put back the newest state and return its facts, or None without one.
 
         Raises:
-            ValueError: a state, or a first worker, of another model, optimizer, tokenizer or data; it says which
-                fields differ.
+            ValueError: a state, or a first worker, of another model, optimizer, tokenizer, data or list of callbacks;
+                it says which fields differ.
         """
         self.model, self.writes = model, is_chief()
         with model.distribute_strategy.scope():
@@ -80,6 +86,9 @@ class Resumption:
         for kind in ("model", "optimizer"):
             self._assign(kind)
         model._initial_epoch = self.restored["epoch"]  # as Keras' own BackupAndRestore does
+        if any(map(_has_ended, self.callbacks, self.restored["callbacks"])):
+            model._initial_epoch = max(epochs, self.restored["epoch"])
+            logger.warning("EarlyStopping has ended this run after epoch %d: nothing is left.", self.restored["epoch"])
         return self.restored
 
     def begin_epoch(self, epoch, batches):
@@ -234,6 +243,15 @@ class Resumption:
                 vars(callback).update(state)
             else:
                 callback.set_state(state)
+
+
+def _has_ended(callback, state):
+    """Whether it is an `EarlyStopping` that has ended the run to which a state belongs, and would again."""
+    return (
+        type(callback) is keras.callbacks.EarlyStopping
+        and state["stopped_epoch"] > 0
+        and (callback.patience <= state["wait"])
+    )
 
 
 def _get_state(callback):
