@@ -64,7 +64,9 @@ def by_size(heads, queries, keys, size, dtype, compute):
     limit = FEW_PRODUCTS if queries == 1 and dtype == "float32" else FEW_OTHER_PRODUCTS
     is_few = heads * keys < limit // (queries * size)
     if queries > 1:
-        is_few = tf.logical_and(is_few, keys <= FEW_IN_A_MATRIX // (queries * size))
+        is_few = is_few & (keys <= FEW_IN_A_MATRIX // (queries * size))
+    if isinstance(is_few, bool):
+        return compute(few if is_few else STANDARD)
     return tf.cond(is_few, lambda: compute(few), lambda: compute(STANDARD))
 
 
@@ -74,6 +76,22 @@ def in_float32(x):
     if tf is None or tf.executing_eagerly() or x.dtype == tf.float32:
         return ops.cast(x, "float32")
     return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # or the optimiser converts after each reshape
+
+
+def at_most(length, limit, what):
+    """`length`, an int or () int32; where it is known at run time alone, TensorFlow refuses more than `limit` there.
+
+    Raises:
+        ValueError: more than `limit`, as far as it is known now: `what` is too long.
+    """
+    if isinstance(length, int) and length > limit:
+        raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {what}.")
+    tf = _tensorflow()
+    if tf is None or isinstance(length, int):
+        return length
+    message = f"a sequence is longer than the {limit} {what}"
+    with tf.control_dependencies([tf.debugging.assert_less_equal(length, limit, message)]):
+        return tf.identity(length)
 
 
 def take_rows(x, rows):

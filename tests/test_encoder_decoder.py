@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import reference
 from keras import ops
+from keras.src.backend import get_keras_mask  # no public name
 from layer_contract import check_layer, values
 
-from keras_transformer import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward
+from keras_transformer import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.residual import Residual
 
@@ -157,6 +158,29 @@ def test_alone_in_a_functional_model_with_a_keras_mask():
     model = keras.Model(ids, layer(embedding(ids)))
     padded, plain = model(np.array([[3, 4, 0, 0]])), model(np.array([[3, 4]]))
     np.testing.assert_allclose(values(padded)[:, :2], values(plain), atol=1e-6)
+
+
+def test_a_mask_of_the_memory_is_not_handed_on():
+    """Keras would hand on what a call's `mask` is; a loss would then weigh a target by its source's padding."""
+    attention, mask = MultiHeadAttention(1), X[..., 0] < 9
+    assert get_keras_mask(attention(X, MEMORY, mask=MEMORY_MASK)) is None
+    np.testing.assert_array_equal(values(get_keras_mask(EncoderLayer(**OPTIONS)(X, mask=mask))), mask)
+    for layer in (EncoderLayer(**OPTIONS), Encoder(2, **OPTIONS)):
+        assert get_keras_mask(layer(X, mask=np.ones((2, 3, 3), bool))) is None
+    ids = np.array([[3, 4, 0, 0]])
+    masked = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    np.testing.assert_array_equal(values(get_keras_mask(EncoderLayer(num_heads=2, d_ff=5)(masked))), ids != 0)
+    if keras.backend.backend() == "tensorflow":  # on JAX only Keras itself knows which mask came with the query
+        found = MultiHeadAttention(2)(masked, mask=np.ones((1, 4, 4), bool))
+        np.testing.assert_array_equal(values(get_keras_mask(found)), ids != 0)
+
+
+@pytest.mark.parametrize("make", [EncoderLayer, DecoderLayer, Encoder, Decoder])
+def test_weights_may_be_asked_for_first(make):
+    layer = make(**({"num_layers": 2} if make in (Encoder, Decoder) else {}), **OPTIONS)
+    inputs = (X, MEMORY) if make in (DecoderLayer, Decoder) else (X,)
+    first = layer.call_with_weights(*inputs)[0]
+    np.testing.assert_array_equal(values(layer(*inputs)), values(first))
 
 
 @pytest.mark.parametrize(

@@ -176,9 +176,10 @@ def test_numbers_are_readable(value, text):
     assert readable(value) == text
 
 
-def test_throughput_needs_no_metric_of_ours():
+def test_throughput_needs_no_metric_of_ours_and_takes_any_learning_rate():
     model = tiny.make_model()
-    model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    optimizer = keras.optimizers.SGD(lambda: 0.01)
+    model.compile(optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     logs = fit(model, [Throughput()])
     assert logs["learning_rate"] == pytest.approx([0.01]) and "target_tokens" not in logs
 
@@ -200,6 +201,10 @@ def test_samples_are_shown_every_few_epochs_and_at_the_end():
         shown.append(file.getvalue()[len(before) :])
     sample = "    a [b]\n  → A [B]\n  = A [B]\n    c\n  → C\n  ≠ d\n"
     assert shown == ["", sample, "", sample, sample]
+    with pytest.raises(ValueError, match="must be of one length; got 1 and 2"):
+        SampleTranslations(str, ["a"], ["b", "c"])
+    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+        SampleTranslations(str, ["a"], ["b"], every=0)
 
 
 def test_a_card_holds_what_repeats_a_result(tmp_path, monkeypatch):
@@ -222,6 +227,29 @@ def test_a_card_that_cannot_be_written_leaves_the_one_before(tmp_path):
         write_card(tmp_path, "second", {"seed": object()})
     assert "first" in (tmp_path / "RESULT.md").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["title"] == "first"
+
+
+def test_lengths_need_not_be_known_while_the_step_is_traced():
+    """Dropout of the attention weights, whose last axis is a length; learned positions, which a batch may exceed."""
+    model = tiny.compiled(tiny.make_model(attention_dropout=0.25, positions="learned", max_length=6))
+    x, _ = tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2])
+    unknown = {"source": tf.TensorSpec([None, None], tf.int32), "target": tf.TensorSpec([None, None], tf.int32)}
+    traced = tf.function(lambda x: model(x, training=True), input_signature=[unknown])
+    x = {side: tf.constant(ids) for side, ids in x.items()}
+    assert (traced(x).numpy() != model(x).numpy()).any() and np.isfinite(traced(x)).all()
+    long = {side: tf.tile(ids, [1, 2]) for side, ids in x.items()}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a sequence is longer than the 6 learned positions"):
+        traced(long)
+
+
+def test_a_step_of_decoding_may_be_traced_with_known_shapes():
+    model = tiny.make_random()
+
+    def step(source, ids):
+        return model.step(ids, model.start(model.encode(source), source, 4))[0]
+
+    inputs = tf.constant([[5, 6, 3], [7, 3, 0]]), tf.constant([[2], [2]])
+    np.testing.assert_allclose(tf.function(step)(*inputs), step(*inputs), rtol=0, atol=1e-5)
 
 
 def test_it_learns_to_reverse_digits(tokenizer, tmp_path):

@@ -6,7 +6,7 @@ from keras import ops
 from keras_transformer.kernels import STANDARD
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initialisers import glorot
-from keras_transformer.layers.masks import MASKED_SCORE, combined, over_heads
+from keras_transformer.layers.masks import MASKED_SCORE, combined, mask_of_output, over_heads
 
 
 def attention_weights(query, key, mask=None):
@@ -177,6 +177,9 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, query, memory=None, mask=None, memory_mask=None, training=None):
         return self.call_with_weights(query, memory, mask, memory_mask, training)[0]
+
+    def compute_mask(self, query, previous_mask=None):
+        return mask_of_output(query)  # `previous_mask` is of the memory
 
     def compute_output_shape(self, query_shape, memory_shape=None):
         return query_shape

@@ -109,6 +109,8 @@ class DecoderLayer(LayerOptions):
 
     def call_with_weights(self, x, memory, x_mask=None, memory_mask=None, training=None):
         """The call's output (B, T, D), and the weights (B, H, T, T) and (B, H, T, S), float32."""
+        if not self.built:
+            self.build(x.shape, memory.shape)
         causal = causal_padding_mask(ops.shape(x)[1], x_mask)
 
         def attend_to_self(h):
@@ -239,6 +241,8 @@ class Decoder(Stack):
 
     def call_with_weights(self, x, memory, x_mask=None, memory_mask=None, training=None):
         """The call's output (B, T, D); N weights (B, H, T, T); N weights (B, H, T, S), float32."""
+        if not self.built:
+            self.build(x.shape, memory.shape)
         self_weights, memory_weights = [], []
         for layer in self.layers:
             x, to_self, to_memory = layer.call_with_weights(x, memory, x_mask, memory_mask, training)

@@ -36,10 +36,12 @@ class Dropout(keras.layers.Dropout):
         if not training or self.rate == 0:
             return x
         dropped, levels = threshold(self.rate)
-        size, of_a_word = x.shape[-1], {2**8: 4, 2**16: 2}[levels]
-        words = (*ops.shape(x)[:-1], -(-size // of_a_word))
-        bits = ops.view(random_bits(words, self.seed_generator), {2**8: "uint8", 2**16: "uint16"}[levels])
-        if size % of_a_word:
+        (*rows, size), of_a_word = ops.shape(x), {2**8: 4, 2**16: 2}[levels]
+        words = -(-size // of_a_word)  # a row
+        bits = random_bits((*rows, words, 1), self.seed_generator)  # the 1 as `view` wants to know the last axis
+        bits = ops.view(bits, {2**8: "uint8", 2**16: "uint16"}[levels])
+        bits = ops.reshape(bits, (*rows, words * of_a_word))
+        if not isinstance(size, int) or size % of_a_word:
             bits = bits[..., :size]
         scale = ops.cast(levels / (levels - dropped), x.dtype)
         return ops.where(ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), x * scale, ops.zeros((), x.dtype))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.chunked_loss import output_map_of_the_loss
-from keras_transformer.kernels import in_float32, product_with_transposed, take_rows
+from keras_transformer.kernels import at_most, in_float32, product_with_transposed, take_rows
 
 
 def sinusoids(positions, d_model, halves=False):
@@ -167,10 +167,10 @@ class PositionalEncoding(keras.layers.Layer):
         return ops.cast(sinusoids(positions, self.d_model, halves), self.compute_dtype)
 
     def call(self, x):
-        length = x.shape[1]
-        if self.kind == "learned" and length is not None and length > self.max_length:
-            raise ValueError(f"a sequence of {length} tokens is longer than the {self.max_length} learned positions.")
-        return x + self.at(ops.arange(ops.shape(x)[1]))
+        length = ops.shape(x)[1]
+        if self.kind == "learned":
+            length = at_most(length, self.max_length, "learned positions")
+        return x + self.at(ops.arange(length))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -5,6 +5,7 @@ import keras
 from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.layer_options import LayerOptions, Stack
+from keras_transformer.layers.masks import mask_of_output
 from keras_transformer.layers.residual import Residual
 
 
@@ -36,6 +37,8 @@ class EncoderLayer(LayerOptions):
 
     def call_with_weights(self, x, mask=None, training=None):
         """The call's output (B, S, D) and the attention weights (B, H, S, S) float32."""
+        if not self.built:
+            self.build(x.shape)
         h = self.self_attention_residual.enter(x)
         h, weights = self.self_attention.call_with_weights(h, mask=mask, training=training)
         x = self.self_attention_residual.leave(x, h, training)
@@ -44,6 +47,9 @@ class EncoderLayer(LayerOptions):
 
     def call(self, x, mask=None, training=None):
         return self.call_with_weights(x, mask, training)[0]
+
+    def compute_mask(self, x, previous_mask=None):
+        return mask_of_output(x, previous_mask)
 
     def compute_output_shape(self, x_shape):
         return x_shape
@@ -67,6 +73,8 @@ class Encoder(Stack):
 
     def call_with_weights(self, x, mask=None, training=None):
         """The call's output (B, S, D) and N attention weights (B, H, S, S) float32."""
+        if not self.built:
+            self.build(x.shape)
         weights = []
         for layer in self.layers:
             x, layer_weights = layer.call_with_weights(x, mask, training)
@@ -75,6 +83,9 @@ class Encoder(Stack):
 
     def call(self, x, mask=None, training=None):
         return self.call_with_weights(x, mask, training)[0]
+
+    def compute_mask(self, x, previous_mask=None):
+        return mask_of_output(x, previous_mask)
 
     def compute_output_shape(self, x_shape):
         return x_shape

@@ -36,6 +36,11 @@ def combined(first, second):
     return ops.logical_and(first, second)
 
 
+def mask_of_output(x, mask=None):
+    """What Keras hands on with a layer's output: `mask` (B, T), or else, if it has another rank, that of `x`."""
+    return mask if mask is not None and len(mask.shape) == 2 else getattr(x, "_keras_mask", None)
+
+
 def over_heads(mask):
     """Bring a mask to rank 4: (B, S), (B, T, S) or (B, H, T, S) -> broadcastable to (B, H, T, S)."""
     if mask is None:
