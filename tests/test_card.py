@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import subprocess
 
 import keras
@@ -161,3 +162,8 @@ def test_a_program_in_a_checkout_has_a_revision(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [str(program)])
     monkeypatch.setenv("PATH", "")
     assert revision() == {}
+
+
+def test_a_value_that_was_never_a_number_is_no_best():
+    for history in ({"loss": [1.0], "val_loss": [math.nan]}, [{"loss": 1.0, "val_loss": None}]):
+        assert run_facts(history) == {"epochs": 1}

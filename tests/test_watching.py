@@ -160,6 +160,12 @@ def history(path, *epochs):
         callback.on_epoch_end(number - 1, logs)
 
 
+def test_numbers_of_numpy_are_written(tmp_path):
+    history(tmp_path / "history.jsonl", (1, {"loss": np.float32(0.5), "count": np.int64(3), "bad": np.float32("nan")}))
+    [row] = read_history(tmp_path / "history.jsonl")
+    assert (row["loss"], row["count"], row["bad"]) == (0.5, 3, None)
+
+
 def test_a_broken_run_goes_on_in_its_history(tmp_path):
     path = tmp_path / "history.jsonl"
     history(path, (1, {"loss": 3.0}), (2, {"loss": math.nan}), (3, {"loss": 1.0}))

@@ -2,6 +2,7 @@
 
 import gzip
 import inspect
+import math
 from pathlib import Path
 
 import keras
@@ -125,7 +126,8 @@ def run_facts(history):
             tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
-        if name.startswith("val_"):
+        values = [value for value in values if value is not None and math.isfinite(value)]
+        if name.startswith("val_") and values:
             best = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
             facts[f"best {name}"] = float(f"{best:.6g}")
     return facts

@@ -37,6 +37,7 @@ class HistoryFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "update": updates(self.model)}
         for name, value in (logs or {}).items():
+            value = value.item() if hasattr(value, "item") else value  # NumPy's
             row[name] = None if isinstance(value, float) and not math.isfinite(value) else value
         if not is_chief():
             return

@@ -32,7 +32,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.passed = deque(maxlen=REMEMBERED)
+        self.passed, self.length = deque(maxlen=REMEMBERED), None
 
     def watch(self, dataset):
         """The same dataset; what it yields is remembered as it passes, by a line of Python for each batch.
@@ -40,6 +40,8 @@ class StopOnNaN(keras.callbacks.Callback):
         Args:
             dataset: of `({"source": (B, S), "target": (B, T)}, labels)`, as `parallel_corpus` gives.
         """
+
+        self.length = int(dataset.cardinality())
 
         def remember(index, source, target, ids):
             # Counted as `fit` counts: a run that goes on passes over what it has done.
@@ -75,7 +77,9 @@ class StopOnNaN(keras.callbacks.Callback):
         raise NonFiniteLoss("\n".join(line for line in lines if line))
 
     def _described(self, index):
-        """A batch of this epoch in words; nothing if it was not watched."""
+        """A batch of this epoch in words; nothing if it was not watched, or epochs are not those of the dataset."""
+        if self.params.get("steps") not in (None, self.length):
+            return ""
         for passed, source, target, ids in reversed(self.passed):
             if passed == index:
                 beginning = " ".join(map(str, ids))

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_transformer.training.sums import target_tokens, updates
+from keras_transformer.training.sums import learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_alone, is_chief
 
 
@@ -46,7 +46,7 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._stop()
         logs["seconds"] = self.seconds
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
+        logs["learning_rate"] = learning_rate(self.model)
         if self.epoch_tokens is not None:
             self.tokens += self.epoch_tokens
             logs["target_tokens"] = self.tokens

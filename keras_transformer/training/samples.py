@@ -11,6 +11,9 @@ class SampleTranslations(keras.callbacks.Callback):
         translate: a function from a list of sentences to a list of translations.
         sentences, references: lists of strings.
         every: epochs between samples; the last epoch is always shown.
+
+    Raises:
+        ValueError: `every` below 1, or lists of unlike length.
     """
 
     def __init__(self, translate, sentences, references, every=1, console=None):
@@ -18,6 +21,12 @@ class SampleTranslations(keras.callbacks.Callback):
         self.translate = translate
         self.sentences = list(sentences)
         self.references = list(references)
+        if len(self.sentences) != len(self.references):
+            raise ValueError(
+                f"sentences and references must be of one length; got {len(self.sentences)} and {len(self.references)}."
+            )
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}.")
         self.every = every
         self.console = console or Console()
 

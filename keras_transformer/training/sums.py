@@ -25,6 +25,11 @@ def updates(model):
     return int(model.optimizer.iterations.numpy())
 
 
+def learning_rate(model):
+    """The optimizer's, whether it is a number, a schedule or a function."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
 class Window:
     """Means over the steps since the last look, where metrics hold those since the epoch began."""
 

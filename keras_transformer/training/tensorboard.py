@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_transformer.training.sums import Window, target_tokens, updates
+from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
 
 
@@ -62,7 +62,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
         if batch + 1 - self.seen < self.every and not passed_over:
             return
-        values = {**(logs or {}), **self.window.means(), "learning_rate": self._learning_rate()}
+        values = {**(logs or {}), **self.window.means(), "learning_rate": learning_rate(self.model)}
         now, tokens = time.monotonic(), target_tokens(self.model)
         if tokens is not None:
             values["tokens_per_second"] = (tokens - self.tokens) / (now - self.written_at)
@@ -71,7 +71,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             self._write("train", values)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = {**(logs or {}), "learning_rate": self._learning_rate(), **self.padding}
+        logs = {**(logs or {}), "learning_rate": learning_rate(self.model), **self.padding}
         validation = {name: value for name, value in logs.items() if name.startswith("val_")}
         training = {name: value for name, value in logs.items() if name not in validation}
         self._write("train", training, "epoch/")
@@ -79,9 +79,6 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._close()
-
-    def _learning_rate(self):
-        return float(self.model.optimizer.learning_rate.numpy())
 
     def _write(self, run, values, prefix=""):
         if not values or not is_chief():
