@@ -73,9 +73,14 @@ def write(folder, num_pairs=30_000, seed=0, overwrite=False):
 
     Raises:
         FileExistsError: one of the files exists and `overwrite` is False.
+        ValueError: so few pairs that one of the parts is empty.
     """
     folder = Path(folder)
-    for name, pairs in zip(("train", "valid", "test"), split(make_corpus(num_pairs, seed)), strict=True):
+    parts = dict(zip(("train", "valid", "test"), split(make_corpus(num_pairs, seed)), strict=True))
+    for name, pairs in parts.items():
+        if not pairs:
+            raise ValueError(f"num_pairs={num_pairs} leaves no pair for {name}. Choose more.")
+    for name, pairs in parts.items():
         for language, lines in zip(("en", "de"), zip(*pairs, strict=True), strict=True):
             with written_beside(folder / f"{name}.{language}", overwrite) as path:
                 path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

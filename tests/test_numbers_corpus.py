@@ -204,9 +204,15 @@ def test_write(tmp_path):
             text = (folder / f"{name}.{language}").read_bytes().decode("utf-8")
             assert text == "".join(pair[side] + "\n" for pair in pairs)
     with pytest.raises(FileExistsError, match=r"train\.en exists already"):
-        write(folder, num_pairs=10)
+        write(folder, num_pairs=100)
     write(folder, num_pairs=100, overwrite=True)
     assert len((folder / "train.en").read_text(encoding="utf-8").splitlines()) < 101
+
+
+def test_a_corpus_has_pairs_to_test(tmp_path):
+    with pytest.raises(ValueError, match="num_pairs=3 leaves no pair for "):
+        write(tmp_path / "numbers", num_pairs=3)
+    assert not (tmp_path / "numbers").exists()
 
 
 @pytest.mark.parametrize("num_pairs", [0, -1, 1_000_001])

@@ -173,6 +173,11 @@ def test_an_answer_of_other_rows_is_refused(monkeypatch):
         client.translate(["4", "5"])
 
 
+def test_one_string_is_no_list():
+    with pytest.raises(TypeError, match=r"rows must be a list, got one string: write \['4 5'\]"):
+        serving_client.Client("nowhere", "digits").translate("4 5")
+
+
 def test_rows_become_columns():
     assert serving_client.to_columns([("4", "5"), ("", "6")], "score") == {
         "sentences": ["4", ""],

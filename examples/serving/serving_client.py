@@ -88,7 +88,10 @@ class Client:
         Raises:
             ServingError: as in `ask`.
             ValueError: a text that is not Unicode (a lone surrogate), or a list without ids.
+            TypeError: one string.
         """
+        if isinstance(rows, str):
+            raise TypeError(f"rows must be a list, got one string: write [{rows[:60]!r}].")
         end = math.inf if self.deadline is None else monotonic() + self.deadline
         rows = iter(rows)
         while batch := list(itertools.islice(rows, self.batch_size)):
