@@ -94,13 +94,12 @@ def written_beside(path, overwrite=False):
 
 def _move(beside, path, replaced):
     """Put `beside` where `path` is; a folder there goes to `replaced`, and comes back if the move fails."""
-    is_folder = path.is_dir()  # a file is replaced in one move
-    if is_folder:
-        os.replace(path, replaced)
     try:
+        if path.is_dir():  # a file is replaced in one move
+            os.replace(path, replaced)
         os.replace(beside, path)
-    except BaseException:  # an interrupt too: `replaced` is removed soon
-        if is_folder:
+    except BaseException:  # an interrupt too: what is in `replaced` is removed soon
+        if replaced.exists() and not path.exists():
             os.replace(replaced, path)
         raise
 

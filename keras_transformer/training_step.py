@@ -135,7 +135,7 @@ class TokenTraining(keras.Model):
             with backend_step().clear_errors(self):
                 return super().fit(backend_step().watched(self, x), *args, **kwargs)
         finally:  # also where no callback hears of the end
-            if position is not None:
+            if hasattr(position, "held"):
                 position.held = False
 
     def train_step(self, *arguments):

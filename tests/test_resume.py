@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import kill_and_resume
@@ -15,7 +12,7 @@ import tiny
 from tensorflow.python.framework.config import disable_op_determinism
 
 from keras_transformer import parallel_corpus
-from keras_transformer.states import read_state, states_in, write_state
+from keras_transformer.states import states_in
 from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, resume
 
 EPOCHS = 3
@@ -94,11 +91,6 @@ def assert_same(found, expected):
     assert [name for value, (name, goal) in pairs if not np.array_equal(value, goal)] == []
 
 
-def python(*arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
-
-
 TIMES = ("seconds", "tokens_per_second")
 
 
@@ -144,7 +136,7 @@ def test_a_broken_run_ends_bit_for_bit_as_one_that_was_not(unbroken, tmp_path, p
 
 def test_a_process_that_is_killed_goes_on_when_started_again(tmp_path):
     """SIGKILL in mid-epoch; the second start of the command reports the same weights as one never killed."""
-    start = lambda folder, *options: python(kill_and_resume.__file__, "train", tmp_path / folder, *options)  # noqa: E731
+    start = lambda folder, *options: tiny.python(kill_and_resume.__file__, "train", tmp_path / folder, *options)  # noqa: E731
 
     killed = start("run", "--kill-at", "8")
     assert killed.returncode == -9, killed.stderr
@@ -324,53 +316,3 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
     (tmp_path / "run" / "model.keras").write_text("precious")
     with pytest.raises(FileExistsError, match=r"holds a model\.keras already"):
         make(corpus=corpus)
-
-
-def test_states_hold_any_dtype_and_are_checked(tmp_path):
-    path = tmp_path / "state-7.npz"
-    arrays = {"a/0": np.arange(6).reshape(2, 3), "b": keras.ops.convert_to_numpy(keras.ops.ones((3,), "bfloat16") / 3)}
-    write_state(path, {"epoch": 2}, arrays)
-    facts, found = read_state(path)
-    assert facts == {"epoch": 2} and list(found) == ["a/0", "b"]
-    for name, array in arrays.items():
-        assert found[name].dtype == array.dtype and found[name].tobytes() == array.tobytes()
-    assert list(read_state(path, lambda name: name == "b")[1]) == ["b"]
-    data = bytearray(path.read_bytes())
-    data[data.index(arrays["a/0"].tobytes()) + 8] ^= 1  # a bit of an array
-    for damaged in (bytes(data), bytes(data[: len(data) // 2]), b""):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"state-7\.npz is damaged, or no training state"):
-            read_state(path)
-
-
-LIMITED = """
-import resource, sys
-import numpy as np
-import tiny
-from keras_transformer.states import write_state
-from keras_transformer.training import Checkpoint
-
-state, folder = sys.argv[1:]
-checkpoint = Checkpoint(folder, None)
-checkpoint.tokenizer_saved = True
-checkpoint.set_model(tiny.make_random(d_model=128))
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-write_state(state, {}, {"a": np.zeros(5000)})
-for write in (lambda: write_state(state, {}, {"a": np.ones(50_000)}), lambda: checkpoint.on_epoch_end(0)):
-    try:
-        write()
-    except OSError as error:
-        print(error)
-"""
-
-
-def test_a_full_disk_ends_with_a_clear_error_and_loses_nothing(tmp_path):
-    """A real limit on the size of files stands in for a full disk."""
-    path, model = tmp_path / "states" / "step-000000001.npz", tmp_path / "run" / "model.keras"
-    result = python("-c", LIMITED, path, model.parent)
-    assert result.returncode == 0, result.stderr
-    for line, each in zip(result.stdout.splitlines(), (path, model), strict=True):
-        assert line.startswith("[Errno 27] File too large: ")
-        assert f"writing {each} failed" in line and "MiB are free. What was written before is intact." in line
-    assert (read_state(path)[1]["a"] == np.zeros(5000)).all()
-    assert list(path.parent.iterdir()) == [path] and not model.exists()

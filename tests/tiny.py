@@ -4,6 +4,8 @@ import functools
 import gzip
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -22,6 +24,14 @@ from keras_transformer.ids import END, PAD, START
 
 # The package and the tests' own modules, for processes that tests start.
 PYTHONPATH = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+
+
+def python(*arguments):
+    """Run Python on these in a process of its own, which finds what this one finds."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+
+
 # 4 special pieces, the space, ten digits, ten digits after a space; BPE adds 256 bytes.
 VOCABULARY_SIZES = {"wordpiece": 25, "bpe": 281}
 
