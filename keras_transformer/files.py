@@ -99,7 +99,7 @@ def _move(beside, path, replaced):
             os.replace(path, replaced)
         os.replace(beside, path)
     except BaseException:  # an interrupt too: what is in `replaced` is removed soon
-        if replaced.exists() and not path.exists():
+        if os.path.lexists(replaced) and not os.path.lexists(path):
             os.replace(replaced, path)
         raise
 

@@ -79,7 +79,7 @@ def in_float32(x):
 
 
 def at_most(length, limit, what):
-    """`length`, an int or () int32; where it is known at run time alone, TensorFlow refuses more than `limit` there.
+    """`length`, an int or () int32; TensorFlow refuses more than `limit` at run time too, but for what XLA compiles.
 
     Raises:
         ValueError: more than `limit`, as far as it is known now: `what` is too long.

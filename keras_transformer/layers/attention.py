@@ -179,7 +179,8 @@ class MultiHeadAttention(keras.layers.Layer):
         return self.call_with_weights(query, memory, mask, memory_mask, training)[0]
 
     def compute_mask(self, query, previous_mask=None):
-        return mask_of_output(query)  # `previous_mask` is of the memory
+        # Not `previous_mask`, which may be of the memory. On JAX, only Keras knows what came with the query.
+        return mask_of_output(query)
 
     def compute_output_shape(self, query_shape, memory_shape=None):
         return query_shape

@@ -126,8 +126,9 @@ def run_facts(history):
             tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
-        values = [value for value in values if value is not None and math.isfinite(value)]
-        if name.startswith("val_") and values:
+        if not name.startswith("val_"):
+            continue
+        if values := [value for value in values if value is not None and math.isfinite(value)]:
             best = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
             facts[f"best {name}"] = float(f"{best:.6g}")
     return facts

@@ -44,7 +44,7 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         FileExistsError: `target_path` exists and `overwrite` is False.
         ValueError: a target that is the source, or `.gz`; unfinished work of another source, model or
             option, which the message names; a source that is not UTF-8, or changes meanwhile; a window below 1;
-            and what a call of the translator raises, with the line.
+            and what a call of the translator raises, with the line if one is too long.
         BlockingIOError: another process is writing the same target.
     """
     source_path, target_path = Path(source_path), Path(target_path)
@@ -56,6 +56,7 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         raise ValueError(f"source_path and target_path are the same file, {target_path}.")
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
+    found = _version(source_path)
     total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
     part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
     work = _work(translator, source_path)
@@ -75,12 +76,18 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
                 os.fsync(stream.fileno())
                 done += len(sentences)
                 advance(len(sentences))
-        if done != total:
-            raise ValueError(f"{source_path} had {total} lines and now has {done}, and {part} is of both: remove it.")
+        if _version(source_path) != found:
+            raise ValueError(f"{source_path} has changed meanwhile, and {part} may be of both: remove it.")
         if target_path.exists() and not overwrite:
             raise FileExistsError(f"{target_path} exists by now. What is done stands in {part}.")
         os.replace(part, target_path)
-        journal.unlink()
+        journal.unlink(missing_ok=True)
+
+
+def _version(path):
+    """What changes with a file, as a rule: its size and time."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _take(stream, part):
