@@ -89,7 +89,7 @@ def summary(contender, case, rounds):
     """The medians of some rounds, and what follows from them."""
     found = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
     special = {MATRIX: 2 * MATRIX_SIZE**3, PRODUCTS: weights_flop(case)}
-    arithmetic = special.get(contender) or flop(case)
+    arithmetic = special[contender] if contender in special else flop(case)
     found |= {"tokens_per_second": case.tokens / found["seconds"], "gflops": arithmetic / found["seconds"] / 1e9}
     return {"contender": contender, **case._asdict(), **found, "rounds": rounds}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transformer.files import INTACT, explained_disk_errors, written_beside
+from keras_transformer.files import safely_written
 from keras_transformer.model import Transformer
 from keras_transformer.states import differences, read_state
 
@@ -44,7 +44,7 @@ def average(paths, output, overwrite=False):
             total += _as_sum(weight)
     for weight, total in zip(model.weights, sums, strict=True):
         weight.assign((total / len(paths)).astype(keras.ops.convert_to_numpy(weight).dtype))
-    with explained_disk_errors(output, INTACT), written_beside(output, overwrite) as beside:
+    with safely_written(output, overwrite) as beside:
         model.save(beside)
     return model
 

@@ -17,8 +17,6 @@ AVERAGE_FILE = "average.keras"
 AVERAGED = "averaged"  # a folder in it, with the epochs' weights that are to be averaged
 STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
 
-INTACT = "What was written before is intact."
-
 # A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
 
@@ -116,6 +114,16 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def safely_written(path, overwrite=False):
+    """`written_beside`, where an OSError also says how much is free on the disk, and that nothing is lost."""
+    with (
+        explained_disk_errors(path, "What was written before is intact."),
+        written_beside(path, overwrite) as beside,
+    ):
+        yield beside
 
 
 def remove_leftovers(folder, pattern):

@@ -82,7 +82,7 @@ def at_most(length, limit, what):
     """`length`, an int or () int32; TensorFlow refuses more than `limit` at run time too, but for what XLA compiles.
 
     Raises:
-        ValueError: more than `limit`, as far as it is known now: `what` is too long.
+        ValueError: a length that is known now, and more than the `limit` of `what`.
     """
     if isinstance(length, int) and length > limit:
         raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {what}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import INTACT, explained_disk_errors, written_beside
+from keras_transformer.files import safely_written
 
 FACTS = "facts"
 # What NumPy, zipfile and json raise for bytes that are not what they should be.
@@ -37,11 +37,7 @@ def write_state(path, facts, arrays):
     for name, each in arrays.items():
         # NumPy's format does not know the dtypes that ml_dtypes adds.
         stored[name] = each.view(f"u{each.dtype.itemsize}") if each.dtype.kind == "V" else each
-    with (
-        explained_disk_errors(path, INTACT),
-        written_beside(path, overwrite=True) as beside,
-        open(beside, "wb") as stream,
-    ):
+    with safely_written(path, overwrite=True) as beside, open(beside, "wb") as stream:
         np.savez(stream, **stored)
 
 

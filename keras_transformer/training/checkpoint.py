@@ -4,16 +4,7 @@ from pathlib import Path
 
 import keras
 
-from keras_transformer.files import (
-    INTACT,
-    LAST_FILE,
-    MODEL_FILE,
-    STATES,
-    TOKENIZER_FILE,
-    explained_disk_errors,
-    remove_leftovers,
-    written_beside,
-)
+from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, safely_written
 from keras_transformer.states import states_in
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
@@ -143,8 +134,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.tokenizer_saved:  # with the first model, so that files of an earlier run stay a pair until then
             self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
             self.tokenizer_saved = True
-        path = self.folder / name
-        with explained_disk_errors(path, INTACT), written_beside(path, overwrite=True) as beside:
+        with safely_written(self.folder / name, overwrite=True) as beside:
             self.model.save(beside)
 
     def on_epoch_end(self, epoch, logs=None):

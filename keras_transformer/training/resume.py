@@ -250,7 +250,7 @@ def _has_ended(callback, state):
     return (
         type(callback) is keras.callbacks.EarlyStopping
         and state["stopped_epoch"] > 0
-        and (callback.patience <= state["wait"])
+        and callback.patience <= state["wait"]
     )
 
 
