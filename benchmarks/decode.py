@@ -30,6 +30,8 @@ VOCABULARIES = {"multi30k_tiny": 10_000, "paper_base": 37_000}
 CONTENDERS = (
     "ours",
     "ours bfloat16",
+    "ours int8",
+    "ours int8 bfloat16",
     "export",
     "ctranslate2",
     "ctranslate2 int8",
@@ -45,6 +47,14 @@ def sources(batch, vocabulary_size):
     ids = np.random.default_rng(SEED).integers(4, vocabulary_size, (batch, SOURCE)).astype("int32")
     ids[:, -1] = 3
     return ids
+
+
+POLICIES = {
+    "": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "int8": "int8_from_float32",
+    "int8 bfloat16": "int8_from_mixed_bfloat16",
+}
 
 
 def make_model(preset, dtype="float32"):
@@ -80,7 +90,7 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
     from keras_transformer.decoding.rules import Bounds
     from keras_transformer.translation.graph import SEGMENT
 
-    model = make_model(preset, "mixed_bfloat16" if contender.endswith("bfloat16") else "float32")
+    model = make_model(preset, POLICIES[contender.partition(" ")[2]])
     prepared = model.step_weights()
 
     def search(source):
@@ -109,7 +119,7 @@ def products(preset, contender, beam, threads, folder):
     from products import decoding
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    model = make_model(preset, "mixed_bfloat16" if contender.endswith("bfloat16") else "float32")
+    model = make_model(preset, POLICIES[contender.partition(" ")[2]])
     signature = [tf.TensorSpec([None, None], tf.int32)]
     graph = tf.function(decoding(model, beam, TARGET), input_signature=signature, autograph=False)
 

@@ -10,8 +10,8 @@ from keras_transformer.kernels import pick, take_rows
 class StepWeights(NamedTuple):
     """The decoder's weights in the form that steps want; see `Transformer.step_weights`."""
 
-    layers: Any  # one list a decoder layer: the self-attention's joint kernel, and bias
-    output: Any  # (D, V), the output map
+    layers: Any  # one list a decoder layer: the self-attention's joint kernel, and bias; empty for 8-bit integers
+    output: Any  # (D, V), the output map; () for 8-bit integers
     cast: Any  # the other large variables in the compute dtype; empty if they are in it already
 
 

@@ -32,7 +32,8 @@ class Kernels(NamedTuple):
 STANDARD = Kernels(ops.matmul, lambda a, b: ops.matmul(a, ops.swapaxes(b, -1, -2)), ops.softmax)
 
 
-def _tensorflow():
+def tensorflow_backend():
+    """The module where it is Keras' backend, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
@@ -51,7 +52,7 @@ def by_size(heads, queries, keys, size, dtype, compute):
         dtype: the compute dtype.
         compute: a function of `Kernels`.
     """
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None:
         return compute(STANDARD)
 
@@ -72,7 +73,7 @@ def by_size(heads, queries, keys, size, dtype, compute):
 
 def in_float32(x):
     """`x` in float32, converted once however many times it is reshaped afterwards."""
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly() or x.dtype == tf.float32:
         return ops.cast(x, "float32")
     return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # or the optimiser converts after each reshape
@@ -86,7 +87,7 @@ def at_most(length, limit, what):
     """
     if isinstance(length, int) and length > limit:
         raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {what}.")
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or isinstance(length, int):
         return length
     message = f"a sequence is longer than the {limit} {what}"
@@ -96,7 +97,7 @@ def at_most(length, limit, what):
 
 def take_rows(x, rows):
     """x[rows] along the first axis: (R, ...), int (n, ...) in [0, R) -> (n, ..., ...)."""
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     return ops.take(x, rows, axis=0) if tf is None else tf.gather(x, rows)
 
 
@@ -109,7 +110,7 @@ def pick(x, indices):
 
 def empty_rows(count, width, dtype):
     """A buffer (count, width) of zeros, for `write_rows`."""
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
         return ops.zeros((count, width), dtype)
     # Not tf.zeros: folded into a constant of the graph, all calls at once would write to it.
@@ -121,7 +122,7 @@ def write_rows(x, rows, values):
 
     In a TensorFlow graph the buffer of `x` itself is written to: nothing else may read `x` afterwards.
     """
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
         return ops.scatter_update(x, rows[:, None], values)
     return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)
@@ -132,7 +133,7 @@ def after(first, x):
 
     What is computed from `x` may then take the place of an array that `first` had to read.
     """
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
         return x
     with tf.control_dependencies(tf.nest.flatten(first)):
@@ -141,7 +142,7 @@ def after(first, x):
 
 def random_bits(shape, generator):
     """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None:
         return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)
     seed = ops.cast(generator.next(), "int32")
@@ -154,7 +155,7 @@ def product_with_transposed(x, matrix):
     On TensorFlow the gradient towards a wide matrix is (V, D) at once; towards a narrow one, the product that
     gives (D, V) and its transpose take two thirds of the time (measured).
     """
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or matrix.shape[1] < WIDE:
         return ops.matmul(x, ops.transpose(matrix))
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix, transpose_b=True)
@@ -163,7 +164,7 @@ def product_with_transposed(x, matrix):
 
 def transposed_product(x, y):
     """xᵀ·y: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     return ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
 
 
@@ -178,7 +179,7 @@ def kernels_alone():
 def add_to_columns(x, columns, values):
     """`x` (R, V) with `values` (R,) added, in each row at its one of `columns` (R,) int32."""
     places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (R, 2)
-    tf = _tensorflow()
+    tf = tensorflow_backend()
     if tf is None or not _kernels_alone.get():
         return ops.scatter_update(x, places, values, reduction="add")
     # Alone among its kind it takes the place of `x` where nobody else reads that.

@@ -7,12 +7,14 @@ from keras import ops
 
 from keras_transformer import decoder_state
 from keras_transformer.decoder_state import DecoderState, StepWeights
+from keras_transformer.int8 import SMALLEST, check_int8, keras_deletes_fast
 from keras_transformer.kernels import in_float32
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
+from keras_transformer.layers.projection import Projection
 from keras_transformer.presets import preset
 from keras_transformer.training_step import TokenTraining
 
@@ -44,6 +46,8 @@ class Transformer(TokenTraining):
             target and output; "none".
         scale_embeddings: embeddings × √d_model on the way in (section 3.4).
         output_bias: a bias on each piece's logit; the paper has none.
+        dtype: a Keras dtype policy. A quantised one, such as "int8_from_float32", is for translating: see
+            `quantize`.
 
     Raises:
         ValueError: arguments that do not fit together.
@@ -77,6 +81,9 @@ class Transformer(TokenTraining):
         dtype=None,
         trainable=True,
     ):
+        policy = keras.dtype_policies.get(dtype)
+        if policy.quantization_mode:
+            dtype = policy.name.partition("_from_")[2]
         target_vocabulary_size = target_vocabulary_size or vocabulary_size
         if tie_embeddings not in TIES:
             raise ValueError(f"tie_embeddings must be one of {TIES}, got {tie_embeddings!r}.")
@@ -143,6 +150,42 @@ class Transformer(TokenTraining):
         logits = self._with_bias(self.output_map(x, reverse=True))
         super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, trainable=trainable)
         self.dtype_policy = self.encoder.dtype_policy
+        if policy.quantization_mode:
+            self.quantize(policy.quantization_mode)
+
+    def quantize(self, mode, config=None, filters=None):
+        """Turn matrices into 8-bit integers, and products with them too: for decoding on a processor.
+
+        Each column of a matrix, and of the embeddings each piece, gets a scale of its own; the rows that meet it are
+        rounded when they come, each by itself, so that batch and neighbours change nothing. What has fewer than
+        `int8.SMALLEST` weights stays as it is, where rounding rows takes longer than it saves (measured), and so
+        do biases, normalisation and positions. Afterwards the model translates, scores and is saved, in a third of
+        the space, but is not trained. TensorFlow's graphs hold the integers as constants: those traced before other
+        weights are loaded do not see them.
+
+        Raises:
+            ValueError: another mode than "int8", a `config` of one's own or `filters`, a model that is quantised
+                already, weights that are not finite.
+            RuntimeError: TensorFlow cannot compute exactly so here: it has no oneDNN, or the processor no VNNI.
+        """
+        # Keras makes a config of the mode and hands both on.
+        plain = mode == "int8" and config.get_config() == keras.quantizers.Int8QuantizationConfig().get_config()
+        if not plain or filters is not None:
+            raise ValueError(
+                f"a Transformer quantises as 'int8', without a config of one's own and filters; got {mode!r}."
+            )
+        if self.quantised:
+            raise ValueError("the model is quantised already.")
+        check_int8()
+        for weight in self.weights:
+            if not ops.convert_to_numpy(ops.all(ops.isfinite(weight))):
+                raise ValueError(f"{weight.path} is not finite: it cannot be quantised.")
+        self.quantised = True
+        with keras_deletes_fast():
+            for layer in self._flatten_layers():
+                if isinstance(layer, (Projection, TokenEmbedding)) and layer.count_params() >= SMALLEST:
+                    layer.quantize(mode)
+        self.optimizer, self.compiled = None, False
 
     def _embed_source(self, source):
         return self.source_dropout(self.source_positions(self.source_embedding(source)))
@@ -174,12 +217,14 @@ class Transformer(TokenTraining):
         return StepWeights(self.decoder.step_weights(), self.output_weights(), cast)
 
     def output_weights(self):
-        """The output map's share of `step_weights`: (D, V)."""
+        """The output map's share of `step_weights`: (D, V), or () for 8-bit integers."""
+        if self.output_map.scales is not None:
+            return ()
         return ops.transpose(ops.cast(self.output_map.embeddings, self.compute_dtype))
 
     def _step_kernels(self):
         layers = [kernel for layer in self.decoder.layers for kernel in layer.step_kernels]
-        return [*layers, self.target_embedding.embeddings]
+        return layers if self.target_embedding.scales is not None else [*layers, self.target_embedding.embeddings]
 
     def start(self, memory, source, room, num_hypotheses=1, weights=None, with_attention=False):
         """The state before the first token, for W = `num_hypotheses` a sentence.
@@ -230,8 +275,12 @@ class Transformer(TokenTraining):
             x, caches, past, found = self.decoder.step(
                 x, state.caches, state.past, state.filled, state.memory_bias, weights.layers
             )
-        logits = in_float32(ops.matmul(ops.reshape(x, (-1, self.d_model)), weights.output))
-        logits = self._with_bias(ops.reshape(logits, (-1, ids.shape[1], self.target_vocabulary_size)))
+        if self.output_map.scales is not None:
+            logits = self.output_map(x, reverse=True)
+        else:
+            logits = in_float32(ops.matmul(ops.reshape(x, (-1, self.d_model)), weights.output))
+            logits = ops.reshape(logits, (-1, ids.shape[1], self.target_vocabulary_size))
+        logits = self._with_bias(logits)
         attention = state.attention if isinstance(state.attention, tuple) else ops.mean(found, axis=1)
         state = state._replace(
             position=position + 1, filled=state.filled + 1, caches=caches, past=past, attention=attention
@@ -270,7 +319,8 @@ class Transformer(TokenTraining):
 
     def get_config(self):
         """The constructor's arguments, flat."""
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        name = f"int8_from_{self.dtype_policy.name}" if self.quantised else self.dtype_policy
+        policy = keras.dtype_policies.serialize(keras.dtype_policies.get(name))
         return {**self._config, "name": self.name, "trainable": self.trainable, "dtype": policy}
 
     @classmethod

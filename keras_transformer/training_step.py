@@ -20,6 +20,7 @@ class TokenTraining(keras.Model):
     Where `logits_left_out` allows it, the logits of a batch are never there as a whole.
     """
 
+    quantised = False  # in 8-bit integers, for translating
     accumulate_steps = 1
     train_traces = 0
     compiled_shapes = frozenset()
@@ -46,9 +47,11 @@ class TokenTraining(keras.Model):
 
         Raises:
             ValueError: an `accumulate_steps` that is no whole number of at least 1, or with another
-                loss; `jit_compile=True` on several replicas. While training, rows that
+                loss; `jit_compile=True` on several replicas; a quantised model. While training, rows that
                 `accumulate_steps` does not divide.
         """
+        if self.quantised:
+            raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
         if isinstance(accumulate_steps, bool) or not hasattr(accumulate_steps, "__index__") or accumulate_steps < 1:
             raise ValueError(f"accumulate_steps must be a whole number of at least 1, got {accumulate_steps!r}.")
         if kwargs.get("jit_compile") is True and num_replicas() > 1:

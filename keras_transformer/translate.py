@@ -223,7 +223,8 @@ class Translator:
         Args:
             folder: holds `model.keras` and `tokenizer.model`; a list of them for an ensemble.
             dtype: the Keras dtype policy to translate under, such as "float32" after training in
-                "mixed_bfloat16". Default: the trained one.
+                "mixed_bfloat16", or "int8_from_float32" for products in 8-bit integers, see
+                `Transformer.quantize`. Default: the trained one.
             **options: the constructor's: `beam_size` and so on.
 
         Raises:

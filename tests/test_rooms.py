@@ -23,9 +23,10 @@ ROOMS = {
     "kernels": "scoped tensorflow",  # the latter inside its functions alone
     "cross_entropy": "kernels",
     "chunked_loss": "kernels cross_entropy scoped",
-    "layers": "layers kernels chunked_loss",
+    "int8": "numpy kernels",
+    "layers": "layers kernels chunked_loss int8",
     "decoder_state": "kernels",
-    "model": "layers presets kernels decoder_state training_step",
+    "model": "layers presets kernels int8 decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
     "losses": "replicas scoped cross_entropy chunked_loss",
     "metrics": "losses cross_entropy chunked_loss",
@@ -61,6 +62,7 @@ FACADES = {"__init__", "cli"}  # may import every room
 CORE = {
     "scoped",
     "kernels",
+    "int8",
     "decoder_state",
     "layers",
     "model",

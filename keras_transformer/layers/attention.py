@@ -7,6 +7,7 @@ from keras_transformer.kernels import STANDARD
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, mask_of_output, over_heads
+from keras_transformer.layers.projection import Projection
 
 
 def attention_weights(query, key, mask=None):
@@ -96,7 +97,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
         def projection(name, input_shape, width, gain=1.0):
             options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain)}
-            layer = keras.layers.Dense(width, **options, dtype=self.dtype_policy, name=name)
+            layer = Projection(width, **options, dtype=self.dtype_policy, name=name)
             layer.build((None, input_shape[-1]))
             return layer
 
@@ -127,16 +128,21 @@ class MultiHeadAttention(keras.layers.Layer):
         return self.query_projection.units // self.num_heads, self.value_projection.units // self.num_heads
 
     def joint_weights(self):
-        """What `project_jointly` takes: [kernel (D, H·(2d_k + d_v))] and, if there are biases, their vector."""
+        """What `project_jointly` takes: [kernel (D, H·(2d_k + d_v))] and, if there are biases, their vector.
+
+        Nothing where one of the projections runs in 8-bit integers, which are constants.
+        """
         query, *others = (self.query_projection, self.key_projection, self.value_projection)
+        if any(each.quantization_mode for each in (query, *others)):
+            return []
         scale = float(self.head_sizes[0]) ** -0.5
         weights = [ops.concatenate([query.kernel * scale, *(other.kernel for other in others)], axis=1)]
         if self.use_bias:
             weights.append(ops.concatenate([query.bias * scale, *(other.bias for other in others)]))
         return [ops.cast(weight, self.compute_dtype) for weight in weights]
 
-    def project_jointly(self, x, kernel, bias=None):
-        """Queries times 1/√d_k, keys and values of single tokens by one product.
+    def project_jointly(self, x, kernel=None, bias=None):
+        """Queries times 1/√d_k, keys and values of single tokens; by one product, but for 8-bit integers.
 
         Args:
             x: (R, D).
@@ -145,6 +151,9 @@ class MultiHeadAttention(keras.layers.Layer):
         Returns:
             (R, H·(2d_k + d_v)).
         """
+        if kernel is None:
+            query = self.query_projection(x) * ops.cast(float(self.head_sizes[0]) ** -0.5, self.compute_dtype)
+            return ops.concatenate([query, self.key_projection(x), self.value_projection(x)], axis=-1)
         joint = ops.matmul(x, kernel)
         return joint if bias is None else joint + bias
 

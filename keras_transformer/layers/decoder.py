@@ -133,14 +133,15 @@ class DecoderLayer(LayerOptions):
 
     @property
     def step_kernels(self):
-        """The other large variables that a step reads."""
-        return [
-            self.self_attention.output_projection.kernel,
-            self.memory_attention.query_projection.kernel,
-            self.memory_attention.output_projection.kernel,
-            self.feed_forward.inner.kernel,
-            self.feed_forward.outer.kernel,
+        """The other large variables that a step reads, but for 8-bit integers."""
+        projections = [
+            self.self_attention.output_projection,
+            self.memory_attention.query_projection,
+            self.memory_attention.output_projection,
+            self.feed_forward.inner,
+            self.feed_forward.outer,
         ]
+        return [projection.kernel for projection in projections if not projection.quantization_mode]
 
     def start(self, memory, num_hypotheses, room):
         """A cache with room for `room` tokens of W = `num_hypotheses` for each sentence."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.chunked_loss import output_map_of_the_loss
+from keras_transformer.int8 import int8_product
 from keras_transformer.kernels import at_most, in_float32, product_with_transposed, take_rows
 
 
@@ -56,6 +57,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
         self.d_model = d_model
         self.scale = scale
+        self.scales = None  # of the pieces' 8-bit integers, (V,) float32
 
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
@@ -66,14 +68,29 @@ class TokenEmbedding(keras.layers.Layer):
         )
         self.built = True
 
+    def quantize(self, mode, config=None):
+        """Hold the matrix in 8-bit integers with a scale for each piece, for look-up and output map, from now on."""
+        values, scales = keras.quantizers.abs_max_quantize(self.embeddings, axis=1, to_numpy=True)
+        del self.embeddings
+        fixed = {"initializer": "zeros", "autocast": False, "trainable": False}
+        self.embeddings = self.add_weight(name="embeddings", shape=values.shape, dtype="int8", **fixed)
+        self.scales = self.add_weight(name="scales", shape=values.shape[:1], **fixed)
+        self.embeddings.assign(values)
+        self.scales.assign(ops.squeeze(scales, axis=1))
+
     def call(self, x, reverse=False):
         if reverse and output_map_of_the_loss() is not None:
             return x
+        if reverse and self.scales is not None:
+            logits = int8_product(ops.reshape(x, (-1, self.d_model)), self.embeddings, self.scales, transposed=True)
+            return ops.reshape(logits, (*ops.shape(x)[:-1], self.vocabulary_size))  # (B, T, V)
         if reverse:
             matrix = ops.cast(self.embeddings, self.compute_dtype)
             logits = product_with_transposed(ops.cast(x, self.compute_dtype), matrix)  # (B, T, V)
             return in_float32(logits)
         vectors = ops.cast(take_rows(self.embeddings, x), self.compute_dtype)  # (B, T, D)
+        if self.scales is not None:
+            vectors = vectors / ops.cast(take_rows(self.scales, x), self.compute_dtype)[..., None]
         return vectors * ops.cast(self.d_model**0.5, self.compute_dtype) if self.scale else vectors
 
     def compute_output_spec(self, x, reverse=False):

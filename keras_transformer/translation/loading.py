@@ -13,11 +13,13 @@ def load_model(path, dtype=None):
 
     Args:
         path: the file.
-        dtype: a Keras dtype policy instead of the trained one.
+        dtype: a Keras dtype policy instead of the trained one; a quantised one quantises.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a broken file, or another kind of model; the message names the file.
+        ValueError: a broken file, another kind of model, or integers under another policy; the message names the
+            file.
+        RuntimeError: see `Transformer.quantize`.
     """
     path = Path(path)
     if not path.is_file():
@@ -30,8 +32,15 @@ def load_model(path, dtype=None):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
     if dtype is None:
         return model
-    recast = type(model).from_config({**model.get_config(), "dtype": dtype})
+    policy = keras.dtype_policies.get(dtype)
+    if model.quantised and not policy.quantization_mode:
+        raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
+    quantise = policy.quantization_mode and not model.quantised
+    plain = policy.name.partition("_from_")[2] if quantise else dtype
+    recast = type(model).from_config({**model.get_config(), "dtype": plain})
     recast.set_weights(model.get_weights())
+    if quantise:
+        recast.quantize(policy.quantization_mode)
     return recast
 
 
