@@ -3,9 +3,9 @@
     python benchmarks/decode_trained.py --output DIR --model runs/tok/model --source test.en
 
 translates a file with `Translator`, an export of it, CTranslate2 and a MarianMTModel's `generate`, batches of 64 by
-length, without length penalty, and says how many translations are the same. Each contender is a process of its own; a
-round measures every contender once, and medians of all rounds are reported. `together` puts all threads on one batch;
-`apart` decodes two batches at a time with half the threads each.
+length, without length penalty, and says how many translations are the same and, given a `--reference`, their BLEU.
+Each contender is a process of its own; a round measures every contender once, and medians of all rounds are reported.
+`together` puts all threads on one batch; `apart` decodes two batches at a time with half the threads each.
 """
 
 import json
@@ -16,12 +16,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from decode import POLICIES
 from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 
 BATCH, LONGEST = 64, 256
-CONTENDERS = ("ours", "ours bfloat16", "export", "ctranslate2", "ctranslate2 int8", "huggingface")
+CONTENDERS = (
+    "ours",
+    "ours bfloat16",
+    "ours int8",
+    "ours int8 bfloat16",
+    "export",
+    "ctranslate2",
+    "ctranslate2 int8",
+    "huggingface",
+)
 WAYS = ("together", "apart")
 
 
@@ -39,7 +49,7 @@ def ours(model, contender, way, beam, threads):
     tf.config.threading.set_intra_op_parallelism_threads(of_each)
     from keras_transformer import Translator
 
-    dtype = "mixed_bfloat16" if contender.endswith("bfloat16") else "float32"
+    dtype = POLICIES[contender.partition(" ")[2]]
     translator = Translator.load(model, dtype, beam_size=beam, length_penalty=0.0, max_length=LONGEST)
 
     def translate(sentences):
@@ -178,19 +188,35 @@ def agreement(found, reference):
     return {"identical": len(pairs) - len(others), "of": len(pairs), "largest_difference": max(others, default=0.0)}
 
 
+def bleu(model, translations, reference, tokenize):
+    """BLEU of lists of pieces against the lines of a file."""
+    from keras_transformer import Tokenizer
+    from keras_transformer.evaluate import evaluate
+    from keras_transformer.files import TOKENIZER_FILE, read_lines
+    from keras_transformer.ids import END
+    from keras_transformer.translation.pieces import Pieces
+
+    tokenizer = Tokenizer.load(model / TOKENIZER_FILE)
+    ids = Pieces(tokenizer).ids
+    texts = tokenizer.decode([[ids[name] for name in pieces if ids[name] != END] for pieces in translations])
+    return evaluate(texts, list(read_lines(reference)), tokenize).bleu
+
+
 def table(results):
     """Markdown: a row a case; times as fast as CTranslate2 of float32 in the same way."""
     lines = [
-        "| beam | contender | way | sentences/s | / CTranslate2 float32 | same as CTranslate2's |",
-        "|---" * 6 + "|",
+        "| beam | contender | way | sentences/s | / CTranslate2 float32 | same as CTranslate2's | BLEU |",
+        "|---" * 7 + "|",
     ]
     yardstick = {(r["beam"], r["way"]): r["seconds"] for r in results if r["contender"] == "ctranslate2"}
     for r in results:
         ratio = yardstick.get((r["beam"], r["way"]), float("nan")) / r["seconds"]
         same = r.get("agreement")
         same = f"{same['identical']} of {same['of']}" if same else ""
+        bleu = f"{r['bleu']:.2f}" if "bleu" in r else ""
         lines.append(
-            f"| {r['beam']} | {r['contender']} | {r['way']} | {r['sentences_per_second']:.0f} | {ratio:.2f} | {same} |"
+            f"| {r['beam']} | {r['contender']} | {r['way']} | {r['sentences_per_second']:.0f} | {ratio:.2f} | {same} "
+            f"| {bleu} |"
         )
     return "\n".join(lines)
 
@@ -199,7 +225,11 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Folder for decode_trained.json and .md.")] = None,
     model: Annotated[Path | None, typer.Option(help="A training folder.")] = None,
     source: Annotated[Path | None, typer.Option(help="Sentences, one a line.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Their translations, for BLEU.")] = None,
     contender: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(CONTENDERS)}; all if none.")] = None,
+    tokenize: Annotated[
+        str, typer.Option(help="sacreBLEU's tokenizer; none for a reference that is tokenised.")
+    ] = "13a",
     beam: Annotated[list[int] | None, typer.Option(help="Beams; 1 and 4 if none.")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads for each contender.")] = 2,
     rounds: Annotated[int, typer.Option(help="Processes for each contender.")] = 1,
@@ -226,8 +256,10 @@ def main(
         seconds = statistics.median(run["seconds"] for run in found)
         result = {"contender": c, "way": way, "beam": w, "threads": threads, "seconds": seconds}
         result["sentences_per_second"] = len(found[0]["found"]) / seconds
-        if reference := runs.get(("ctranslate2", way, w)):
-            result["agreement"] = agreement(found[0]["found"], reference[0]["found"])
+        if yardstick := runs.get(("ctranslate2", way, w)):
+            result["agreement"] = agreement(found[0]["found"], yardstick[0]["found"])
+        if reference is not None:
+            result["bleu"] = bleu(model, [pieces for pieces, _ in found[0]["found"]], reference, tokenize)
         results.append(result)
     write(output, "decode_trained", results, table(results))
 

@@ -54,12 +54,17 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
-        ValueError: an unknown precision, or a weight it cannot hold; a `max_source_length` below 2, or learned
-            positions without room for so much; an op that a stock server lacks; with `serving`, a path that is not
-            `<name>/<number>`, or files beside it that do not fit.
+        ValueError: a quantised model; an unknown precision, or a weight it cannot hold; a `max_source_length` below
+            2, or learned positions without room for so much; an op that a stock server lacks; with `serving`, a path
+            that is not `<name>/<number>`, or files beside it that do not fit.
         RuntimeError: the clean process failed, or translated otherwise.
         ImportError: `serving` without tensorflow-serving-api.
     """
+    if any(model.quantised for model in translator.models):
+        raise ValueError(
+            "a model in 8-bit integers is for decoding in process. Export the one it was made from; precision='int8' "
+            "makes the folder small."
+        )
     batching = Batching() if serving is True else serving or None
     if batching is not None:
         require_servable(path)  # before the long work

@@ -24,7 +24,8 @@ def int8_product(x, values, scales, transposed=False):
         scales: a variable (N,) float32; W is `values` / `scales`.
 
     Returns:
-        (R, N) float32. The sums over K are exact.
+        (R, N) float32. The sums of integers are exact; on TensorFlow they are rounded to float32 with what 128 more in
+        each of K adds, before that is taken out.
     """
     x = in_float32(x)
     unit = (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon()) / 127.0  # (R, 1)

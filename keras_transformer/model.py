@@ -159,9 +159,9 @@ class Transformer(TokenTraining):
         Each column of a matrix, and of the embeddings each piece, gets a scale of its own; the rows that meet it are
         rounded when they come, each by itself, so that batch and neighbours change nothing. What has fewer than
         `int8.SMALLEST` weights stays as it is, where rounding rows takes longer than it saves (measured), and so
-        do biases, normalisation and positions. Afterwards the model translates, scores and is saved, in a third of
-        the space, but is not trained. TensorFlow's graphs hold the integers as constants: those traced before other
-        weights are loaded do not see them.
+        do biases, normalisation and positions. Afterwards the model translates, scores and is saved, in about a third
+        of the space, but is neither trained nor exported. TensorFlow's graphs hold the integers as constants: one that
+        was traced before other weights are loaded does not see them.
 
         Raises:
             ValueError: another mode than "int8", a `config` of one's own or `filters`, a model that is quantised

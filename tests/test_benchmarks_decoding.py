@@ -10,6 +10,7 @@ import decode_trained
 import numpy as np
 import products
 import pytest
+import sacrebleu
 import tensorflow as tf
 import tiny
 import typer
@@ -33,9 +34,14 @@ def test_decode_trained(tmp_path, capsys):
     Translator(model, tokenizer).save(tmp_path / "run")
     (tmp_path / "test.en").write_text("3 1 4\n1 5\n9 2 6 5\n")
     arguments = {"model": tmp_path / "run", "source": tmp_path / "test.en", "contender": ["export"], "beam": [2]}
-    decode_trained.main(tmp_path / "results", **arguments, repeats=1)
+    translations = Translator(model, tokenizer, beam_size=2, length_penalty=0.0)(["3 1 4", "1 5", "9 2 6 5"])
+    reference = tmp_path / "test.de"
+    reference.write_text("".join(f"{line} 1 2 3 4\n" for line in translations))
+    decode_trained.main(tmp_path / "results", **arguments, reference=reference, repeats=1)
     together, apart = json.loads((tmp_path / "results" / "decode_trained.json").read_text())
     assert together["way"] == "together" and apart["way"] == "apart"
+    references = [f"{line} 1 2 3 4" for line in translations]
+    assert together["bleu"] == apart["bleu"] == pytest.approx(sacrebleu.corpus_bleu(translations, [references]).score)
     assert together["sentences_per_second"] == pytest.approx(3 / together["seconds"])
     assert "| 2 | export | apart |" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter, match="is needed"):

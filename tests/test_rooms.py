@@ -84,6 +84,7 @@ CORE_TESTS = {
     "test_embedding.py",
     "test_encoder_decoder.py",
     "test_ensemble.py",
+    "test_int8.py",
     "test_losses.py",
     "test_metrics.py",
     "test_model.py",

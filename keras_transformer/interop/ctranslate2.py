@@ -116,8 +116,11 @@ def spec_variables(model, max_length=None):
         values are one, in the attention over the source keys and values.
 
     Raises:
-        ValueError: a weight or an option without a place; `max_length` below 1, or with learned positions.
+        ValueError: a quantised model; a weight or an option without a place; `max_length` below 1, or with learned
+            positions.
     """
+    if model.quantised:
+        raise ValueError("the model is in 8-bit integers: save the one it was made from, with `quantization`.")
     if unknown := sorted(set(model.get_config()) - _OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")
     parts, left = {}, [(weight.path, weight) for weight in model.weights]
