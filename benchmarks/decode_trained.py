@@ -188,18 +188,18 @@ def agreement(found, reference):
     return {"identical": len(pairs) - len(others), "of": len(pairs), "largest_difference": max(others, default=0.0)}
 
 
-def bleu(model, translations, reference, tokenize):
-    """BLEU of lists of pieces against the lines of a file."""
+def bleu(model, translations, references, tokenize):
+    """BLEU of lists of pieces against strings."""
     from keras_transformer import Tokenizer
     from keras_transformer.evaluate import evaluate
-    from keras_transformer.files import TOKENIZER_FILE, read_lines
+    from keras_transformer.files import TOKENIZER_FILE
     from keras_transformer.ids import END
     from keras_transformer.translation.pieces import Pieces
 
     tokenizer = Tokenizer.load(model / TOKENIZER_FILE)
     ids = Pieces(tokenizer).ids
     texts = tokenizer.decode([[ids[name] for name in pieces if ids[name] != END] for pieces in translations])
-    return evaluate(texts, list(read_lines(reference)), tokenize).bleu
+    return evaluate(texts, references, tokenize).bleu
 
 
 def table(results):
@@ -243,6 +243,11 @@ def main(
     for name, value in (("--output", output), ("--model", model), ("--source", source)):
         if value is None:
             raise typer.BadParameter("is needed.", param_hint=name)
+    from keras_transformer.files import read_lines
+
+    references = None if reference is None else list(read_lines(reference))
+    if references is not None and len(references) != len(list(read_lines(source))):
+        raise typer.BadParameter("has not as many lines as --source.", param_hint="--reference")
     cases = [(c, way, w) for w in beam or (1, 4) for c in contender or CONTENDERS for way in ways(c)]
     runs = {case: [] for case in cases}
     with Progress(console=Console(stderr=True)) as bar:
@@ -258,8 +263,8 @@ def main(
         result["sentences_per_second"] = len(found[0]["found"]) / seconds
         if yardstick := runs.get(("ctranslate2", way, w)):
             result["agreement"] = agreement(found[0]["found"], yardstick[0]["found"])
-        if reference is not None:
-            result["bleu"] = bleu(model, [pieces for pieces, _ in found[0]["found"]], reference, tokenize)
+        if references is not None:
+            result["bleu"] = bleu(model, [pieces for pieces, _ in found[0]["found"]], references, tokenize)
         results.append(result)
     write(output, "decode_trained", results, table(results))
 

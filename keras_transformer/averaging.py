@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_transformer.files import safely_written
+from keras_transformer.int8 import IntegersNotExact
 from keras_transformer.model import Transformer
 from keras_transformer.states import differences, read_state
 
@@ -36,7 +37,7 @@ def average(paths, output, overwrite=False):
     if Path(output).suffix != ".keras":
         raise ValueError(f"output must end in .keras, got {output}.")
     model = _read(paths[0])
-    if model.quantised:
+    if getattr(model, "quantised", False):
         raise ValueError(f"{paths[0]} holds 8-bit integers, each model's with its own scales: they have no mean.")
     sums = [_as_sum(weight) for weight in model.weights]
     for path in paths[1:]:
@@ -63,6 +64,8 @@ def _read(path):
         return _from_state(path)
     try:
         return keras.saving.load_model(path, compile=False)
+    except IntegersNotExact:
+        raise
     except Exception as error:  # whatever a broken archive makes Keras, zipfile or h5py raise
         raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error
 

@@ -12,11 +12,23 @@ from keras_transformer.kernels import in_float32, tensorflow_backend
 SMALLEST = 2**16  # weights of a layer that is worth it; files of quantised models rely on the number
 
 
+class IntegersNotExact(RuntimeError):
+    """TensorFlow cannot add up products of 8-bit integers exactly here."""
+
+
+def is_plain(mode, config):
+    """Whether Keras was asked for 8-bit integers with the quantisers that it takes by itself, the only ones here."""
+    if mode != "int8" or config is None:
+        return mode == "int8"
+    rows, plain = config.activation_quantizer, keras.quantizers.AbsMaxQuantizer()
+    return config.weight_quantizer is None and type(rows) is type(plain) and rows.get_config() == plain.get_config()
+
+
 def int8_product(x, values, scales, transposed=False):
     """x·W in 8-bit integers, with a scale for each row of x and each column of W, as in Keras' `Dense`.
 
-    A row is rounded to multiples of 1/127 of its largest number, whatever stands beside it. In a TensorFlow graph W is
-    a constant, which oneDNN packs once: read from a variable at each call, it takes 1.3 to 10 times the time.
+    A row is rounded to multiples of 1/127 of its largest number, upwards from halfway. In a TensorFlow graph W is a
+    constant, which oneDNN packs once: read from a variable at each call, it takes 1.3 to 10 times the time.
 
     Args:
         x: (R, K), any floating dtype.
@@ -59,7 +71,7 @@ def check_int8():
     """Raise where TensorFlow's `int8_product` is not exact.
 
     Raises:
-        RuntimeError: TensorFlow runs without oneDNN here, or the processor without the instructions (VNNI) that
+        IntegersNotExact: TensorFlow runs without oneDNN here, or the processor without the instructions (VNNI) that
             add up products of 8-bit integers exactly.
     """
     tf = tensorflow_backend()
@@ -69,12 +81,12 @@ def check_int8():
     try:
         sums = tf.function(lambda: int8_product(tf.ones([1, 4]), *ones), autograph=False)().numpy()
     except tf.errors.OpError as error:
-        raise RuntimeError(
+        raise IntegersNotExact(
             "8-bit products need TensorFlow with oneDNN, on x86-64 and not switched off by TF_ENABLE_ONEDNN_OPTS=0: "
             f"{str(error).splitlines()[0]}"
         ) from error
     if not np.allclose(sums, 4 * 127, rtol=1e-5):
-        raise RuntimeError(
+        raise IntegersNotExact(
             f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 came out as {sums[0, 0]:.6g}."
         )
 
@@ -90,3 +102,4 @@ def keras_deletes_fast():
         yield
     finally:
         gc.unfreeze()
+        gc.collect()

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_transformer import decoder_state
 from keras_transformer.decoder_state import DecoderState, StepWeights
-from keras_transformer.int8 import SMALLEST, check_int8, keras_deletes_fast
+from keras_transformer.int8 import SMALLEST, check_int8, is_plain, keras_deletes_fast
 from keras_transformer.kernels import in_float32
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
@@ -156,36 +156,42 @@ class Transformer(TokenTraining):
     def quantize(self, mode, config=None, filters=None):
         """Turn matrices into 8-bit integers, and products with them too: for decoding on a processor.
 
-        Each column of a matrix, and of the embeddings each piece, gets a scale of its own; the rows that meet it are
-        rounded when they come, each by itself, so that batch and neighbours change nothing. What has fewer than
+        Each column of a matrix, and of the embeddings each piece, gets a scale of its own, and so does each row that
+        meets it, whatever stands beside; yet a number that another batch rounds otherwise in its last bit may move by
+        1/127 of its row's largest. What has fewer than
         `int8.SMALLEST` weights stays as it is, where rounding rows takes longer than it saves (measured), and so
         do biases, normalisation and positions. Afterwards the model translates, scores and is saved, in about a third
         of the space, but is neither trained nor exported. TensorFlow's graphs hold the integers as constants: one that
-        was traced before other weights are loaded does not see them.
+        was traced before other weights are loaded does not see them. It has them multiplied on the processor, where
+        there is a GPU too.
 
         Raises:
-            ValueError: another mode than "int8", a `config` of one's own or `filters`, a model that is quantised
-                already, weights that are not finite.
-            RuntimeError: TensorFlow cannot compute exactly so here: it has no oneDNN, or the processor no VNNI.
+            ValueError: another mode than "int8", a `config` of one's own or `filters`; a model that is quantised
+                already, is too small, has variables of another dtype than float32 or weights that are not finite.
+            IntegersNotExact: TensorFlow has no oneDNN here, or the processor no VNNI.
         """
-        # Keras makes a config of the mode and hands both on.
-        plain = mode == "int8" and config.get_config() == keras.quantizers.Int8QuantizationConfig().get_config()
-        if not plain or filters is not None:
+        if not is_plain(mode, config) or filters is not None:  # Keras makes a config of the mode and hands both on
             raise ValueError(
                 f"a Transformer quantises as 'int8', without a config of one's own and filters; got {mode!r}."
             )
         if self.quantised:
             raise ValueError("the model is quantised already.")
+        if self.variable_dtype != "float32":
+            raise ValueError(f"scales need variables in float32, those of this model are in {self.variable_dtype}.")
+        layers = [layer for layer in self._flatten_layers() if isinstance(layer, (Projection, TokenEmbedding))]
+        layers = [layer for layer in layers if layer.count_params() >= SMALLEST]
+        if not layers:
+            raise ValueError(f"no matrix of this model has {SMALLEST:,} weights, from which on integers are faster.")
         check_int8()
         for weight in self.weights:
             if not ops.convert_to_numpy(ops.all(ops.isfinite(weight))):
                 raise ValueError(f"{weight.path} is not finite: it cannot be quantised.")
-        self.quantised = True
         with keras_deletes_fast():
-            for layer in self._flatten_layers():
-                if isinstance(layer, (Projection, TokenEmbedding)) and layer.count_params() >= SMALLEST:
-                    layer.quantize(mode)
+            for layer in layers:
+                layer.quantize(mode)
+        self.quantised = True
         self.optimizer, self.compiled = None, False
+        self.train_function = self.test_function = self.predict_function = None  # traced before
 
     def _embed_source(self, source):
         return self.source_dropout(self.source_positions(self.source_embedding(source)))

@@ -190,6 +190,7 @@ class Translator:
         Returns:
             The source's labels (S) and the target's (T), as `attention` gives them, and float32 (T, S).
         """
+        self.graph.refuse_changed()
         source, target = self._pieces.source([sentence]), [self._pieces.target(translation)]
         [array] = self._given.alignments(source, target)
         return self.tokenizer.pieces(source[0]), self.tokenizer.pieces(target[0]), array
@@ -230,6 +231,7 @@ class Translator:
         Raises:
             FileNotFoundError: one of the two files is missing.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ.
+            RuntimeError: 8-bit integers on a machine that cannot add them up exactly.
         """
         folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
         models = [load_model(one / MODEL_FILE, dtype) for one in folders]

@@ -1,18 +1,23 @@
 """Products in 8-bit integers against NumPy's and Keras' own, and the quantised Transformer."""
 
+import gc
+import weakref
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from layer_contract import values
 
-from keras_transformer import Encoder, FeedForward, MultiHeadAttention, Transformer
+from keras_transformer import Encoder, FeedForward, MultiHeadAttention, TokenEmbedding, Transformer
 from keras_transformer.int8 import SMALLEST, check_int8, int8_product
 from keras_transformer.layers.projection import Projection
 
-pytestmark = pytest.mark.core
+CPU = Path("/proc/cpuinfo")
+no_vnni = keras.backend.backend() == "tensorflow" and not (CPU.exists() and "vnni" in CPU.read_text())
+pytestmark = [pytest.mark.core, pytest.mark.skipif(no_vnni, reason="integers are exact with VNNI alone")]
 
-rng = np.random.default_rng(0)
 V, B, S, T = 307, 3, 7, 5
 
 
@@ -47,6 +52,7 @@ def compiled(function):
 @pytest.mark.parametrize("size", [31, 2048])
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_a_product_is_that_of_whole_numbers(rows, size, in_graph):
+    rng = np.random.default_rng(rows)
     x = rng.normal(size=(rows, size)).astype("float32") * rng.uniform(0.01, 30, (rows, 1)).astype("float32")
     x[0] = np.abs(x[0]).max()  # all 127: the largest sums there are
     kernel = rng.normal(size=(size, 37)).astype("float32")
@@ -80,7 +86,7 @@ def test_a_row_of_zeros_is_zero_and_nan_stays():
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("shape", [(3, 31), (2, 3, 31)])
 def test_a_projection_gives_what_keras_does(use_bias, shape):
-    x = rng.normal(size=shape).astype("float32")
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
     pair = []
     for layer_class in (Projection, keras.layers.Dense):
         keras.utils.set_random_seed(1)
@@ -94,7 +100,7 @@ def test_a_projection_gives_what_keras_does(use_bias, shape):
 
 
 def test_in_half_precision_scales_are_whole():
-    x = rng.normal(size=(3, 31)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(3, 31)).astype("float32")
     found = []
     for dtype in ("float32", "mixed_bfloat16"):
         keras.utils.set_random_seed(1)
@@ -109,6 +115,7 @@ def test_in_half_precision_scales_are_whole():
 def make(**changes):
     keras.utils.set_random_seed(2)
     options = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 256, "num_heads": 4, "d_ff": 512}
+    rng = np.random.default_rng(0)
     model = Transformer(**{"vocabulary_size": V, "dropout": 0.0, **options, **changes})
     for weight in model.weights:
         if weight.path.endswith(("bias", "beta")):
@@ -116,6 +123,7 @@ def make(**changes):
     return model
 
 
+rng = np.random.default_rng(0)
 SOURCE, TARGET = rng.integers(4, V, (B, S)), rng.integers(4, V, (B, T))
 SOURCE[1, 4:] = 0
 INPUTS = {"source": SOURCE, "target": TARGET}
@@ -186,7 +194,7 @@ def test_what_is_small_stays():
 
 
 def test_layers_alone_are_quantised_too():
-    x = rng.normal(size=(2, 3, 16)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, 3, 16)).astype("float32")
     for layer in (MultiHeadAttention(2), FeedForward(23), Encoder(1, num_heads=2, d_ff=23)):
         before = values(layer(x))
         for part in layer._flatten_layers():
@@ -210,6 +218,10 @@ def test_what_is_refused():
         model.quantize(config=own)
     with pytest.raises(ValueError, match="filters"):
         model.quantize("int8", filters="encoder")
+    with pytest.raises(ValueError, match="no matrix of this model has 65,536 weights"):
+        make(d_model=16, d_ff=16).quantize("int8")
+    with pytest.raises(ValueError, match="variables in float32, those of this model are in bfloat16"):
+        make(dtype="bfloat16").quantize("int8")
     weight = next(each for each in model.weights if each.path.endswith("key/kernel"))
     before = values(weight)
     weight.assign(np.where(np.arange(256) == 3, np.inf, before))
@@ -218,13 +230,40 @@ def test_what_is_refused():
     assert not model.quantised  # and nothing has happened
     weight.assign(before)
     model.compile("adam")
+    expected = model.predict(INPUTS, verbose=0)
     model.quantize("int8")
+    found = model.predict(INPUTS, verbose=0)
+    assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # not by the graph of before
     with pytest.raises(ValueError, match="quantised already"):
         model.quantize("int8")
     with pytest.raises(ValueError, match="cannot be trained"):
         model.compile("adam")
     with pytest.raises(ValueError, match="compile"):
         model.fit(INPUTS, TARGET, verbose=0)
+
+
+def test_an_embedding_alone():
+    layer = TokenEmbedding(V, 256)
+    layer.build()
+    expected = values(layer(TARGET))
+    before = weakref.ref(layer.embeddings)
+    with pytest.raises(NotImplementedError, match="quantises as 'int8'"):
+        layer.quantize("float8")
+    layer.quantize("int8")
+    found = values(layer(TARGET))
+    # A weight is off by half of 1/127 of its row's largest at most.
+    assert (np.abs(found - expected) <= np.abs(expected).max(axis=-1, keepdims=True) / 253).all()
+    with pytest.raises(ValueError, match="already quantized"):
+        layer.quantize("int8")
+    gc.collect()
+    assert before() is None
+
+
+def test_old_weights_are_let_go():
+    model = make()
+    before = [weakref.ref(weight) for weight in model.weights if weight.path.endswith("kernel")]
+    model.quantize("int8")
+    assert not any(each() for each in before)
 
 
 def test_this_machine_is_exact():

@@ -37,7 +37,7 @@ ROOMS = {
     "schedules": "",
     "decoding": "decoding kernels",
     "states": "numpy files",
-    "averaging": "numpy model files states",
+    "averaging": "numpy model files states int8",
     # torch inside one function alone
     "interop": "interop numpy safetensors torch ctranslate2 model files text marian_subwords",
     "subwords": "tensorflow tensorflow_text sentencepiece numpy files",
@@ -50,7 +50,7 @@ ROOMS = {
     "batches": "tensorflow numpy order store",
     "data": "tensorflow numpy rich files buckets order store corpus batches",
     "training": "training tensorflow numpy rich losses metrics schedules averaging files states model presets evaluate",
-    "translation": "tensorflow numpy rich decoding model files",
+    "translation": "tensorflow numpy rich decoding model files int8",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",
     "export": "tensorflow files exporting",

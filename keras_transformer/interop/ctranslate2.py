@@ -119,7 +119,7 @@ def spec_variables(model, max_length=None):
         ValueError: a quantised model; a weight or an option without a place; `max_length` below 1, or with learned
             positions.
     """
-    if model.quantised:
+    if getattr(model, "quantised", False):
         raise ValueError("the model is in 8-bit integers: save the one it was made from, with `quantization`.")
     if unknown := sorted(set(model.get_config()) - _OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")

@@ -4,8 +4,14 @@ import keras
 from keras import ops
 
 from keras_transformer.chunked_loss import output_map_of_the_loss
-from keras_transformer.int8 import int8_product
-from keras_transformer.kernels import at_most, in_float32, product_with_transposed, take_rows
+from keras_transformer.int8 import int8_product, is_plain
+from keras_transformer.kernels import (
+    at_most,
+    in_float32,
+    product_with_transposed,
+    take_rows,
+    tensorflow_backend,
+)
 
 
 def sinusoids(positions, d_model, halves=False):
@@ -68,8 +74,10 @@ class TokenEmbedding(keras.layers.Layer):
         )
         self.built = True
 
-    def quantize(self, mode, config=None):
+    def quantize(self, mode=None, type_check=True, config=None):
         """Hold the matrix in 8-bit integers with a scale for each piece, for look-up and output map, from now on."""
+        if not is_plain(mode, config):
+            raise NotImplementedError(f"a TokenEmbedding quantises as 'int8' with Keras' own quantisers, not {mode!r}.")
         values, scales = keras.quantizers.abs_max_quantize(self.embeddings, axis=1, to_numpy=True)
         del self.embeddings
         fixed = {"initializer": "zeros", "autocast": False, "trainable": False}
@@ -77,6 +85,8 @@ class TokenEmbedding(keras.layers.Layer):
         self.scales = self.add_weight(name="scales", shape=values.shape[:1], **fixed)
         self.embeddings.assign(values)
         self.scales.assign(ops.squeeze(scales, axis=1))
+        self._is_quantized = True  # by which Keras refuses a second time
+        self.supports_jit = self.supports_jit and tensorflow_backend() is None  # XLA lacks the kernel
 
     def call(self, x, reverse=False):
         if reverse and output_map_of_the_loss() is not None:
@@ -88,9 +98,10 @@ class TokenEmbedding(keras.layers.Layer):
             matrix = ops.cast(self.embeddings, self.compute_dtype)
             logits = product_with_transposed(ops.cast(x, self.compute_dtype), matrix)  # (B, T, V)
             return in_float32(logits)
-        vectors = ops.cast(take_rows(self.embeddings, x), self.compute_dtype)  # (B, T, D)
+        vectors = take_rows(self.embeddings, x)  # (B, T, D)
         if self.scales is not None:
-            vectors = vectors / ops.cast(take_rows(self.scales, x), self.compute_dtype)[..., None]
+            vectors = ops.cast(vectors, "float32") / take_rows(self.scales, x)[..., None]
+        vectors = ops.cast(vectors, self.compute_dtype)
         return vectors * ops.cast(self.d_model**0.5, self.compute_dtype) if self.scale else vectors
 
     def compute_output_spec(self, x, reverse=False):

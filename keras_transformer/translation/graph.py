@@ -31,12 +31,18 @@ class TranslationGraph:
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram)
         self.weights = tf.function(lambda: [model.step_weights() for model in models], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
+        self._quantised = [model.quantised for model in models]
 
     @property
     def positions(self):
         """How many positions every model has learnt; None for sinusoids, which have no end."""
         configs = [model.get_config() for model in self.models]
         return min((config["max_length"] for config in configs if config["positions"] == "learned"), default=None)
+
+    def refuse_changed(self):
+        """Raise RuntimeError if a model has been quantised since: what was traced before holds its old weights."""
+        if self._quantised != [model.quantised for model in self.models]:
+            raise RuntimeError("a model was quantised after this Translator was made: make another of it.")
 
     def run(self, inputs, **static):
         """`search`, or `sample` where there is `luck`, compiled once for each kind of call; from any thread.

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
+from keras_transformer.int8 import IntegersNotExact
 from keras_transformer.model import Transformer
 
 
@@ -19,13 +20,15 @@ def load_model(path, dtype=None):
         FileNotFoundError: no such file.
         ValueError: a broken file, another kind of model, or integers under another policy; the message names the
             file.
-        RuntimeError: see `Transformer.quantize`.
+        IntegersNotExact: see `Transformer.quantize`.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
     try:
         model = keras.saving.load_model(path, compile=False)  # an optimizer's state would treble the memory
+    except IntegersNotExact:  # of this machine, not of the file
+        raise
     except Exception as error:  # whatever a broken archive makes Keras, zipfile or h5py raise
         raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error
     if not isinstance(model, Transformer):

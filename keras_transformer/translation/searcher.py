@@ -47,6 +47,7 @@ class Searcher:
             details: with the tokens' log-probabilities.
             **kind: of `TranslationGraph.run`.
         """
+        self.graph.refuse_changed()
         sentences = listed(sentences, batches.size, batches.workers)
         sources = self.pieces.source(sentences)
         limits = [self.options.limit(len(ids)) for ids in sources]
@@ -149,6 +150,7 @@ class Searcher:
 
     def score(self, sources, targets, batch_size, progress):
         """See `Translator.score`."""
+        self.graph.refuse_changed()
         sources, targets = listed(sources, batch_size, name="sources"), listed(targets, batch_size, name="targets")
         if len(sources) != len(targets):
             raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
