@@ -15,23 +15,14 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import decode
 import typer
-from decode import POLICIES
 from processes import in_a_process, write
 from rich.console import Console
 from rich.progress import Progress
 
 BATCH, LONGEST = 64, 256
-CONTENDERS = (
-    "ours",
-    "ours bfloat16",
-    "ours int8",
-    "ours int8 bfloat16",
-    "export",
-    "ctranslate2",
-    "ctranslate2 int8",
-    "huggingface",
-)
+CONTENDERS = tuple(each for each in decode.CONTENDERS if not each.startswith("products"))
 WAYS = ("together", "apart")
 
 
@@ -49,7 +40,7 @@ def ours(model, contender, way, beam, threads):
     tf.config.threading.set_intra_op_parallelism_threads(of_each)
     from keras_transformer import Translator
 
-    dtype = POLICIES[contender.partition(" ")[2]]
+    dtype = decode.POLICIES[contender.partition(" ")[2]]
     translator = Translator.load(model, dtype, beam_size=beam, length_penalty=0.0, max_length=LONGEST)
 
     def translate(sentences):

@@ -158,12 +158,12 @@ class Transformer(TokenTraining):
 
         Each column of a matrix, and of the embeddings each piece, gets a scale of its own, and so does each row that
         meets it, whatever stands beside; yet a number that another batch rounds otherwise in its last bit may move by
-        1/127 of its row's largest. What has fewer than
-        `int8.SMALLEST` weights stays as it is, where rounding rows takes longer than it saves (measured), and so
-        do biases, normalisation and positions. Afterwards the model translates, scores and is saved, in about a third
-        of the space, but is neither trained nor exported. TensorFlow's graphs hold the integers as constants: one that
-        was traced before other weights are loaded does not see them. It has them multiplied on the processor, where
-        there is a GPU too.
+        1/127 of its row's largest. What has fewer than `int8.SMALLEST` weights stays as it is, where rounding rows
+        takes longer than it saves (measured), and so do biases, normalisation and positions. Afterwards the model
+        translates, scores and is saved, in about a third of the space, but is neither trained nor exported.
+
+        TensorFlow's graphs hold the integers as constants: one that was traced before other weights are loaded does
+        not see them. It multiplies them on the processor, where there is a GPU too.
 
         Raises:
             ValueError: another mode than "int8", a `config` of one's own or `filters`; a model that is quantised
