@@ -162,8 +162,8 @@ class Transformer(TokenTraining):
         takes longer than it saves (measured), and so do biases, normalisation and positions. Afterwards the model
         translates, scores and is saved, in about a third of the space, but is neither trained nor exported.
 
-        TensorFlow's graphs hold the integers as constants: one that was traced before other weights are loaded does
-        not see them. It multiplies them on the processor, where there is a GPU too.
+        TensorFlow's graphs hold the integers as constants, each several times in memory: one that was traced before
+        other weights are loaded does not see them. It multiplies them on the processor, where there is a GPU too.
 
         Raises:
             ValueError: another mode than "int8", a `config` of one's own or `filters`; a model that is quantised
