@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_transformer.files import safely_written
-from keras_transformer.int8 import IntegersNotExact
+from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 from keras_transformer.states import differences, read_state
 
@@ -62,12 +62,7 @@ def _read(path):
         raise FileNotFoundError(f"{path} does not exist.")
     if path.suffix == ".npz":
         return _from_state(path)
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except IntegersNotExact:
-        raise
-    except Exception as error:  # whatever a broken archive makes Keras, zipfile or h5py raise
-        raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error
+    return read_keras(path)
 
 
 def _from_state(path):

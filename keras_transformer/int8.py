@@ -16,6 +16,11 @@ class IntegersNotExact(RuntimeError):
     """TensorFlow cannot add up products of 8-bit integers exactly here."""
 
 
+def policy_before(policy):
+    """The name of the dtype policy that a quantised one was made from."""
+    return policy.name.partition("_from_")[2]
+
+
 def is_plain(mode, config):
     """Whether Keras was asked for 8-bit integers with the quantisers that it takes by itself, the only ones here."""
     if mode != "int8" or config is None:

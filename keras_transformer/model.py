@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_transformer import decoder_state
 from keras_transformer.decoder_state import DecoderState, StepWeights
-from keras_transformer.int8 import SMALLEST, check_int8, is_plain, keras_deletes_fast
+from keras_transformer.int8 import SMALLEST, check_int8, is_plain, keras_deletes_fast, policy_before
 from keras_transformer.kernels import in_float32
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
@@ -83,7 +83,7 @@ class Transformer(TokenTraining):
     ):
         policy = keras.dtype_policies.get(dtype)
         if policy.quantization_mode:
-            dtype = policy.name.partition("_from_")[2]
+            dtype = policy_before(policy)
         target_vocabulary_size = target_vocabulary_size or vocabulary_size
         if tie_embeddings not in TIES:
             raise ValueError(f"tie_embeddings must be one of {TIES}, got {tie_embeddings!r}.")
@@ -178,8 +178,11 @@ class Transformer(TokenTraining):
             raise ValueError("the model is quantised already.")
         if self.variable_dtype != "float32":
             raise ValueError(f"scales need variables in float32, those of this model are in {self.variable_dtype}.")
-        layers = [layer for layer in self._flatten_layers() if isinstance(layer, (Projection, TokenEmbedding))]
-        layers = [layer for layer in layers if layer.count_params() >= SMALLEST]
+        layers = [
+            layer
+            for layer in self._flatten_layers()
+            if isinstance(layer, (Projection, TokenEmbedding)) and layer.count_params() >= SMALLEST
+        ]
         if not layers:
             raise ValueError(f"no matrix of this model has {SMALLEST:,} weights, from which on integers are faster.")
         check_int8()

@@ -1,18 +1,15 @@
 """Translating with a quantised model: the same search, the same scores; and what it is not for."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tiny
+from processors import needs_vnni
 
 from keras_transformer import Translator
 from keras_transformer.averaging import average
 from keras_transformer.interop import ctranslate2
 
-CPU = Path("/proc/cpuinfo")
-no_vnni = not (CPU.exists() and "vnni" in CPU.read_text())
-pytestmark = pytest.mark.skipif(no_vnni, reason="integers are exact with VNNI alone")
+pytestmark = needs_vnni
 
 INT8 = "int8_from_float32"
 SENTENCES = ["3 1 4", "", "1 5 9 2 6 5", "2", "7 7 7 7 7 7 7 7 7", "8 0 8"]
@@ -29,8 +26,8 @@ def folders(tmp_path_factory):
     return [root / "0", root / "1"]
 
 
-def load(folder, **options):
-    return Translator.load(folder, INT8, beam_size=3, max_extra_length=5, **options)
+def load(folder):
+    return Translator.load(folder, INT8, beam_size=3, max_extra_length=5)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -112,16 +109,3 @@ def test_a_translator_does_not_outlive_quantising(folders):
             use()
     again = Translator(translator.model, translator.tokenizer, beam_size=2)
     assert len(again(["3 1 4"])) == 1
-
-
-def test_keras_collects_garbage_as_before():
-    import gc
-
-    from keras_transformer.int8 import keras_deletes_fast
-
-    with keras_deletes_fast():
-        assert gc.get_freeze_count() > 0
-        with keras_deletes_fast():
-            pass
-        assert gc.get_freeze_count() > 0  # still: the outer one's
-    assert gc.get_freeze_count() == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
-from keras_transformer.int8 import IntegersNotExact
+from keras_transformer.int8 import policy_before
+from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 
 
@@ -25,12 +26,7 @@ def load_model(path, dtype=None):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
-    try:
-        model = keras.saving.load_model(path, compile=False)  # an optimizer's state would treble the memory
-    except IntegersNotExact:  # of this machine, not of the file
-        raise
-    except Exception as error:  # whatever a broken archive makes Keras, zipfile or h5py raise
-        raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error
+    model = read_keras(path)
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
     if dtype is None:
@@ -39,8 +35,7 @@ def load_model(path, dtype=None):
     if model.quantised and not policy.quantization_mode:
         raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
     quantise = policy.quantization_mode and not model.quantised
-    plain = policy.name.partition("_from_")[2] if quantise else dtype
-    recast = type(model).from_config({**model.get_config(), "dtype": plain})
+    recast = type(model).from_config({**model.get_config(), "dtype": policy_before(policy) if quantise else dtype})
     recast.set_weights(model.get_weights())
     if quantise:
         recast.quantize(policy.quantization_mode)
