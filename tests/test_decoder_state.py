@@ -51,10 +51,11 @@ class Plan:
         return np.array(sentences, "int32")
 
     def whole(self, model):
-        """The whole model's logits after the last token, (B, W, V)."""
+        """The whole model's logits after the last token, (B, W, V); padded behind it, so that shapes are few."""
         source = np.repeat(SOURCE[self.sentences], self.width, axis=0)
-        target = self.history.reshape(len(source), -1)
-        return values(model({"source": source, "target": target}))[:, -1].reshape(-1, self.width, V)
+        length = self.history.shape[2]
+        target = np.pad(self.history.reshape(len(source), length), [(0, 0), (0, STEPS + 2 - length)])
+        return values(model({"source": source, "target": target}))[:, length - 1].reshape(-1, self.width, V)
 
 
 def start(model, width, room):
