@@ -14,6 +14,6 @@ def residual_gain(num_layers, norm):
     The paper does not say how its weights were drawn. In a post-norm stack LayerNorm(x + Sublayer(x))
     forgets x the faster, the larger the sub-layers' first outputs are; smaller ones keep the gradient
     alive down the stack. The exponent is that of DeepNet (Wang et al. 2022, section 3), whose factor on
-    the residual is left out; what it brings stands in the README's results.
+    the residual is left out; what it brings stands in benchmarks/RESULTS.md.
     """
     return (8 * num_layers) ** -0.25 if norm == "post" else 1.0
