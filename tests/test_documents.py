@@ -1,7 +1,7 @@
 """What the Markdown files promise: links, files, commands with their options, and Python that names what exists."""
 
 import ast
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 
