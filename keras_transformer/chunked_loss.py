@@ -121,7 +121,7 @@ class Chunks:
         length, size = ops.shape(vectors)[1], matrix.shape[0]
         count = ops.shape(vectors)[0] * length
         number = count // MOST_TOKENS + 1  # K
-        rows = (count + number - 1) // number
+        rows = count // number + 1  # C: all tokens fit, and a replica without rows has one of padding
         split = _Split(count, number, rows)
         x, labels, weights = map(split.into, (vectors, self.labels, self.weights))  # (K, C, ...)
         mean = ops.mean(ops.cast(matrix, "float32"), axis=0)  # (D,)

@@ -11,11 +11,12 @@ from keras_transformer.training import Checkpoint, Throughput
 
 UNEVEN = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5, 5, 1, 1], [1, 7, 1, 1]), ([3, 8, 2, 2], [9, 9, 1, 3])]
 SECOND_HALF_EMPTY = [([7, 6, 0, 0], [9, 8, 0, 0]), ([5, 2, 0, 0], [3, 4, 0, 0]), ([3, 8, 0, 0], [1, 6, 0, 0])]
+FEWER_ROWS = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5], [7]), ([3, 8, 2], [9, 9, 1])]  # one replica has none, or fewer
 OPTIMIZERS = {"sgd": lambda: keras.optimizers.SGD(0.1), "adam": lambda: keras.optimizers.Adam(0.003)}
 
 
 def dataset(lengths):
-    """One global batch of four rows a step; a strategy gives its first two to one replica, the rest to the other."""
+    """A global batch a step; a strategy gives the first half of its rows to one replica, the rest to the other."""
     rng = np.random.default_rng(3)
     batches = [tiny.random_batch(rng, *rows) for rows in lengths]
     whole = [tf.data.Dataset.from_tensors(batch) for batch in batches]
@@ -32,7 +33,9 @@ def train(strategy, lengths, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("lengths", [UNEVEN, SECOND_HALF_EMPTY], ids=["uneven", "second half empty"])
+@pytest.mark.parametrize(
+    "lengths", [UNEVEN, SECOND_HALF_EMPTY, FEWER_ROWS], ids=["uneven", "second half empty", "fewer rows"]
+)
 def test_two_replicas_are_one(lengths, optimizer):
     weights, logs = train(tiny.two_replicas(), lengths, optimizer)
     expected_weights, expected_logs = train(tf.distribute.get_strategy(), lengths, optimizer)
