@@ -1,6 +1,7 @@
 """Padded batches out of stored pairs, as a stream that can begin at any batch of any epoch."""
 
 import operator
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,13 @@ class Position:
             self.step = step + 1
 
 
+class Pairs:
+    """The stored pairs of a corpus and their order."""
+
+    def __init__(self, store, order):
+        self.store, self.order = store, order
+
+
 def stream(store, order, shapes, position):
     """Dataset of `position.batches` batches from `position` on: ({"source", "target"}, labels); see `parallel_corpus`.
 
@@ -76,9 +84,17 @@ def stream(store, order, shapes, position):
         steps = tf.data.Dataset.range(first, first + count)
         return steps.map(lambda step: (step, step >= begin, step == first + count - 1))
 
+    # TensorFlow keeps these functions for good, and so what they hold; what is large belongs to the dataset.
+    pairs = Pairs(store, order)
+    owned = weakref.ref(pairs)
+
     def batch(step, is_due):
-        shape, numbers = order.batch(int(step)) if is_due else (0, [])
-        return fill(store, shapes, shape, numbers)
+        if (pairs := owned()) is None:
+            raise RuntimeError(
+                "the dataset of parallel_corpus is gone: keep it as long as what was made of it is read."
+            )
+        shape, numbers = pairs.order.batch(int(step)) if is_due else (0, [])
+        return fill(pairs.store, shapes, shape, numbers)
 
     def read(step, is_due, is_last):
         # Not stateful: the same step gives the same batch, so that several may be read at a time.
@@ -97,7 +113,9 @@ def stream(store, order, shapes, position):
     steps = tf.data.Dataset.from_tensors(0).flat_map(one_pass)
     batches = steps.map(read, num_parallel_calls=PARALLEL_CALLS, deterministic=True).prefetch(tf.data.AUTOTUNE)
     # Behind the prefetching, which runs ahead of what is used.
-    return batches.map(hand_over).apply(tf.data.experimental.assert_cardinality(count))
+    dataset = batches.map(hand_over).apply(tf.data.experimental.assert_cardinality(count))
+    dataset.pairs = pairs
+    return dataset
 
 
 def fill(store, shapes, shape, numbers):

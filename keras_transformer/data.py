@@ -157,7 +157,8 @@ def parallel_corpus(
         OSError: a file that cannot be read, or a full disk.
     """
     sizes = {"tokens_per_batch": tokens_per_batch, "max_length": max_length, "num_shapes": num_shapes}
-    _check_sizes(**sizes, rows_multiple=rows_multiple)
+    sizes = _checked_sizes(**sizes, rows_multiple=rows_multiple)
+    tokens_per_batch, max_length, num_shapes, rows_multiple = sizes.values()
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number, got {seed!r}.")
     files = file_pairs(source, target)
@@ -177,15 +178,17 @@ def parallel_corpus(
     position.move_to(*start)
     dataset = stream(store, order, plan.shapes, position)
     dataset.report, dataset.position = report, position
-    options = {**sizes, "rows_multiple": rows_multiple, "shuffle": bool(shuffle), "seed": int(seed)}
+    options = {**sizes, "shuffle": bool(shuffle), "seed": int(seed)}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
 
 
-def _check_sizes(**sizes):
+def _checked_sizes(**sizes):
+    """The same as Python's own numbers."""
     for name, value in sizes.items():
         if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return {name: operator.index(value) for name, value in sizes.items()}
 
 
 def _checked_weights(weights, files):

@@ -2,11 +2,12 @@
 
 import logging
 
+from keras_transformer.exporting.card import FILES
 from keras_transformer.exporting.finish import facts_of, finish, require_servable
 from keras_transformer.exporting.module import ServingModule, source_limit
 from keras_transformer.exporting.saving import save
 from keras_transformer.exporting.serving_files import Batching
-from keras_transformer.files import written_beside
+from keras_transformer.files import refuse_others, written_beside
 
 logger = logging.getLogger("keras_transformer")
 
@@ -53,7 +54,7 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
         check: False leaves out the run in a clean process, which takes some seconds.
 
     Raises:
-        FileExistsError: `path` exists and `overwrite` is False.
+        FileExistsError: `path` exists and `overwrite` is False, or it holds what no export does.
         ValueError: a quantised model; an unknown precision, or a weight it cannot hold; a `max_source_length` below
             2, or learned positions without room for so much; an op that a stock server lacks; with `serving`, a path
             that is not `<name>/<number>`, or files beside it that do not fit.
@@ -68,6 +69,8 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
     batching = Batching() if serving is True else serving or None
     if batching is not None:
         require_servable(path)  # before the long work
+    if overwrite:
+        refuse_others(path, FILES)
     with written_beside(path, overwrite) as beside:
         save(ServingModule(translator, precision, max_source_length), beside)
         facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)

@@ -1,5 +1,6 @@
 """Text files in, finished files out: what every room that touches the disk shares."""
 
+import codecs
 import contextlib
 import gzip
 import hashlib
@@ -25,7 +26,7 @@ def read_lines(path):
     """Yield the lines of a UTF-8 text file, plain or `.gz`, one at a time.
 
     Lines end at `\\n` alone (a `\\r` before it is dropped), so characters such as U+2028 stay inside
-    their sentence and two aligned files stay aligned.
+    their sentence and two aligned files stay aligned. A byte order mark at the start of the file is no text.
 
     Raises:
         ValueError: bytes that are not UTF-8; the message names the file and the line.
@@ -35,6 +36,8 @@ def read_lines(path):
     path = Path(path)
     for number, line in enumerate(_raw_lines(path), start=1):
         line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -124,6 +127,23 @@ def safely_written(path, overwrite=False):
         written_beside(path, overwrite) as beside,
     ):
         yield beside
+
+
+def refuse_others(folder, names):
+    """Raise where a folder that is to be replaced holds more than what is written there.
+
+    Args:
+        folder: it need not exist.
+        names: of the files and folders that may be lost.
+
+    Raises:
+        FileExistsError: it names some of the others.
+    """
+    others = sorted(path.name for path in Path(folder).glob("*") if path.name not in names)
+    if others:
+        raise FileExistsError(
+            f"{folder} also holds {', '.join(others[:3])}, which would be lost. Choose another folder."
+        )
 
 
 def remove_leftovers(folder, pattern):

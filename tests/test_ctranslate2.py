@@ -151,6 +151,13 @@ def test_what_cannot_be_written_is_refused(tokenizer, tmp_path, changes, options
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_training_folder_is_not_replaced(tokenizer, tmp_path):
+    (tmp_path / "model.keras").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"also holds model\.keras, which would be lost"):
+        writer.save(tiny.make_model(), tokenizer, tmp_path, overwrite=True)
+    assert (tmp_path / "model.keras").read_text() == "precious"
+
+
 def test_without_the_package_the_error_names_the_extra(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-transformer-translation\[interop\]'"):

@@ -1,6 +1,7 @@
 """The data pipeline: every kept pair once, in batches of few known shapes, within the token budget."""
 
 import itertools
+import json
 import logging
 from collections import Counter
 
@@ -213,6 +214,15 @@ def test_unequal_lists_and_missing_files(tmp_path):
             parallel_corpus(*sides, Characters())
     with pytest.raises(FileNotFoundError, match="nowhere"):
         parallel_corpus(source, tmp_path / "nowhere.txt", Characters())
+
+
+def test_numbers_may_be_numpys(tmp_path):
+    sizes = {"tokens_per_batch": 100, "max_length": 9, "num_shapes": 2, "rows_multiple": 2}
+    made = [
+        parallel_corpus(*files(tmp_path, random_pairs(50)), Characters(), **each)
+        for each in (sizes, {name: np.int64(size) for name, size in sizes.items()})
+    ]
+    assert json.dumps(made[0].fingerprint) == json.dumps(made[1].fingerprint)
 
 
 def test_files_that_change_or_vanish_later_make_no_difference(tmp_path):

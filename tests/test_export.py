@@ -100,6 +100,15 @@ def test_a_folder_that_exists_is_replaced_only_when_asked(small, tmp_path, monke
     assert os.listdir(tmp_path / "en_de") == ["1"]
 
 
+@pytest.mark.parametrize("name", ["model.keras", "1"])
+def test_a_training_folder_and_the_versions_of_a_model_are_not_replaced(small, tmp_path, name):
+    (tmp_path / "en_de").mkdir()
+    (tmp_path / "en_de" / name).write_text("precious")
+    with pytest.raises(FileExistsError, match=f"en_de also holds {name}, which would be lost"):
+        small.export(tmp_path / "en_de", overwrite=True)
+    assert (tmp_path / "en_de" / name).read_text() == "precious"
+
+
 def test_a_failing_export_loses_nothing(small, tmp_path, monkeypatch):
     def fail(module, path):
         write_marker(module, path)

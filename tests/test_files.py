@@ -22,6 +22,7 @@ def write(path, data):
         (b"one\ntwo", ["one", "two"]),
         (b"one\n\n two \n", ["one", "", " two "]),
         (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", ["one", "\ufefftwo"]),  # a byte order mark, and a character
         (b"one\rtwo\n", ["one\rtwo"]),  # a lone carriage return ends no line
         ("one\u2028two\x0b\x0c\x1c\x85three\n".encode(), ["one\u2028two\x0b\x0c\x1c\x85three"]),
         ("Ein Fluß\n日本語 🙂\n".encode(), ["Ein Fluß", "日本語 🙂"]),

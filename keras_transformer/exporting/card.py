@@ -12,6 +12,8 @@ from keras_transformer.training.card import provenance
 
 README, SUMS = "README.md", "SHA256SUMS"
 RESULTS = ("RESULT.md", "result.json")  # what training leaves in its folder
+# What an export may hold.
+FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", README, SUMS, *RESULTS}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ import re
 import keras
 import numpy as np
 
-from keras_transformer.files import TOKENIZER_FILE, written_beside
+from keras_transformer.files import TOKENIZER_FILE, refuse_others, written_beside
 from keras_transformer.ids import END, START, UNK
 
 MAX_LENGTH = 1024  # as many source tokens as CTranslate2 reads before it truncates, unless it is told otherwise
+FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # of a model's folder
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 # A layer of ours, and where its weights go. What shares a place is joined there in the order of this table.
@@ -77,11 +78,13 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         overwrite: replace `folder` if it exists.
 
     Raises:
-        FileExistsError: `folder` exists and `overwrite` is False.
+        FileExistsError: `folder` exists and `overwrite` is False, or it holds other files too.
         ImportError: the package `ctranslate2` is not installed.
         ValueError: an unknown `quantization`; a tokenizer of another size than the model's vocabulary; a
             model that CTranslate2 cannot hold; a weight or an option of it that has no place there.
     """
+    if overwrite:
+        refuse_others(folder, FILES)
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
     for side in ("vocabulary_size", "target_vocabulary_size"):
