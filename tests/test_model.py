@@ -148,6 +148,19 @@ def test_an_activation_may_be_a_function(activation, name):
     np.testing.assert_array_equal(logits(again), logits(model))
 
 
+def test_an_activation_that_is_not_registered_runs():
+    def half(x):
+        return ops.relu(x) / 2
+
+    relu, halved = tiny(), tiny(activation=half)
+    halved.set_weights(relu.get_weights())
+    for stack in (halved.encoder, halved.decoder):
+        for layer in stack.layers:
+            kernel = layer.feed_forward.outer.kernel
+            kernel.assign(kernel * 2)
+    np.testing.assert_allclose(logits(halved), logits(relu), atol=5e-6)
+
+
 def test_padding_changes_nothing():
     model = tiny()
     alone = logits(model, SOURCE[1:, :3], TARGET[1:, :3])

@@ -178,7 +178,7 @@ def _architecture(model):
     Raises:
         ValueError: what it cannot compute.
     """
-    options = model.encoder.layers[0].options
+    options = model.encoder.layers[0].saved_options
     activation = options["activation"]
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is none of CTranslate2's: {', '.join(_ACTIVATIONS)}.")

@@ -58,7 +58,7 @@ class LayerOptions(keras.layers.Layer):
             "d_k": d_k,
             "d_v": d_v,
             **rates,
-            "activation": keras.activations.serialize(keras.activations.get(activation)),
+            "activation": keras.activations.get(activation),
             "norm": norm,
             "use_bias": use_bias,
             "layer_norm_epsilon": layer_norm_epsilon,
@@ -81,8 +81,13 @@ class LayerOptions(keras.layers.Layer):
         options = {name: self.options[name] for name in ("dropout", "norm", "layer_norm_epsilon")}
         return {**options, "dtype": self.dtype_policy}
 
+    @property
+    def saved_options(self):
+        """The options as a file has them."""
+        return {**self.options, "activation": keras.activations.serialize(self.options["activation"])}
+
     def get_config(self):
-        return {**super().get_config(), **self.options}
+        return {**super().get_config(), **self.saved_options}
 
 
 class Stack(keras.layers.Layer):
@@ -119,4 +124,4 @@ class Stack(keras.layers.Layer):
         return x if self.final_norm is None else self.final_norm(x)
 
     def get_config(self):
-        return {**super().get_config(), "num_layers": self.num_layers, **self.layers[0].options}
+        return {**super().get_config(), "num_layers": self.num_layers, **self.layers[0].saved_options}
