@@ -166,9 +166,9 @@ def test_progress_goes_to_a_terminals_standard_error_alone(greedy, monkeypatch, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
-        ({"length_penalty": -0.5}, "length_penalty must not be negative, got -0.5"),
-        ({"max_extra_length": -1}, "max_extra_length must not be negative, got -1"),
+        ({"beam_size": 0}, "beam_size must be from 1 to 2147483647, got 0"),
+        ({"length_penalty": -0.5}, "length_penalty must be from 0 to 6, got -0.5"),
+        ({"max_extra_length": -1}, "max_extra_length must be from 0 to 1073741824, got -1"),
     ],
 )
 def test_options_out_of_range_are_refused(tokenizer, options, message):
