@@ -189,9 +189,9 @@ def test_sampling_the_likeliest_is_greedy_search(tokenizer):
     [
         ({"n": 0}, "n must be at least 1, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
-        ({"temperature": 0}, "temperature must be positive, got 0"),
+        ({"temperature": 0}, "temperature must be positive and finite in float32, got 0"),
         ({"top_k": -1}, "top_k must not be negative, got -1"),
-        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1\.5"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\] in float32, got 1\.5"),
     ],
 )
 def test_bad_arguments_of_a_sample_are_refused(translator, options, message):
