@@ -196,6 +196,14 @@ def test_bad_arguments_of_a_call_are_refused(translator):
             translator.n_best(["1 2"], n)
 
 
+def test_half_a_character_is_named_by_its_sentence(translator):
+    for call in (translator, lambda texts: translator.score(["1"] * 3, texts), translator.tokenizer.encode):
+        with pytest.raises(ValueError, match=r"text \d is not Unicode: its character 2, '\\udc80', is half a pair"):
+            call(["1", "2", "a\udc80"])
+    with pytest.raises(ValueError, match="text 2 is not Unicode"):
+        translator(["1", "2", "a\udc80"])
+
+
 def test_a_sentence_longer_than_learned_positions_is_named(tokenizer):
     model = tiny.make_model(positions="learned", max_length=8)
     translator = Translator(model, tokenizer, beam_size=1, max_extra_length=3)
