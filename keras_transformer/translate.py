@@ -230,10 +230,13 @@ class Translator:
 
         Raises:
             FileNotFoundError: one of the two files is missing.
-            ValueError: a file that is no such model or tokenizer, or tokenizers that differ.
+            ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
+                policy for a model; an empty list.
             RuntimeError: 8-bit integers on a machine that cannot add them up exactly.
         """
         folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
+        if not folders:
+            raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
         models = [load_model(one / MODEL_FILE, dtype) for one in folders]
         translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
         translator.folder = folders[0] if len(folders) == 1 else None

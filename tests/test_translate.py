@@ -235,8 +235,17 @@ def test_saving_overwrites_only_when_asked(greedy, tmp_path):
     assert (tmp_path / "run" / "last.keras").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int8_from_int32", "nonsense"])
+def test_a_dtype_that_no_model_has_is_refused(greedy, tmp_path, dtype):
+    greedy.save(tmp_path / "run")
+    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, and 'int8_from_float32' for"):
+        Translator.load(tmp_path / "run", dtype=dtype)
+
+
 def test_files_that_cannot_be_loaded_are_named(greedy, tmp_path):
     model, tokenizer = tmp_path / "run" / "model.keras", tmp_path / "run" / "tokenizer.model"
+    with pytest.raises(ValueError, match="folder is an empty list"):
+        Translator.load([])
     with pytest.raises(FileNotFoundError, match=r"run/model\.keras does not exist"):
         Translator.load(tmp_path / "run")
     greedy.save(tmp_path / "run")
