@@ -121,6 +121,22 @@ def test_pairs_that_cannot_be_scored_are_refused(tokenizer, translator):
     assert len(learned.score(["1 2 3"], ["1 2 3"])) == 1
     with pytest.raises(ValueError, match="pair 1 has 2 and 5 tokens, END counted; the model has 4 learned positions"):
         learned.score(["1", "1"], ["1", "1 2 3 4"])
+    for look in (learned.attention, learned.alignment):
+        assert look("1 2 3", "1 2 3")[0][:1] == ["▁1"]
+        for pair, lengths in ((("1", "1 2 3 4"), "2 and 5"), (("1 2 3 4", "1"), "5 and 2")):
+            with pytest.raises(
+                ValueError, match=f"the pair has {lengths} tokens, END counted; the model has 4 learned"
+            ):
+                look(*pair)
+
+
+def test_a_model_of_nan_has_no_scores(tokenizer):
+    translator = make_translator(tokenizer)
+    kernel = translator.model.decoder.layers[0].feed_forward.inner.kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(ValueError, match="pair 1 got no score, '9 8': the model's probabilities are not finite"):
+        translator.score(["", "9 8"], ["", "1"])
+    assert translator.score([""], [""]) == [Score(0.0, 0.0, (), ())]
 
 
 def plainly_drawn(translator, sentence, luck, temperature, top_p):
