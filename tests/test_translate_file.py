@@ -158,8 +158,9 @@ def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
     for name in ("window", "batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             translator.translate_file(source, tmp_path / "out", **{name: 0})
-    with pytest.raises(IsADirectoryError, match=r"is a folder\. Choose the name of a file"):
-        translator.translate_file(source, tmp_path, overwrite=True)
+    for folder in (tmp_path, "."):
+        with pytest.raises(IsADirectoryError, match=r"is a folder\. Choose the name of a file"):
+            translator.translate_file(source, folder, overwrite=True)
     with pytest.raises(ValueError, match=r"out\.gz would hold plain text"):
         translator.translate_file(source, tmp_path / "out.gz")
     with pytest.raises(ValueError, match="are the same file"):

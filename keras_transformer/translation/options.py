@@ -8,7 +8,7 @@ from keras_transformer.decoding.penalties import LENGTH_PENALTIES
 from keras_transformer.ids import END, PAD, START, UNK
 
 INT32 = 2**31 - 1
-HALF = 2**30  # so much more than a source of up to as many tokens is still an int32
+HALF = 2**30  # so many tokens more than a source of fewer than that are still an int32
 # Option: its least and its greatest value.
 INTEGERS = {
     "beam_size": (1, INT32),

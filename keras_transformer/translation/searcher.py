@@ -13,7 +13,6 @@ from keras_transformer.translation.pieces import listed
 from keras_transformer.translation.unknown import replace_unknown, source_words
 
 COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
-
 NOT_FINITE = "the model's probabilities are not finite. Was its training stopped by NaN?"
 
 
@@ -93,10 +92,7 @@ class Searcher:
                 tokens = self.pieces.named(ids)
                 found.append(Hypothesis(text, float(score), float(log_probability), bool(finished), tokens))
         if not found:
-            raise SentenceError(
-                index,
-                f"got no translation, {sentence[:60]!r}: {NOT_FINITE}",
-            )
+            raise SentenceError(index, f"got no translation, {sentence[:60]!r}: {NOT_FINITE}")
         return found
 
     def _without_unknown(self, text, sentence, source, ids):

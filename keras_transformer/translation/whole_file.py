@@ -57,11 +57,11 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
     if target_path.resolve() == source_path.resolve():
         raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    if target_path.is_dir():
+        raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
     part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
     if source_path.resolve() in (part.resolve(), journal.resolve()):
         raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
-    if target_path.is_dir():
-        raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     found = _version(source_path)
