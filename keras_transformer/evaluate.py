@@ -26,14 +26,21 @@ def evaluate(translations, references, tokenize="13a"):
     """Score translations against one reference each.
 
     Args:
-        translations: a list of strings.
-        references: as many strings.
+        translations: strings, any iterable of them.
+        references: as many.
         tokenize: sacreBLEU's tokenizer: "13a" for running text, "none" for text that is tokenised
             already, as the published Multi30k scores are.
 
     Raises:
-        ValueError: lists of different or no length.
+        TypeError: one string.
+        ValueError: lists of different or no length, or a tokenizer that sacreBLEU does not know.
     """
+    for name, given in (("translations", translations), ("references", references)):
+        if isinstance(given, str):
+            raise TypeError(f"{name} must be a list of strings, got one string: write [{given[:60]!r}].")
+    translations, references = list(translations), list(references)
+    if tokenize not in BLEU.TOKENIZERS:
+        raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
     if len(translations) != len(references) or not references:
         raise ValueError(
             f"translations and references must be of one length, at least 1; got {len(translations)} "

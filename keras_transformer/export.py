@@ -58,6 +58,7 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
         ValueError: a quantised model; an unknown precision, or a weight it cannot hold; a `max_source_length` below
             2, or learned positions without room for so much; an op that a stock server lacks; with `serving`, a path
             that is not `<name>/<number>`, or files beside it that do not fit.
+        TypeError: a `serving` that is neither True, False nor a `Batching`.
         RuntimeError: the clean process failed, or translated otherwise.
         ImportError: `serving` without tensorflow-serving-api.
     """
@@ -66,6 +67,8 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
             "a model in 8-bit integers is for decoding in process. Export the one it was made from; precision='int8' "
             "makes the folder small."
         )
+    if not isinstance(serving, bool | Batching):
+        raise TypeError(f"serving must be True, False or a Batching, got {serving!r}.")
     batching = Batching() if serving is True else serving or None
     if batching is not None:
         require_servable(path)  # before the long work

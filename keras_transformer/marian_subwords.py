@@ -64,9 +64,9 @@ class MarianSubwords(tf.Module):
     def __init__(self, pieces, data, side):
         super().__init__(name=f"marian_{side}")
         try:
-            sentencepiece.SentencePieceProcessor(model_proto=data)
+            sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)  # which refuses no bytes at all too
         except RuntimeError as error:
-            raise ValueError(f"the {side}'s SentencePiece model is none, or damaged.") from error
+            raise ValueError(f"the {side}'s SentencePiece model, {side}.spm, is none, or damaged.") from error
         self.size = len(pieces)
         self._pieces = np.array(pieces, object)  # an array, because tf.Module would track each item of a list
         self._resource = SentencePieceResource(data)

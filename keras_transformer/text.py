@@ -142,14 +142,20 @@ class Tokenizer(tf.Module):
             side: "source" or "target", the language; it makes a difference in kind "marian" alone.
 
         Raises:
-            ValueError: another `side`.
+            ValueError: another `side`, or a text that is not Unicode (a lone surrogate), by its number from 0.
             TypeError: something other than str, or a list of str.
         """
         texts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
-        for one in texts:
+        encoded = []
+        for number, one in enumerate(texts):
             if not isinstance(one, str):
                 raise TypeError(f"encode takes a str or a list of str, got {one!r} ({type(one).__name__}).")
-        rows = self.tokenize(tf.constant([one.encode() for one in texts], tf.string), side).to_list()
+            try:
+                encoded.append(one.encode())
+            except UnicodeEncodeError as error:
+                at = f"its character {error.start + 1}, {one[error.start]!r}"
+                raise ValueError(f"text {number} is not Unicode: {at}, is half a pair.") from error
+        rows = self.tokenize(tf.constant(encoded, tf.string), side).to_list()
         return rows[0] if isinstance(text, str) else rows
 
     def decode(self, ids):

@@ -160,7 +160,8 @@ class Translator:
             for certain, with score 0; any other has score -inf.
 
         Raises:
-            ValueError: lists of unlike length, an unknown piece name, or a pair longer than learned positions.
+            ValueError: lists of unlike length, an unknown piece name, or a pair longer than learned positions; a model
+                whose probabilities are not finite.
         """
         return self._searcher.score(sources, targets, batch_size, progress)
 
@@ -175,8 +176,11 @@ class Translator:
             The source's pieces and END (S), the target's pieces and END (T) as labels, and a dictionary
             of float32 arrays: "encoder" (N, H, S, S), "decoder" (N, H, T, T), "cross" (N, H, T, S). Row t
             is the step that predicts target label t.
+
+        Raises:
+            ValueError: an unknown piece name, or a pair longer than learned positions, of any of the models.
         """
-        [source], target = self._pieces.source([sentence]), self._pieces.target(translation)
+        source, target = self._pair(sentence, translation)
         weights = self.model.attention_weights(np.array([source]), np.array([[START, *target[:-1]]]))
         arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
         return self.tokenizer.pieces(source), self.tokenizer.pieces(target), arrays
@@ -189,11 +193,20 @@ class Translator:
 
         Returns:
             The source's labels (S) and the target's (T), as `attention` gives them, and float32 (T, S).
+
+        Raises:
+            ValueError: as in `attention`.
         """
         self.graph.refuse_changed()
-        source, target = self._pieces.source([sentence]), [self._pieces.target(translation)]
-        [array] = self._given.alignments(source, target)
-        return self.tokenizer.pieces(source[0]), self.tokenizer.pieces(target[0]), array
+        source, target = self._pair(sentence, translation)
+        [array] = self._given.alignments([source], [target])
+        return self.tokenizer.pieces(source), self.tokenizer.pieces(target), array
+
+    def _pair(self, sentence, translation):
+        """The ids of both, closed by END, if the models have positions for them."""
+        [source], target = self._pieces.source([sentence]), self._pieces.target(translation)
+        self._searcher.refuse_long_pair("the pair", sentence, source, target)
+        return source, target
 
     def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
         """Translate a file line by line, and go on after a break; see `keras_transformer.translation.whole_file`."""
@@ -228,10 +241,13 @@ class Translator:
 
         Raises:
             FileNotFoundError: one of the two files is missing.
-            ValueError: a file that is no such model or tokenizer, or tokenizers that differ.
+            ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
+                policy for a model; an empty list.
             RuntimeError: 8-bit integers on a machine that cannot add them up exactly.
         """
         folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
+        if not folders:
+            raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
         models = [load_model(one / MODEL_FILE, dtype) for one in folders]
         translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
         translator.folder = folders[0] if len(folders) == 1 else None

@@ -68,6 +68,25 @@ def test_embedding_by_hand():
     np.testing.assert_array_equal(values(layer(vectors, reverse=True)), vectors @ table.T)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "float64"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_ids_of_any_dtype(dtype, policy):
+    layer = TokenEmbedding(256, 4, dtype=policy)
+    expected = values(ops.cast(layer(np.array([[1, 0, 99]], "int32")), "float32"))
+    np.testing.assert_array_equal(values(ops.cast(layer(np.array([[1, 0, 99]], dtype)), "float32")), expected)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_model_on_kerass_own_input(policy):
+    """Its dtype is float32 by default; 257 is none of bfloat16's numbers."""
+    inputs, layer = keras.Input((None,)), TokenEmbedding(300, 4, dtype=policy)
+    model = keras.Model(inputs, layer(inputs))
+    found, expected = (
+        values(ops.cast(x, "float32")) for x in (model(np.array([[257.0, 2.0]])), layer(np.array([[257, 2]])))
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_embedding_without_the_scale():
     layer = TokenEmbedding(3, 4, scale=False)
     layer.build()

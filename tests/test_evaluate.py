@@ -56,3 +56,18 @@ def test_tokenised_text_brings_no_advice_on_tokenising(caplog):
 def test_lists_that_do_not_match_are_refused(translations, references):
     with pytest.raises(ValueError, match=f"got {len(translations)} and {len(references)}"):
         evaluate(translations, references)
+
+
+def test_one_string_is_no_list():
+    for arguments, name in ((("abc", ["abd"]), "translations"), ((["abc"], "abd"), "references")):
+        with pytest.raises(TypeError, match=rf"{name} must be a list of strings, got one string: write \['ab"):
+            evaluate(*arguments)
+
+
+def test_any_iterable_will_do():
+    assert evaluate(iter(TRANSLATIONS), (text for text in REFERENCES)) == evaluate(TRANSLATIONS, REFERENCES)
+
+
+def test_an_unknown_tokenizer_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"tokenize must be one of none, .*13a, .*, got 'foo'"):
+        evaluate(TRANSLATIONS, REFERENCES, tokenize="foo")

@@ -109,6 +109,14 @@ def test_a_training_folder_and_the_versions_of_a_model_are_not_replaced(small, t
     assert (tmp_path / "en_de" / name).read_text() == "precious"
 
 
+@pytest.mark.parametrize("serving", ["yes", 1, None, {"max_size": 8}])
+def test_serving_of_another_kind_is_refused_before_the_work(small, tmp_path, monkeypatch, serving):
+    monkeypatch.setattr(export, "save", None)
+    with pytest.raises(TypeError, match="serving must be True, False or a Batching, got "):
+        small.export(tmp_path / "en_de" / "1", serving=serving)
+    assert not (tmp_path / "en_de").exists()
+
+
 def test_a_failing_export_loses_nothing(small, tmp_path, monkeypatch):
     def fail(module, path):
         write_marker(module, path)

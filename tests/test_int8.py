@@ -251,6 +251,7 @@ def test_an_embedding_alone():
     found = values(layer(TARGET))
     # A weight is off by half of 1/127 of its row's largest at most.
     assert (np.abs(found - expected) <= np.abs(expected).max(axis=-1, keepdims=True) / 253).all()
+    np.testing.assert_array_equal(values(layer(TARGET.astype("float32"))), found)
     with pytest.raises(ValueError, match="already quantized"):
         layer.quantize("int8")
     gc.collect()

@@ -61,6 +61,15 @@ def refused(folder, words, error=ValueError):
             {"activation_function": "gelu_new"},
             "activation_function='gelu_new' is not supported, only swish, silu",
         ),
+        ({"activation_function": ["swish"]}, r"activation_function=\['swish'\] is not supported, only swish, silu"),
+        ({"dropout": "a"}, "dropout must be a number of at least 0 and below 1, got 'a'"),
+        ({"dropout": 1.0}, r"dropout must be a number of at least 0 and below 1, got 1\.0"),
+        ({"attention_dropout": float("nan")}, "attention_dropout must be a number .*, got nan"),
+        ({"activation_dropout": True}, "activation_dropout must be a number .*, got True"),
+        (
+            {"encoder_attention_heads": 5, "decoder_attention_heads": 5},
+            "d_model=24 must be a multiple of encoder_attention_heads=5",
+        ),
         ({"scale_embedding": "yes"}, "scale_embedding must be true or false, got 'yes'"),
         ({"scale_embedding": None}, "scale_embedding must be true or false, got None"),
         ({"d_model": None}, "d_model must be a whole number of at least 1, got None"),
@@ -108,7 +117,9 @@ def test_broken_files(folder):
     (folder / "model.safetensors").write_bytes(b"nothing")
     refused(folder, "model.safetensors is no safetensors file, or a broken one")
     (folder / "target.spm").write_bytes(b"nothing")
-    refused(folder, "folder: the target's SentencePiece model is none, or damaged")
+    refused(folder, r"folder: the target's SentencePiece model, target\.spm, is none, or damaged")
+    (folder / "source.spm").write_bytes(b"")
+    refused(folder, r"folder: the source's SentencePiece model, source\.spm, is none, or damaged")
     (folder / "vocab.json").write_text("[1, 2]")
     refused(folder, "vocab.json must hold a JSON object, got list")
     (folder / "config.json").write_text("{")
@@ -128,6 +139,8 @@ LAYER = "model__encoder__layers__1__"
         ),
         ({f"{LAYER}fc1__weight": np.zeros((24, 29), "float32")}, r"fc1\.weight has shape \(24, 29\); .* \(29, 24\)"),
         ({f"{LAYER}fc1__bias": np.zeros((24,), "float32")}, r"fc1\.bias has shape \(24,\); .* \(29,\)"),
+        ({f"{LAYER}fc1__bias": np.full(29, np.nan, "float32")}, r"fc1\.bias holds numbers that are not finite"),
+        ({"model__shared__weight": np.full((105, 24), np.inf, "float32")}, f"{SHARED} holds numbers that are not"),
         ({"model__shared__weight": None}, f"has no tensor {SHARED}"),
         ({"final_logits_bias": None}, "has no tensor final_logits_bias"),
         ({"final_logits_bias": np.zeros((1, 9), "float32")}, r"final_logits_bias has shape \(1, 9\); .* \(1, 105\)"),

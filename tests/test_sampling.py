@@ -86,6 +86,15 @@ def test_rules_leave_the_rest():
     assert np.abs(found - [0, 0, 0, 1000 * 10 / 45, 1000 * 35 / 45, 0]).max() <= 1
 
 
+def test_no_temperature_reaches_what_is_forbidden_or_loses_the_likeliest():
+    evenly = np.array([0, 250, 0, 250, 250, 250])
+    for rules, expected in ((Rules(), evenly), (Rules(suppressed=(5,)), [0, 1000 / 3, 0, 1000 / 3, 1000 / 3, 0])):
+        for temperature in (1e9, 3e38):
+            found = counts(table_by_hand(), Draw(temperature), rules=rules)
+            assert np.abs(found - expected).max() <= 1
+    assert counts(table_by_hand(), Draw(1.2e-38)).tolist() == [0, 0, 0, 0, 0, 1000]
+
+
 def test_the_second_token_is_drawn_after_the_first():
     """40 x 40 numbers, evenly spaced, for two tokens: the second's share is that of its own hypothesis."""
     table, grid = script(2, batch=1), (np.arange(40) + 0.5) / 40
@@ -159,10 +168,16 @@ def test_luck_at_the_ends_draws_what_is_allowed(luck):
 @pytest.mark.parametrize(
     "draw, words",
     [
-        (Draw(temperature=0.0), "temperature must be positive, got 0.0"),
+        (Draw(temperature=0.0), "temperature must be positive and finite in float32, got 0.0"),
+        (Draw(temperature=float("nan")), "temperature must be positive and finite in float32, got nan"),
+        (Draw(temperature=1e39), r"temperature must be positive and finite in float32, got 1e\+39"),
+        (Draw(temperature=1e-39), "temperature must be positive and finite in float32, got 1e-39"),
+        (Draw(temperature=np.float32("inf")), "temperature must be positive and finite in float32, got inf"),
         (Draw(top_k=-1), "top_k must not be negative, got -1"),
-        (Draw(top_p=0.0), r"top_p must be in \(0, 1\], got 0.0"),
-        (Draw(top_p=1.1), r"top_p must be in \(0, 1\], got 1.1"),
+        (Draw(top_p=0.0), r"top_p must be in \(0, 1\] in float32, got 0.0"),
+        (Draw(top_p=1e-46), r"top_p must be in \(0, 1\] in float32, got 1e-46"),
+        (Draw(top_p=float("nan")), r"top_p must be in \(0, 1\] in float32, got nan"),
+        (Draw(top_p=1.1), r"top_p must be in \(0, 1\] in float32, got 1.1"),
     ],
 )
 def test_wrong_options_are_named(draw, words):

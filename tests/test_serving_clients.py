@@ -14,6 +14,7 @@ import requests
 import serving_client
 import serving_double
 import tensorflow as tf
+import typer
 from grpc_client import GrpcClient, values_of
 from rest_client import RestClient
 from serving_client import ServingError
@@ -258,8 +259,56 @@ def test_half_a_character_is_no_text(connect, double):
     assert double.requests == 0
 
 
+@pytest.mark.parametrize(
+    ("signature", "row", "message"),
+    [
+        ("serving_default", 1, "a row of 'serving_default' must be a string, not 1"),
+        ("align", b"1 2", "a row of 'align' must be a string, not b'1 2'"),
+        ("score", "ab", "a row of 'score' must be a sentence and its translation, two strings, not 'ab'"),
+        ("score", ("a", "b", "c"), r"two strings, not \('a', 'b', 'c'\)"),
+        ("ids", "34", "a row of 'ids' must be a list of whole numbers, not '34'"),
+        ("ids", [3.5], r"a row of 'ids' must be a list of whole numbers, not \[3\.5\]"),
+    ],
+)
+def test_rows_of_another_signature_are_refused(signature, row, message):
+    with pytest.raises(TypeError, match=message):
+        list(RestClient("http://nowhere", "digits").predict([row], signature))
+
+
+class Foreign(serving_client.Client):
+    """A client of a model that was not exported here, which gives these outputs."""
+
+    OPTION, DEFAULT, OUTPUTS = "--url", "nowhere", {}
+
+    def ask(self, columns, signature, seconds):
+        return self.OUTPUTS
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"scores": [0.5]}, r"the model gives no text as translations, but {'scores': 0\.5}"),
+        ({"translations": [["a", "b"]]}, r"gives no text as translations, but {'translations': \['a', 'b'\]}"),
+        (
+            {"translations": "a"},
+            "'serving_default' gives one value as translations for all rows, 'a', and not one for each",
+        ),
+        ({"translations": ["a"], "scores": 0.5}, r"gives one value as scores for all rows, 0\.5, and not one for each"),
+    ],
+)
+def test_a_model_without_translations_is_named(outputs, message, monkeypatch, capsys):
+    monkeypatch.setattr(Foreign, "OUTPUTS", outputs)
+    with pytest.raises(ServingError, match=message) as caught:
+        Foreign("nowhere", "digits").translate(["1"])
+    assert (caught.value.code, caught.value.exit_code) == ("FAILED_PRECONDITION", 5)
+    with pytest.raises(typer.Exit):
+        serving_client.command(Foreign)(["1"], retries=0)
+    assert "error: nowhere, model 'en_de': " in capsys.readouterr().err
+
+
 def test_answers_that_are_no_tensorflow_servings():
-    for status, content, message in ((200, b"<html>", "not the answer"), (502, b"<html>Bad", "HTTP 502.*Bad")):
+    answers = [(200, b"<html>", "not the answer"), (502, b"<html>Bad", "HTTP 502.*Bad")]
+    for status, content, message in (*answers, (200, b'{"outputs": 0.5}', r"gives one output, without a name, 0\.5")):
         response = requests.Response()
         response.status_code, response._content = status, content
         with pytest.raises(ServingError, match=message):

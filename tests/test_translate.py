@@ -166,9 +166,9 @@ def test_progress_goes_to_a_terminals_standard_error_alone(greedy, monkeypatch, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
-        ({"length_penalty": -0.5}, "length_penalty must not be negative, got -0.5"),
-        ({"max_extra_length": -1}, "max_extra_length must not be negative, got -1"),
+        ({"beam_size": 0}, "beam_size must be from 1 to 2147483647, got 0"),
+        ({"length_penalty": -0.5}, "length_penalty must be from 0 to 6, got -0.5"),
+        ({"max_extra_length": -1}, "max_extra_length must be from 0 to 1073741824, got -1"),
     ],
 )
 def test_options_out_of_range_are_refused(tokenizer, options, message):
@@ -194,6 +194,14 @@ def test_bad_arguments_of_a_call_are_refused(translator):
     for n in (0, 4):
         with pytest.raises(ValueError, match=f"n must be between 1 and beam_size=3, got {n}"):
             translator.n_best(["1 2"], n)
+
+
+def test_half_a_character_is_named_by_its_sentence(translator):
+    for call in (translator, lambda texts: translator.score(["1"] * 3, texts), translator.tokenizer.encode):
+        with pytest.raises(ValueError, match=r"text \d is not Unicode: its character 2, '\\udc80', is half a pair"):
+            call(["1", "2", "a\udc80"])
+    with pytest.raises(ValueError, match="text 2 is not Unicode"):
+        translator(["1", "2", "a\udc80"])
 
 
 def test_a_sentence_longer_than_learned_positions_is_named(tokenizer):
@@ -227,8 +235,17 @@ def test_saving_overwrites_only_when_asked(greedy, tmp_path):
     assert (tmp_path / "run" / "last.keras").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int8_from_int32", "nonsense"])
+def test_a_dtype_that_no_model_has_is_refused(greedy, tmp_path, dtype):
+    greedy.save(tmp_path / "run")
+    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, and 'int8_from_float32' for"):
+        Translator.load(tmp_path / "run", dtype=dtype)
+
+
 def test_files_that_cannot_be_loaded_are_named(greedy, tmp_path):
     model, tokenizer = tmp_path / "run" / "model.keras", tmp_path / "run" / "tokenizer.model"
+    with pytest.raises(ValueError, match="folder is an empty list"):
+        Translator.load([])
     with pytest.raises(FileNotFoundError, match=r"run/model\.keras does not exist"):
         Translator.load(tmp_path / "run")
     greedy.save(tmp_path / "run")

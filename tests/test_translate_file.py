@@ -3,7 +3,9 @@
 import errno
 import gzip
 import json
+import os
 
+import numpy as np
 import pytest
 import tiny
 
@@ -153,8 +155,12 @@ def test_a_target_is_replaced_only_when_asked_and_at_the_end(translator, source,
 
 
 def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
-    with pytest.raises(ValueError, match="window must be at least 1, got 0"):
-        translator.translate_file(source, tmp_path / "out", window=0)
+    for name in ("window", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            translator.translate_file(source, tmp_path / "out", **{name: 0})
+    for folder in (tmp_path, "."):
+        with pytest.raises(IsADirectoryError, match=r"is a folder\. Choose the name of a file"):
+            translator.translate_file(source, folder, overwrite=True)
     with pytest.raises(ValueError, match=r"out\.gz would hold plain text"):
         translator.translate_file(source, tmp_path / "out.gz")
     with pytest.raises(ValueError, match="are the same file"):
@@ -165,6 +171,37 @@ def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
     with pytest.raises(ValueError, match=r"test\.en, line 3: not valid UTF-8"):
         translator.translate_file(source, tmp_path / "out")
     assert names(tmp_path) == ["test.en"] and translator.asked == []
+
+
+@pytest.mark.parametrize("name", ["out.part", "out.part.json"])
+def test_a_source_where_unfinished_work_is_kept_is_refused(translator, source, tmp_path, name):
+    taken = source.rename(tmp_path / name)
+    before = taken.read_bytes()
+    with pytest.raises(ValueError, match=rf"source_path .*{name} is where unfinished work for .*out is kept"):
+        translator.translate_file(tmp_path / "." / name, tmp_path / "out")
+    assert names(tmp_path) == [name] and taken.read_bytes() == before
+
+
+def test_the_journal_is_on_the_disk_before_any_line(translator, source, tmp_path, monkeypatch):
+    on_disk, fsync = [], os.fsync
+
+    def synced(descriptor):
+        on_disk.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    translator.breaks_at = 0
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_file(source, tmp_path / "out")
+    assert {(tmp_path / "out.part.json").stat().st_ino, tmp_path.stat().st_ino} <= set(on_disk)
+
+
+def test_work_with_numpys_options_goes_on(translator, tokenizer, source, tmp_path):
+    options = {"beam_size": np.int64(1), "length_penalty": np.float32(0.5), "suppress": [np.int64(5)]}
+    broken(Breaking(translator.model, tokenizer, **options, max_extra_length=5), source, tmp_path / "out")
+    again = Breaking(translator.model, tokenizer, beam_size=1, length_penalty=0.5, suppress=[5], max_extra_length=5)
+    again.translate_file(source, tmp_path / "out")
+    assert again.asked == [LINES[4:]]
 
 
 def test_one_process_writes_a_target_at_a_time(translator, tokenizer, source, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import tiny
 from plain_search import plain_beam_search, text_of
 
 from keras_transformer import Translator
+from keras_transformer.decoding import length_penalty
 from keras_transformer.ids import UNK
 from keras_transformer.translation.options import SearchOptions, suppressed_ids
 
@@ -138,11 +139,16 @@ def test_the_beam_may_be_as_wide_as_the_vocabulary(tokenizer):
     ("options", "message"),
     [
         ({"length_normalization": "mean"}, r"length_normalization must be one of \('gnmt', 'power'\), got 'mean'"),
-        ({"coverage_penalty": -0.1}, "coverage_penalty must not be negative, got -0.1"),
-        ({"length_penalty": float("nan")}, "length_penalty must not be negative, got nan"),
-        ({"max_length": 0}, "max_length must be at least 1, got 0"),
-        ({"min_length": -1}, "min_length must not be negative, got -1"),
-        ({"no_repeat_ngram": -1}, "no_repeat_ngram must not be negative, got -1"),
+        ({"coverage_penalty": -0.1}, "coverage_penalty must be from 0 to 1000, got -0.1"),
+        ({"coverage_penalty": float("inf")}, "coverage_penalty must be from 0 to 1000, got inf"),
+        ({"length_penalty": float("nan")}, "length_penalty must be from 0 to 6, got nan"),
+        ({"length_penalty": 10**400}, "length_penalty must be from 0 to 6, got 1000"),
+        ({"max_length": 0}, "max_length must be from 1 to 2147483647, got 0"),
+        ({"max_length": 2**31}, "max_length must be from 1 to 2147483647, got 2147483648"),
+        ({"max_extra_length": 2**30 + 1}, "max_extra_length must be from 0 to 1073741824, got 1073741825"),
+        ({"min_extra_length": -(2**31)}, "min_extra_length must be from -1073741824 to 1073741824, got -2147483648"),
+        ({"min_length": -1}, "min_length must be from 0 to 2147483647, got -1"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram must be from 0 to 2147483647, got -1"),
         ({"min_length": 5, "max_length": 4}, "min_length=5 is more than max_length=4"),
         ({"min_extra_length": 51}, "min_extra_length=51 is more than max_extra_length=50"),
     ],
@@ -152,15 +158,50 @@ def test_options_out_of_range_are_refused(options, message):
         SearchOptions(**options)
 
 
-def test_options_of_another_type_are_refused(tokenizer):
-    with pytest.raises(TypeError, match=r"max_length must be an int, got 4\.5"):
-        SearchOptions(max_length=4.5)
-    with pytest.raises(TypeError, match="beam_size must be an int, got None"):
-        SearchOptions(beam_size=None)
-    with pytest.raises(TypeError, match=r"suppress must be a list of pieces or ids, got one string: write \['unk'\]"):
-        SearchOptions(suppress="unk")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 4.5}, r"max_length must be an int, got 4\.5"),
+        ({"beam_size": None}, "beam_size must be an int, got None"),
+        ({"min_length": True}, "min_length must be an int, got True"),
+        ({"length_penalty": None}, "length_penalty must be a number, got None"),
+        ({"length_penalty": "0.6"}, "length_penalty must be a number, got '0.6'"),
+        ({"coverage_penalty": True}, "coverage_penalty must be a number, got True"),
+        ({"replace_unknown": "no"}, "replace_unknown must be True or False, got 'no'"),
+        ({"suppress": "unk"}, r"suppress must be a list of pieces or ids, got one string: write \['unk'\]"),
+        ({"suppress": 5}, "suppress must be a list of pieces or ids, got 5"),
+        ({"suppress": [5, 2.5]}, "suppress must hold pieces, by name or id, got 2.5"),
+        ({"suppress": [False]}, "suppress must hold pieces, by name or id, got False"),
+    ],
+)
+def test_options_of_another_type_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        SearchOptions(**options)
+
+
+def test_an_unknown_option_is_refused(tokenizer):
     with pytest.raises(TypeError, match="beam_width"):
         Translator(tiny.make_model(), tokenizer, beam_width=4)
+
+
+def test_numpys_numbers_become_pythons():
+    given = {
+        "beam_size": np.int64(3),
+        "length_penalty": np.float32(0.5),
+        "coverage_penalty": 1,
+        "max_length": np.int8(9),
+    }
+    found = SearchOptions(**given, suppress=np.array([5, 7]))
+    assert found == SearchOptions(3, 0.5, coverage_penalty=1.0, max_length=9, suppress=(5, 7))
+    assert {type(getattr(found, name)) for name in ("beam_size", "max_length")} == {int}
+    assert {type(found.length_penalty), type(found.coverage_penalty)} == {float}
+    assert {type(entry) for entry in found.suppress} == {int}
+
+
+@pytest.mark.parametrize("kind", ["gnmt", "power"])
+def test_the_strongest_length_penalty_leaves_scores_of_a_million_tokens(kind):
+    scores = -np.float32(1e-1) / np.array(length_penalty(np.array([1, 10**6]), 6.0, kind))
+    assert np.isfinite(scores).all() and (scores < -np.finfo(np.float32).tiny).all()
 
 
 def test_pieces_are_suppressed_by_name_or_id(tokenizer):

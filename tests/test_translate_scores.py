@@ -121,6 +121,22 @@ def test_pairs_that_cannot_be_scored_are_refused(tokenizer, translator):
     assert len(learned.score(["1 2 3"], ["1 2 3"])) == 1
     with pytest.raises(ValueError, match="pair 1 has 2 and 5 tokens, END counted; the model has 4 learned positions"):
         learned.score(["1", "1"], ["1", "1 2 3 4"])
+    for look in (learned.attention, learned.alignment):
+        assert look("1 2 3", "1 2 3")[0][:1] == ["▁1"]
+        for pair, lengths in ((("1", "1 2 3 4"), "2 and 5"), (("1 2 3 4", "1"), "5 and 2")):
+            with pytest.raises(
+                ValueError, match=f"the pair has {lengths} tokens, END counted; the model has 4 learned"
+            ):
+                look(*pair)
+
+
+def test_a_model_of_nan_has_no_scores(tokenizer):
+    translator = make_translator(tokenizer)
+    kernel = translator.model.decoder.layers[0].feed_forward.inner.kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(ValueError, match="pair 1 got no score, '9 8': the model's probabilities are not finite"):
+        translator.score(["", "9 8"], ["", "1"])
+    assert translator.score([""], [""]) == [Score(0.0, 0.0, (), ())]
 
 
 def plainly_drawn(translator, sentence, luck, temperature, top_p):
@@ -189,9 +205,9 @@ def test_sampling_the_likeliest_is_greedy_search(tokenizer):
     [
         ({"n": 0}, "n must be at least 1, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
-        ({"temperature": 0}, "temperature must be positive, got 0"),
+        ({"temperature": 0}, "temperature must be positive and finite in float32, got 0"),
         ({"top_k": -1}, "top_k must not be negative, got -1"),
-        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1\.5"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\] in float32, got 1\.5"),
     ],
 )
 def test_bad_arguments_of_a_sample_are_refused(translator, options, message):

@@ -65,8 +65,11 @@ class RestClient(Client):
             message = answer["error"] if isinstance(answer, dict) and "error" in answer else answer
             code = CODES.get(response.status_code, f"HTTP {response.status_code}")
             raise ServingError(code, message)
-        if not isinstance(answer, dict) or not isinstance(answer.get("outputs"), dict):
+        if not isinstance(answer, dict) or "outputs" not in answer:
             raise ServingError("INTERNAL", f"not the answer of a TensorFlow Serving: {answer!r}.")
+        if not isinstance(answer["outputs"], dict):  # of a signature with a single output
+            found = f"the signature gives one output, without a name, {answer['outputs']!r}"
+            raise ServingError("FAILED_PRECONDITION", f"{found:.200}.")
         return answer["outputs"]
 
 

@@ -13,6 +13,12 @@ import typer
 
 # The inputs of each signature. Any other signature is asked with sentences alone.
 INPUTS = {"score": ("sentences", "translations"), "ids": ("source_ids",)}
+# What a row of each signature is, in words and as a test. A row of any other is a sentence.
+ROWS = {
+    "serving_default": ("a string", lambda row: isinstance(row, str)),
+    "score": ("a sentence and its translation, two strings", lambda row: is_list(row, str) and len(row) == 2),
+    "ids": ("a list of whole numbers", lambda row: is_list(row, int)),
+}
 END = 3  # the id that closes a source; the exported graph ignores what stands behind it
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts
@@ -26,6 +32,11 @@ ERRORS = {
     "FAILED_PRECONDITION": (5, "the server refuses the request"),
     "DEADLINE_EXCEEDED": (6, "the time limit passed"),
 }
+
+
+def is_list(row, kind):
+    """Whether it is a list or a tuple of this kind alone."""
+    return isinstance(row, (list, tuple)) and all(isinstance(part, kind) for part in row)
 
 
 class ServingError(Exception):
@@ -76,8 +87,12 @@ class Client:
         raise NotImplementedError
 
     def translate(self, sentences):
-        """A list of strings -> the list of their translations."""
-        return [row["translations"] for row in self.predict(sentences)]
+        """A list of strings -> the list of their translations.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION for a model that gives none; and as in `predict`.
+        """
+        return [translation_of(row) for row in self.predict(sentences)]
 
     def predict(self, rows, signature="serving_default"):
         """Yield a dictionary of the signature's outputs for each row, in their order, as batches come back.
@@ -86,9 +101,9 @@ class Client:
             rows: any iterable of sentences; for `score` of (sentence, translation) pairs, for `ids` of lists of ids.
 
         Raises:
-            ServingError: as in `ask`.
+            ServingError: as in `ask`; FAILED_PRECONDITION for an output that has not one value a row.
             ValueError: a text that is not Unicode (a lone surrogate), or a list without ids.
-            TypeError: one string.
+            TypeError: one string, or a row that is none of the signature.
         """
         if isinstance(rows, str):
             raise TypeError(f"rows must be a list, got one string: write [{rows[:60]!r}].")
@@ -96,6 +111,10 @@ class Client:
         rows = iter(rows)
         while batch := list(itertools.islice(rows, self.batch_size)):
             outputs = self._ask_again(to_columns(batch, signature), signature, end)
+            for name, column in outputs.items():
+                if not isinstance(column, list):
+                    message = f"{signature!r} gives one value as {name} for all rows, {column!r}, and not one for each."
+                    raise ServingError("FAILED_PRECONDITION", message)
             if {len(column) for column in outputs.values()} != {len(batch)}:
                 raise ServingError("INTERNAL", f"{len(batch)} rows were sent to {signature!r}, others came back.")
             for values in zip(*outputs.values(), strict=True):
@@ -121,8 +140,27 @@ class Client:
                 sleep(pause)
 
 
+def translation_of(row):
+    """The translation among a row's outputs.
+
+    Raises:
+        ServingError: there is none.
+    """
+    if not isinstance(row.get("translations"), str):
+        raise ServingError("FAILED_PRECONDITION", f"the model gives no text as translations, but {row!r}.")
+    return row["translations"]
+
+
 def to_columns(rows, signature):
-    """Rows -> a dictionary of input name -> list; rows of ids get one length."""
+    """Rows -> a dictionary of input name -> list; rows of ids get one length.
+
+    Raises:
+        TypeError, ValueError: see `Client.predict`.
+    """
+    wanted, fits = ROWS.get(signature, ROWS["serving_default"])
+    for row in rows:
+        if not fits(row):
+            raise TypeError(f"a row of {signature!r} must be {wanted}, not {row!r}.")
     if signature == "ids":
         if not all(rows):
             raise ValueError("a row without ids; an empty source is the END id alone.")
@@ -169,7 +207,7 @@ def read_rows(texts, signature):
 def write_row(row, signature, number):
     """A line on standard output: the translation, or for other signatures all outputs as JSON."""
     if signature == "serving_default":
-        print(re.sub(r"[\r\n]+", " ", row["translations"]), flush=True)
+        print(re.sub(r"[\r\n]+", " ", translation_of(row)), flush=True)
     else:
         print(json.dumps(row, ensure_ascii=False), flush=True)
     if row.get("truncated"):

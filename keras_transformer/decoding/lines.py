@@ -1,16 +1,21 @@
 """Hypotheses that go on each for itself: greedy search and sampling."""
 
+import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from keras_transformer.decoding.beam import extended_ids
 from keras_transformer.decoding.candidates import next_tokens
-from keras_transformer.decoding.hypotheses import Hypotheses
+from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
 from keras_transformer.decoding.loop import Loop, begun, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
+
+# Positive numbers of float32: the smallest that no processor takes for 0, and the largest.
+SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 
 class LineBatch(NamedTuple):
@@ -44,13 +49,12 @@ class Draw(NamedTuple):
 
 def check_draw(draw):
     """Raise ValueError for a number of `Draw` that is out of range; arrays are not looked into."""
-    temperature, top_p = (isinstance(number, int | float) for number in (draw.temperature, draw.top_p))
-    if temperature and draw.temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {draw.temperature}.")
+    if isinstance(draw.temperature, Real) and not SMALLEST <= draw.temperature <= LARGEST:
+        raise ValueError(f"temperature must be positive and finite in float32, got {draw.temperature}.")
     if draw.top_k < 0:
         raise ValueError(f"top_k must not be negative, got {draw.top_k}.")
-    if top_p and not 0 < draw.top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {draw.top_p}.")
+    if isinstance(draw.top_p, Real) and not SMALLEST <= draw.top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1] in float32, got {draw.top_p}.")
 
 
 def drawn(log_probabilities, tokens, luck, draw):
@@ -65,7 +69,8 @@ def drawn(log_probabilities, tokens, luck, draw):
         Indices (B, W, 1) into k.
     """
     ranked, order = ops.top_k(log_probabilities, tokens.shape[-1])  # (B, W, k), best first
-    share = ops.softmax(ranked / draw.temperature)
+    scaled = (ranked - ranked[:, :, :1]) / draw.temperature  # the likeliest is 0, even where others overflow
+    share = ops.softmax(ops.where(ranked < UNREACHED / 2, -math.inf, scaled))  # no heat reaches what is forbidden
     if draw.top_k:
         share = ops.where(ops.arange(tokens.shape[-1]) < draw.top_k, share, 0.0)
         share = share / ops.sum(share, axis=-1, keepdims=True)

@@ -34,6 +34,7 @@ EQUAL = (
     ("pad_token_id", "decoder_start_token_id"),
 )
 SIZES = ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim", "encoder_attention_heads")
+RATES = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}  # what counts where none is given
 PIECES = {"eos_token_id": "</s>", "pad_token_id": "<pad>"}
 UNKNOWN = "<unk>"
 
@@ -91,7 +92,7 @@ def load(folder):
     Raises:
         FileNotFoundError: a missing file.
         ValueError: a broken file, a configuration that is not supported (separate vocabularies among
-            others), a tensor missing, left over or of another shape. The message names file and rule.
+            others), a tensor missing, left over, of another shape or not finite. The message names file and rule.
         ImportError: the package that reads the weights is not installed.
     """
     folder = Path(folder)
@@ -120,9 +121,7 @@ def _model(config):
         d_model=config["d_model"],
         num_heads=config["encoder_attention_heads"],
         d_ff=config["encoder_ffn_dim"],
-        dropout=config.get("dropout", 0.1),
-        attention_dropout=config.get("attention_dropout", 0.0),
-        activation_dropout=config.get("activation_dropout", 0.0),
+        **{key: config.get(key, default) for key, default in RATES.items()},
         activation=ACTIVATIONS[config["activation_function"]],
         positions="sinusoidal_halves",
         use_bias=True,
@@ -186,8 +185,15 @@ def _check_config(config, path):
     for first, second in EQUAL:
         if config.get(second) not in (None, config[first]):
             raise ValueError(f"{path}: {second}={config[second]} must equal {first}={config[first]}.")
+    heads = config["encoder_attention_heads"]
+    if config["d_model"] % heads:
+        raise ValueError(f"{path}: d_model={config['d_model']} must be a multiple of encoder_attention_heads={heads}.")
+    for key, default in RATES.items():
+        rate = config.get(key, default)
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+            raise ValueError(f"{path}: {key} must be a number of at least 0 and below 1, got {rate!r}.")
     activation = config.get("activation_function")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise ValueError(f"{path}: activation_function={activation!r} is not supported, only {known}.")
     if not isinstance(config.get("scale_embedding"), bool):

@@ -23,9 +23,13 @@ def read_tensors(path):
 
     Raises:
         ImportError: the package that reads this file is not installed.
-        ValueError: a broken file.
+        ValueError: a broken file, or a tensor with infinities or NaN, which the message names.
     """
-    return _read_safetensors(path) if path.name == SAFETENSORS else _read_pytorch(path)
+    tensors = _read_safetensors(path) if path.name == SAFETENSORS else _read_pytorch(path)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds numbers that are not finite.")
+    return tensors
 
 
 def _read_safetensors(path):

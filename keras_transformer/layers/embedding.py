@@ -47,7 +47,7 @@ class TokenEmbedding(keras.layers.Layer):
         scale: False leaves out the factor √d_model on the way in, unlike the paper.
 
     Call arguments:
-        x: ids (B, T) int; with `reverse=True` vectors (B, T, D).
+        x: ids (B, T), whole numbers of any dtype; with `reverse=True` vectors (B, T, D).
         reverse: apply the output map instead.
 
     Returns:
@@ -63,6 +63,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
         self.d_model = d_model
         self.scale = scale
+        self.autocast = False  # half precision would round ids to others
         self.scales = None  # of the pieces' 8-bit integers, (V,) float32
 
     def build(self, input_shape=None):
@@ -98,6 +99,8 @@ class TokenEmbedding(keras.layers.Layer):
             matrix = ops.cast(self.embeddings, self.compute_dtype)
             logits = product_with_transposed(ops.cast(x, self.compute_dtype), matrix)  # (B, T, V)
             return in_float32(logits)
+        if keras.backend.standardize_dtype(x.dtype) not in ("int32", "int64"):  # what look-ups take everywhere
+            x = ops.cast(x, "int32")
         vectors = take_rows(self.embeddings, x)  # (B, T, D)
         if self.scales is not None:
             vectors = ops.cast(vectors, "float32") / take_rows(self.scales, x)[..., None]

@@ -20,18 +20,18 @@ def load_model(path, dtype=None):
     Raises:
         FileNotFoundError: no such file.
         ValueError: a broken file, another kind of model, or integers under another policy; the message names the
-            file.
+            file. A `dtype` that is no policy, or computes with integers before any quantising.
         IntegersNotExact: see `Transformer.quantize`.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
+    policy = None if dtype is None else _floating(dtype)
     model = read_keras(path)
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
-    if dtype is None:
+    if policy is None:
         return model
-    policy = keras.dtype_policies.get(dtype)
     if model.quantised and not policy.quantization_mode:
         raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
     quantise = policy.quantization_mode and not model.quantised
@@ -40,6 +40,21 @@ def load_model(path, dtype=None):
     if quantise:
         recast.quantize(policy.quantization_mode)
     return recast
+
+
+def _floating(dtype):
+    """The dtype policy that `dtype` names, if it computes in floating point."""
+    rule = (
+        f"dtype={dtype!r} is no Keras dtype policy for a model: floating point is, such as 'float32' or "
+        "'mixed_bfloat16', and 'int8_from_float32' for products in 8-bit integers."
+    )
+    try:
+        policy = keras.dtype_policies.get(dtype)
+    except ValueError as error:
+        raise ValueError(rule) from error
+    if not keras.backend.is_float_dtype(policy.compute_dtype):
+        raise ValueError(rule)
+    return policy
 
 
 def one_tokenizer(folders):

@@ -1,20 +1,27 @@
 """What a `Translator` may be asked for, checked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from keras_transformer.decoding.penalties import LENGTH_PENALTIES
 from keras_transformer.ids import END, PAD, START, UNK
 
-INTEGERS = ("beam_size", "max_extra_length", "max_length", "min_length", "min_extra_length", "no_repeat_ngram")
-AT_LEAST = {
-    "beam_size": 1,
-    "length_penalty": 0,
-    "max_extra_length": 0,
-    "max_length": 1,
-    "min_length": 0,
-    "coverage_penalty": 0,
-    "no_repeat_ngram": 0,
+INT32 = 2**31 - 1
+HALF = 2**30  # so many tokens more than a source of fewer than that are still an int32
+# Option: its least and its greatest value.
+INTEGERS = {
+    "beam_size": (1, INT32),
+    "max_extra_length": (0, HALF),
+    "max_length": (1, INT32),
+    "min_length": (0, INT32),
+    "min_extra_length": (-HALF, HALF),
+    "no_repeat_ngram": (0, INT32),
 }
+OPTIONAL = ("max_length", "min_extra_length")
+# With these, the penalty of a million tokens, 10^36, is finite in float32, and the coverage of 20,000 source tokens
+# costs less than what marks a hypothesis as UNREACHED.
+NUMBERS = {"length_penalty": (0, 6), "coverage_penalty": (0, 1000)}
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,10 @@ class SearchOptions:
 
     Args:
         beam_size: W, hypotheses kept for each sentence; 1 is greedy search. The paper's is 4.
-        length_penalty: α of the length penalty, at least 0. The paper's is 0.6.
+        length_penalty: α of the length penalty, from 0 to 6. The paper's is 0.6.
         max_extra_length: a translation has at most this many tokens more than its source. The paper's is 50.
         length_normalization: "gnmt", log P / ((5+|Y|)/6)^α as in the paper; "power", log P / |Y|^α as in fairseq.
-        coverage_penalty: β of the coverage penalty (Wu et al. 2016, equation 14), at least 0.
+        coverage_penalty: β of the coverage penalty (Wu et al. 2016, equation 14), from 0 to 1000.
         max_length: the most tokens of a translation, whatever its source.
         min_length: the fewest tokens of a translation, whatever its source.
         min_extra_length: a translation has at least this many tokens more than its source, or fewer if negative.
@@ -37,8 +44,11 @@ class SearchOptions:
             another piece is spelled so, which its id names.
         replace_unknown: put the source word an unknown piece attends to most in its place.
 
+    NumPy's numbers are taken too, and kept as Python's.
+
     Raises:
-        TypeError: an int asked for, and something else given; `suppress` a string.
+        TypeError: an option of another type; None for one other than `max_length` and `min_extra_length`; `suppress` a
+            string, or with something in it that is neither a piece nor an id.
         ValueError: an option out of range, or two that contradict each other.
     """
 
@@ -55,17 +65,13 @@ class SearchOptions:
     replace_unknown: bool = False
 
     def __post_init__(self):
-        for name in INTEGERS:
-            value = getattr(self, name)
-            if value is None and name in ("max_length", "min_extra_length"):
-                continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} must be an int, got {value!r}.")
-        for name, least in AT_LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                rule = "not be negative" if least == 0 else f"be at least {least}"
-                raise ValueError(f"{name} must {rule}, got {value}.")
+        for name, limits in INTEGERS.items():
+            if getattr(self, name) is not None or name not in OPTIONAL:
+                self._keep_number(name, Integral, int, limits)
+        for name, limits in NUMBERS.items():
+            self._keep_number(name, Real, float, limits)
+        if not isinstance(self.replace_unknown, bool):
+            raise TypeError(f"replace_unknown must be True or False, got {self.replace_unknown!r}.")
         if self.length_normalization not in LENGTH_PENALTIES:
             raise ValueError(
                 f"length_normalization must be one of {LENGTH_PENALTIES}, got {self.length_normalization!r}."
@@ -78,7 +84,19 @@ class SearchOptions:
             )
         if isinstance(self.suppress, str):
             raise TypeError(f"suppress must be a list of pieces or ids, got one string: write [{self.suppress!r}].")
-        object.__setattr__(self, "suppress", tuple(self.suppress))
+        if not isinstance(self.suppress, Iterable):
+            raise TypeError(f"suppress must be a list of pieces or ids, got {self.suppress!r}.")
+        object.__setattr__(self, "suppress", tuple(_piece_or_id(entry) for entry in self.suppress))
+
+    def _keep_number(self, name, kind, python, limits):
+        """Put an option's value, a number of this `kind`, in its place as Python's type `python`, if it may be."""
+        value, (least, most) = getattr(self, name), limits
+        if not isinstance(value, kind) or isinstance(value, bool):
+            noun = "an int" if python is int else "a number"
+            raise TypeError(f"{name} must be {noun}, got {value!r}.")
+        if not least <= value <= most:  # NaN is not
+            raise ValueError(f"{name} must be from {least} to {most}, got {value}.")
+        object.__setattr__(self, name, python(value))
 
     def limit(self, length, minimum=min):
         """The most tokens of a translation for a source of `length` tokens, END counted in both."""
@@ -90,6 +108,12 @@ class SearchOptions:
         if self.min_extra_length is None:
             return self.min_length + 0 * length if self.min_length else None
         return maximum(length + self.min_extra_length, self.min_length)
+
+
+def _piece_or_id(entry):
+    if isinstance(entry, bool) or not isinstance(entry, str | Integral):
+        raise TypeError(f"suppress must hold pieces, by name or id, got {entry!r}.")
+    return entry if isinstance(entry, str) else int(entry)
 
 
 def suppressed_ids(suppress, tokenizer):

@@ -13,6 +13,7 @@ from keras_transformer.translation.pieces import listed
 from keras_transformer.translation.unknown import replace_unknown, source_words
 
 COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
+NOT_FINITE = "the model's probabilities are not finite. Was its training stopped by NaN?"
 
 
 class SentenceError(ValueError):
@@ -91,11 +92,7 @@ class Searcher:
                 tokens = self.pieces.named(ids)
                 found.append(Hypothesis(text, float(score), float(log_probability), bool(finished), tokens))
         if not found:
-            raise SentenceError(
-                index,
-                f"got no translation, {sentence[:60]!r}: the model's probabilities are not finite. Was its training "
-                "stopped by NaN?",
-            )
+            raise SentenceError(index, f"got no translation, {sentence[:60]!r}: {NOT_FINITE}")
         return found
 
     def _without_unknown(self, text, sentence, source, ids):
@@ -148,6 +145,15 @@ class Searcher:
                 )
         return prefixes
 
+    def refuse_long_pair(self, name, sentence, source, target):
+        """Raise ValueError for a pair, of these ids, that has more tokens on a side than learned positions."""
+        positions = self.graph.positions
+        if positions is not None and max(len(source), len(target)) > positions:
+            raise ValueError(
+                f"{name} has {len(source)} and {len(target)} tokens, END counted; the model has {positions} learned "
+                f"positions: {sentence[:60]!r}."
+            )
+
     def score(self, sources, targets, batch_size, progress):
         """See `Translator.score`."""
         self.graph.refuse_changed()
@@ -156,11 +162,7 @@ class Searcher:
             raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
         source_ids, target_ids = self.pieces.source(sources), [self.pieces.target(target) for target in targets]
         for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
-            if (positions := self.graph.positions) is not None and max(map(len, pair)) > positions:
-                raise ValueError(
-                    f"pair {number} has {len(pair[0])} and {len(pair[1])} tokens, END counted; the model has "
-                    f"{positions} learned positions: {sources[number][:60]!r}."
-                )
+            self.refuse_long_pair(f"pair {number}", sources[number], *pair)
         lengths = [sum(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
         results = [None] * len(sources)
         with progress_bar("scoring", len(sources), progress) as advance:
@@ -173,6 +175,8 @@ class Searcher:
                     results[index] = Score(score, float(row.sum()), tokens, tuple(row.tolist()))
                     if not sources[index].strip():
                         results[index] = _score_for_nothing(targets[index], tokens)
+                    if math.isnan(results[index].score):
+                        raise ValueError(f"pair {index} got no score, {sources[index][:60]!r}: {NOT_FINITE}")
                 advance(len(chosen))
         return results
 

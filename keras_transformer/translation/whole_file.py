@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import read_lines, sha256
+from keras_transformer.files import read_lines, sha256, written_beside
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.searcher import SentenceError
 
@@ -42,23 +42,30 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
 
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
-        ValueError: a target that is the source, or `.gz`; unfinished work of another source, model or
-            option, which the message names; a source that is not UTF-8, or changes meanwhile; a window below 1;
-            and what a call of the translator raises, with the line if one is too long.
+        IsADirectoryError: `target_path` is a folder.
+        ValueError: a target that is the source, keeps its unfinished work there, or is `.gz`; unfinished work of
+            another source, model or option, which the message names; a source that is not UTF-8, or changes
+            meanwhile; a window or batch size below 1; and what a call of the translator raises, with the line if
+            one is too long.
         BlockingIOError: another process is writing the same target.
     """
     source_path, target_path = Path(source_path), Path(target_path)
-    if window < 1:
-        raise ValueError(f"window must be at least 1, got {window}.")
+    for name, value in (("window", window), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
     if target_path.suffix == ".gz":
         raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
     if target_path.resolve() == source_path.resolve():
         raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    if target_path.is_dir():
+        raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
+    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
+    if source_path.resolve() in (part.resolve(), journal.resolve()):
+        raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     found = _version(source_path)
     total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
-    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
     work = _work(translator, source_path)
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "a+b") as stream:
@@ -117,7 +124,8 @@ def _begin(stream, part, journal, work):
         ValueError: it is part of other work.
     """
     if not stream.seek(0, os.SEEK_END):  # nothing is done yet
-        journal.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
+        with written_beside(journal, overwrite=True) as beside:  # on the disk before any line is
+            beside.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
         return 0
     try:
         begun = json.loads(journal.read_text(encoding="utf-8"))
