@@ -105,11 +105,12 @@ def mean(arrays):
 
 def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
     record = Record([3.0, 9.0, 5.0, float("nan"), 7.0])
-    callbacks = [record, AverageWeights(tmp_path / "last", 2), AverageWeights(tmp_path / "best", 2, "val_bleu", "max")]
-    fit(tiny.compiled(tiny.make_model(dropout=0.1)), callbacks, 5)
+    chosen = {"last": (), "best": ("val_bleu",), "worst": ("val_bleu", "min")}
+    callbacks = [AverageWeights(tmp_path / folder, 2, *options) for folder, options in chosen.items()]
+    fit(tiny.compiled(tiny.make_model(dropout=0.1)), [record, *callbacks], 5)
     stored = record.stored
     assert any((a != b).any() for a, b in zip(stored[3], stored[4], strict=True))
-    for folder, epochs in (("last", (3, 4)), ("best", (1, 4))):
+    for folder, epochs in (("last", (3, 4)), ("best", (1, 4)), ("worst", (0, 2))):
         expected = mean([stored[epoch] for epoch in epochs])
         assert list(states_in(tmp_path / folder / "averaged", "epoch")) == [epoch + 1 for epoch in epochs]
         assert all(map(np.array_equal, weights(load(tmp_path / folder / "average.keras")), expected))

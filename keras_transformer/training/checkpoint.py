@@ -6,10 +6,9 @@ import keras
 
 from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, safely_written
 from keras_transformer.states import states_in
+from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
-
-HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -81,11 +80,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.tokenizer = tokenizer
         self.monitor = monitor
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}.")
-        if mode == "auto":
-            mode = "max" if (monitor or "").endswith(HIGHER_IS_BETTER) else "min"
-        self.sign = 1 if mode == "max" else -1
+        self.sign = sign_of(monitor, mode)
         self.best = -self.sign * float("inf")
         self.was_logged = False
         self.resumption = None

@@ -10,7 +10,7 @@ import keras
 from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
-from keras_transformer.training.checkpoint import HIGHER_IS_BETTER
+from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 
 RUN_OPTIONS = ("name", "trainable", "dtype")  # of a model's config: no architecture
@@ -129,7 +129,7 @@ def run_facts(history):
         if not name.startswith("val_"):
             continue
         if values := [value for value in values if value is not None and math.isfinite(value)]:
-            best = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
+            best = (max if sign_of(name) == 1 else min)(values)
             facts[f"best {name}"] = float(f"{best:.6g}")
     return facts
 
