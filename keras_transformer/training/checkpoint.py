@@ -58,8 +58,8 @@ class Checkpoint(keras.callbacks.Callback):
         FileExistsError: the folder holds one of the files already and `overwrite` is False, unless it
             holds states to go on from.
         ValueError: a bad argument; when `fit` starts, a state of another run, or a worker that trains
-            something else than the first, with the fields that differ; after the first epoch, a
-            `monitor` that was never logged; the message lists what is.
+            something else than the first, with the fields that differ, or states none of which can be
+            read; after the first epoch, a `monitor` that was never logged; the message lists what is.
         OSError: a full disk, with the path and the free space; what was written before is intact.
     """
 
