@@ -6,6 +6,7 @@ import keras
 
 from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, safely_written
 from keras_transformer.states import states_in
+from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
@@ -17,9 +18,10 @@ class Checkpoint(keras.callbacks.Callback):
     `model.keras` holds architecture, weights, the optimizer's state and with it the schedule's step; a
     model read with `keras.saving.load_model` trains on from there. With `monitor` it holds the best
     epoch of the run, and `last.keras` the latest. Each file is written beside and moved into place, so
-    that a crash or a full disk leaves the one before. Of several workers (see `workers_strategy`) the
-    first alone writes and reads. With `corpus` it sends the others the state to go on from, so that their
-    folders need hold nothing; if its own holds no state, the run begins anew.
+    that a crash or a full disk leaves the one before. One process trains in a folder at a time. Of
+    several workers (see `workers_strategy`) the first alone writes and reads. With `corpus` it sends the
+    others the state to go on from, so that their folders need hold nothing; if its own holds no state,
+    the run begins anew.
 
     With `corpus`, the run can be broken off at any moment, and the same command goes on with it: at the
     start, every `every_steps` updates and after each epoch, the folder `checkpoints` gets a state of all
@@ -60,6 +62,8 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError: a bad argument; when `fit` starts, a state of another run, or a worker that trains
             something else than the first, with the fields that differ, or states none of which can be
             read; after the first epoch, a `monitor` that was never logged; the message lists what is.
+        BlockingIOError: when `fit` starts, another process trains in the folder. One whose `fit` raised may
+            hold it until it fits again or ends.
         OSError: a full disk, with the path and the free space; what was written before is intact.
     """
 
@@ -102,6 +106,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.tokenizer_saved = False
+        self.lock = FolderLock(self.folder) if is_chief() else None  # before anything there is touched
         if self.resumption is None:
             return
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE) if is_chief() else ():
@@ -152,3 +157,5 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.resumption is not None:
             self.resumption.end()
+        if self.lock is not None:
+            self.lock.release()
