@@ -68,3 +68,32 @@ def test_a_fit_that_raised_holds_the_folder_against_other_processes_alone(tokeni
     del another
     gc.collect()
     assert is_free(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("file", NotADirectoryError, r"folder='.*/file' is a file\. Choose a folder"),
+        ("file/run", NotADirectoryError, r"folder='.*/file/run' cannot be written in: Not a directory, .*/file/run"),
+        ("blocked", IsADirectoryError, rf"folder='.*/blocked' cannot be written in: Is a dir.*/blocked/{LOCK_FILE}"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_in_is_refused_before_training(tokenizer, tmp_path, name, error, message):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "blocked" / LOCK_FILE).mkdir(parents=True)  # root may write in a folder that is read only
+    with pytest.raises(error, match=message):
+        begun(Checkpoint(tmp_path / name, tokenizer))
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_tokenizer_that_is_none_or_anothers_is_refused_before_training(tokenizer, tmp_path):
+    for wrong in ("runs/one/tokenizer.model", None):
+        with pytest.raises(TypeError, match=rf"tokenizer must be a Tokenizer, .*, got {wrong!r}\."):
+            Checkpoint(tmp_path / "run", wrong)
+    checkpoint = Checkpoint(tmp_path / "run", tokenizer)
+    for sides in ({"vocabulary_size": 31}, {"target_vocabulary_size": 31, "tie_embeddings": "none"}):
+        checkpoint.set_model(tiny.make_model(**sides))
+        with pytest.raises(
+            ValueError, match=rf"tokenizer has 25 pieces, the model's {next(iter(sides))} is 31: .*/run "
+        ):
+            checkpoint.on_train_begin()

@@ -59,12 +59,15 @@ class Checkpoint(keras.callbacks.Callback):
     Raises:
         FileExistsError: the folder holds one of the files already and `overwrite` is False, unless it
             holds states to go on from.
-        ValueError: a bad argument; when `fit` starts, a state of another run, or a worker that trains
-            something else than the first, with the fields that differ, or states none of which can be
-            read; after the first epoch, a `monitor` that was never logged; the message lists what is.
+        ValueError: a bad argument; when `fit` starts, a tokenizer and a model of unlike vocabularies, a
+            state of another run, or a worker that trains something else than the first, with the fields
+            that differ, or states none of which can be read; after the first epoch, a `monitor` that was
+            never logged; the message lists what is.
+        TypeError: a `tokenizer` that is none, such as its path.
         BlockingIOError: when `fit` starts, another process trains in the folder. One whose `fit` raised may
             hold it until it fits again or ends.
-        OSError: a full disk, with the path and the free space; what was written before is intact.
+        OSError: when `fit` starts, a folder that cannot be written in; later a full disk, with the path and the
+            free space; what was written before is intact.
     """
 
     def __init__(
@@ -81,6 +84,9 @@ class Checkpoint(keras.callbacks.Callback):
         mode="auto",
     ):
         super().__init__()
+        for name in ("fingerprint", "save", "vocabulary_size"):
+            if not hasattr(tokenizer, name):
+                raise TypeError(f"tokenizer must be a Tokenizer, such as Tokenizer.load(path), got {tokenizer!r}.")
         self.folder = Path(folder)
         self.tokenizer = tokenizer
         self.monitor = monitor
@@ -107,14 +113,28 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.tokenizer_saved = False
         self.lock = FolderLock(self.folder) if is_chief() else None  # before anything there is touched
-        if self.resumption is None:
-            return
+        if self.resumption is not None:
+            self._go_on()
+        if is_chief():
+            self._refuse_another_vocabulary()
+
+    def _go_on(self):
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE) if is_chief() else ():
             remove_leftovers(self.folder, name)
         state = self.resumption.begin(self.model, self.params["epochs"])
         if state is not None:
             self.best = state.get("best", self.best)
             self.was_logged = state.get("was_logged", False)
+
+    def _refuse_another_vocabulary(self):
+        """As `Translator.load` would, when all the training is done."""
+        size = self.tokenizer.vocabulary_size
+        for side in ("vocabulary_size", "target_vocabulary_size"):
+            if getattr(self.model, side, size) != size:  # a model of another class has neither
+                raise ValueError(
+                    f"the tokenizer has {size} pieces, the model's {side} is {getattr(self.model, side)}: what "
+                    f"{self.folder} gets could not be loaded. Pass the tokenizer for which the model was made."
+                )
 
     def _facts(self):
         return {"best": self.best, "was_logged": self.was_logged}

@@ -20,6 +20,7 @@ class FolderLock:
 
     Raises:
         BlockingIOError: another process trains there.
+        OSError: it cannot be made, or written in; of the kind that the system says.
     """
 
     def __init__(self, folder):
@@ -27,8 +28,14 @@ class FolderLock:
         key = os.path.realpath(self.path)
         if earlier := _held.get(key):
             earlier.release()
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = open(self.path, "ab")  # noqa: SIM115
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"folder={str(folder)!r} is a file. Choose a folder to train in.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stream = open(self.path, "ab")  # noqa: SIM115
+        except OSError as error:
+            message = f"folder={str(folder)!r} cannot be written in: {error.strerror}, {error.filename}."
+            raise OSError(error.errno, message) from error
         self._close = weakref.finalize(self, stream.close)
         if not lock(stream, self.path):
             self._close()
