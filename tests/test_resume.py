@@ -329,5 +329,7 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
             make(**options)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.keras").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"holds a model\.keras already"):
+    with pytest.raises(
+        FileExistsError, match=r"a model\.keras already and no state to go on from\. .* or remove this one\."
+    ):
         make(corpus=corpus)

@@ -106,8 +106,11 @@ class Checkpoint(keras.callbacks.Callback):
         resumes = self.resumption is not None and states_in(self.folder / STATES, STEM)
         for name in (MODEL_FILE, LAST_FILE, TOKENIZER_FILE):
             if (self.folder / name).exists() and not overwrite and not resumes and is_chief():
+                what, advice = "", "pass overwrite=True"
+                if corpus is not None:  # which overwrite=True does not go with
+                    what, advice = " and no state to go on from", "remove this one"
                 raise FileExistsError(
-                    f"{self.folder} holds a {name} already. Choose another folder, or pass overwrite=True."
+                    f"{self.folder} holds a {name} already{what}. Choose another folder, or {advice}."
                 )
 
     def on_train_begin(self, logs=None):
