@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import math
 
 import keras
 import pytest
@@ -97,3 +98,19 @@ def test_a_tokenizer_that_is_none_or_anothers_is_refused_before_training(tokeniz
             ValueError, match=rf"tokenizer has 25 pieces, the model's {next(iter(sides))} is 31: .*/run "
         ):
             checkpoint.on_train_begin()
+
+
+def test_a_monitor_that_is_never_a_number_is_said_and_an_infinite_one_is_taken(tokenizer, tmp_path, caplog):
+    for folder, values in (("nan", [math.nan, math.nan]), ("infinite", [math.nan, math.inf, math.inf])):
+        checkpoint = begun(Checkpoint(tmp_path / folder, tokenizer, monitor="val_loss"))
+        for epoch, value in enumerate(values):
+            checkpoint.model.name = f"epoch {epoch}"
+            checkpoint.on_epoch_end(epoch, {"val_loss": value})
+        checkpoint.on_train_end()
+    assert not (tmp_path / "nan" / "model.keras").exists()
+    assert (tmp_path / "infinite" / "model.keras").read_text() == "epoch 1"
+    [message] = caplog.messages
+    assert message == (
+        f"monitor='val_loss' was NaN after every epoch: this run has written no {tmp_path / 'nan' / 'model.keras'}. "
+        "last.keras is of the latest epoch."
+    )

@@ -1,5 +1,7 @@
 """The training folder, written after each epoch, and the states that a broken run goes on from."""
 
+import logging
+import math
 from pathlib import Path
 
 import keras
@@ -10,6 +12,8 @@ from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.workers import is_chief
+
+logger = logging.getLogger("keras_transformer")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -44,7 +48,8 @@ class Checkpoint(keras.callbacks.Callback):
         folder: created if missing.
         tokenizer: saved once, before the first model.
         monitor: name of a logged value whose best epoch `model.keras` keeps, such as "val_perplexity"
-            or "val_bleu"; an epoch without it is passed over. None keeps the latest.
+            or "val_bleu"; an epoch without it, or with NaN, is passed over, and it is said when training ends
+            if there was no other. None keeps the latest.
         mode: "min" or "max", which value of it is best; "auto" is "max" where the name ends in
             accuracy, bleu or chrf, and otherwise "min".
         overwrite: whether to replace the files of an earlier run; not with `corpus`.
@@ -91,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.tokenizer = tokenizer
         self.monitor = monitor
         self.sign = sign_of(monitor, mode)
-        self.best = -self.sign * float("inf")
+        self.best = None  # before the first value
         self.was_logged = False
         self.resumption = None
         if corpus is not None:
@@ -173,12 +178,18 @@ class Checkpoint(keras.callbacks.Callback):
         self.was_logged |= self.monitor in logs
         if not self.was_logged:
             raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs))}.")
-        if self.monitor in logs and self.sign * logs[self.monitor] > self.sign * self.best:
-            self.best = float(logs[self.monitor])
+        value = float(logs.get(self.monitor, math.nan))
+        if not math.isnan(value) and (self.best is None or self.sign * value > self.sign * self.best):
+            self.best = value
             self._save(MODEL_FILE)
 
     def on_train_end(self, logs=None):
         if self.resumption is not None:
             self.resumption.end()
         if self.lock is not None:
+            if self.was_logged and self.best is None:
+                logger.warning(
+                    "monitor=%r was NaN after every epoch: this run has written no %s. %s is of the latest epoch.",
+                    *(self.monitor, self.folder / MODEL_FILE, LAST_FILE),
+                )
             self.lock.release()
