@@ -1,5 +1,7 @@
 """Means of weights against NumPy's, unlike files refused by name, and Keras' own moving average beside it."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -144,6 +146,19 @@ def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
             AverageWeights(tmp_path, **options)
     with pytest.raises(ValueError, match="monitor='val_los' was never logged"):
         fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path, monitor="val_los")], 1)
+    remove = keras.callbacks.LambdaCallback(on_train_end=lambda logs: shutil.rmtree(tmp_path / "averaged"))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/averaged holds nothing to average"):
+        fit(tiny.compiled(tiny.make_model()), [remove, AverageWeights(tmp_path)], 1)
+
+
+def test_a_fit_with_nothing_left_to_do_averages_what_there_is_if_anything(tmp_path):
+    fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / "there", 2)], 2)
+    written = weights(load(tmp_path / "there" / "average.keras"))
+    (tmp_path / "there" / "average.keras").unlink()  # as if the run had been killed before it
+    for folder in ("there", "nowhere"):
+        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / folder, 2)], 0)
+    assert all(map(np.array_equal, weights(load(tmp_path / "there" / "average.keras")), written))
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_moving_average_of_keras_reaches_the_files(tmp_path):

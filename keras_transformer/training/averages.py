@@ -79,5 +79,8 @@ class AverageWeights(keras.callbacks.Callback):
             return
         paths = states_in(self.folder / AVERAGED, STEM).values()
         if not paths:
-            raise ValueError(f"monitor={self.monitor!r} was never logged, or no number: there is nothing to average.")
+            if self.values is None:  # no epoch was left to do
+                return
+            why = "" if self.monitor is None else f"monitor={self.monitor!r} was never logged, or no number: "
+            raise ValueError(f"{why}{self.folder / AVERAGED} holds nothing to average.")
         average(paths, self.folder / AVERAGE_FILE, overwrite=True)
