@@ -56,6 +56,8 @@ def test_unlike_and_unreadable_files_are_refused_and_nothing_is_written(checkpoi
         )
     wrong = [
         ([], "out.keras", ValueError, "paths is empty"),
+        (paths[0], "out.keras", TypeError, r"paths must be a list of files, got the one path '.*/0\.keras'"),
+        ("0.keras", "out.keras", TypeError, r"paths must be a list of files, got the one path '0\.keras'"),
         (paths, "out.h5", ValueError, r"output must end in \.keras, got out\.h5"),
         ([paths[0], tmp_path / "absent.keras"], "out.keras", FileNotFoundError, r"absent\.keras does not exist"),
         (
