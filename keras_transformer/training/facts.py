@@ -38,7 +38,7 @@ def training_facts(model, report, history, *, preset=None, seed=None, files=(), 
         A nested dictionary; `facts | {...}` adds to it.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: an unknown preset; a history without an epoch, or with the rate of tokens in some epochs alone.
         OSError: a file that cannot be read.
     """
     facts = {
@@ -115,14 +115,27 @@ def update_facts(model, report):
 
 
 def run_facts(history):
-    """Epochs, time, speed and the best validation values, from the columns of `fit` or the rows of `read_history`."""
+    """Epochs, time, speed and the best validation values, from the columns of `fit` or the rows of `read_history`.
+
+    Raises:
+        ValueError: see `training_facts`.
+    """
     if isinstance(history, list):
         names = dict.fromkeys(name for row in history for name in row)
         history = {name: [row[name] for row in history if row.get(name) is not None] for name in names}
-    facts = {"epochs": max(map(len, history.values()))}
+    facts = {"epochs": max(map(len, history.values()), default=0)}
+    if not facts["epochs"]:
+        raise ValueError(
+            "history has no epoch, as that of a fit with nothing left to do. Pass read_history's rows of the whole run."
+        )
     if seconds := history.get("seconds"):
         facts["seconds without validation"] = round(sum(seconds), 1)
         if rates := history.get("tokens_per_second"):
+            if len(rates) != len(seconds):
+                raise ValueError(
+                    f"history has tokens_per_second in {len(rates)} epochs and seconds in {len(seconds)}: the tokens "
+                    "of the run are not known. Leave out the one, or the epochs without it."
+                )
             tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
