@@ -1,5 +1,6 @@
 """The mean of several checkpoints of one training, which often translates better than any of them."""
 
+import os
 from pathlib import Path
 
 import keras
@@ -26,11 +27,14 @@ def average(paths, output, overwrite=False):
         The model.
 
     Raises:
+        TypeError: one path in the place of a list.
         ValueError: no paths, an output that does not end in `.keras`, a file that cannot be read, or one of another
             model than the first; it names the file and the field or variable that differs.
         FileExistsError: `output` exists and `overwrite` is False.
         OSError: a file that is missing; a full disk, with the path and the free space.
     """
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"paths must be a list of files, got the one path {str(paths)!r}.")
     paths = [Path(path) for path in paths]
     if not paths:
         raise ValueError("paths is empty. Give at least one checkpoint.")

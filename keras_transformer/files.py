@@ -2,13 +2,18 @@
 
 import codecs
 import contextlib
+import errno
+import fcntl
 import gzip
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 import zlib
 from pathlib import Path
+
+logger = logging.getLogger("keras_transformer")
 
 # What a training folder holds.
 MODEL_FILE = "model.keras"
@@ -149,11 +154,29 @@ def refuse_others(folder, names):
 def remove_leftovers(folder, pattern):
     """Remove what `written_beside` left in a folder, for names like the glob `pattern`, in processes that were killed.
 
-    No other process may be writing there.
+    No other process may be writing there (`lock`).
     """
     for scratch in Path(folder).glob(f".{pattern}.*"):
         if scratch.is_dir():
             shutil.rmtree(scratch)
+
+
+def lock(stream, path):
+    """Whether no other process holds the file at `path`; then it is this one's, as long as `stream` is open.
+
+    Args:
+        stream: `path`, opened for writing. A file that was moved or removed since is another's.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise
+        logger.warning("%s lies where files have no locks: let no other process write it.", path)
+        return True
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Means of weights against NumPy's, unlike files refused by name, and Keras' own moving average beside it."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -54,6 +56,8 @@ def test_unlike_and_unreadable_files_are_refused_and_nothing_is_written(checkpoi
         )
     wrong = [
         ([], "out.keras", ValueError, "paths is empty"),
+        (paths[0], "out.keras", TypeError, r"paths must be a list of files, got the one path '.*/0\.keras'"),
+        ("0.keras", "out.keras", TypeError, r"paths must be a list of files, got the one path '0\.keras'"),
         (paths, "out.h5", ValueError, r"output must end in \.keras, got out\.h5"),
         ([paths[0], tmp_path / "absent.keras"], "out.keras", FileNotFoundError, r"absent\.keras does not exist"),
         (
@@ -105,11 +109,12 @@ def mean(arrays):
 
 def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
     record = Record([3.0, 9.0, 5.0, float("nan"), 7.0])
-    callbacks = [record, AverageWeights(tmp_path / "last", 2), AverageWeights(tmp_path / "best", 2, "val_bleu", "max")]
-    fit(tiny.compiled(tiny.make_model(dropout=0.1)), callbacks, 5)
+    chosen = {"last": (), "best": ("val_bleu",), "worst": ("val_bleu", "min")}
+    callbacks = [AverageWeights(tmp_path / folder, 2, *options) for folder, options in chosen.items()]
+    fit(tiny.compiled(tiny.make_model(dropout=0.1)), [record, *callbacks], 5)
     stored = record.stored
     assert any((a != b).any() for a, b in zip(stored[3], stored[4], strict=True))
-    for folder, epochs in (("last", (3, 4)), ("best", (1, 4))):
+    for folder, epochs in (("last", (3, 4)), ("best", (1, 4)), ("worst", (0, 2))):
         expected = mean([stored[epoch] for epoch in epochs])
         assert list(states_in(tmp_path / folder / "averaged", "epoch")) == [epoch + 1 for epoch in epochs]
         assert all(map(np.array_equal, weights(load(tmp_path / folder / "average.keras")), expected))
@@ -143,6 +148,19 @@ def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
             AverageWeights(tmp_path, **options)
     with pytest.raises(ValueError, match="monitor='val_los' was never logged"):
         fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path, monitor="val_los")], 1)
+    remove = keras.callbacks.LambdaCallback(on_train_end=lambda logs: shutil.rmtree(tmp_path / "averaged"))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/averaged holds nothing to average"):
+        fit(tiny.compiled(tiny.make_model()), [remove, AverageWeights(tmp_path)], 1)
+
+
+def test_a_fit_with_nothing_left_to_do_averages_what_there_is_if_anything(tmp_path):
+    fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / "there", 2)], 2)
+    written = weights(load(tmp_path / "there" / "average.keras"))
+    (tmp_path / "there" / "average.keras").unlink()  # as if the run had been killed before it
+    for folder in ("there", "nowhere"):
+        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / folder, 2)], 0)
+    assert all(map(np.array_equal, weights(load(tmp_path / "there" / "average.keras")), written))
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_moving_average_of_keras_reaches_the_files(tmp_path):

@@ -167,3 +167,21 @@ def test_a_program_in_a_checkout_has_a_revision(tmp_path, monkeypatch):
 def test_a_value_that_was_never_a_number_is_no_best():
     for history in ({"loss": [1.0], "val_loss": [math.nan]}, [{"loss": 1.0, "val_loss": None}]):
         assert run_facts(history) == {"epochs": 1}
+
+
+@pytest.mark.parametrize("history", [{}, [], {"loss": []}])
+def test_a_history_without_an_epoch_is_refused(history):
+    with pytest.raises(ValueError, match=r"history has no epoch, .* nothing left to do\. Pass read_history's rows"):
+        run_facts(history)
+
+
+def test_rates_of_some_epochs_alone_are_refused():
+    rows = [
+        {"seconds": 10.0, "tokens_per_second": 50.0},
+        {"seconds": 30.0, "tokens_per_second": None},
+        {"seconds": 1.0},
+    ]
+    with pytest.raises(
+        ValueError, match="history has tokens_per_second in 1 epochs and seconds in 3: the tokens of the run"
+    ):
+        run_facts(rows)

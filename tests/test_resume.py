@@ -210,6 +210,21 @@ def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken
     assert len(states_in(folder, "step")) == 3
 
 
+def test_states_none_of_which_can_be_read_do_not_begin_the_run_anew(tmp_path, paths, tokenizer, caplog):
+    Run(tmp_path, paths, tokenizer, keep=2).fit(epochs=1)
+    states = list(states_in(tmp_path / "checkpoints", "step").values())
+    for path in states:
+        path.write_bytes(path.read_bytes()[:-1000])
+    before = (tmp_path / "model.keras").read_bytes()
+    message = (
+        rf"none of the 2 states in .*checkpoints can be read, the newest because: {states[-1]} is damaged.* remove"
+    )
+    with pytest.raises(ValueError, match=message):
+        Run(tmp_path, paths, tokenizer).fit()
+    assert (tmp_path / "model.keras").read_bytes() == before
+    assert [line for line in caplog.messages if "The state before" in line] == caplog.messages[:1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -314,5 +329,7 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
             make(**options)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.keras").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"holds a model\.keras already"):
+    with pytest.raises(
+        FileExistsError, match=r"a model\.keras already and no state to go on from\. .* or remove this one\."
+    ):
         make(corpus=corpus)

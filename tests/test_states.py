@@ -27,13 +27,14 @@ def test_states_hold_any_dtype_and_are_checked(tmp_path):
 
 LIMITED = """
 import resource, sys
+from pathlib import Path
 import numpy as np
 import tiny
 from keras_transformer.states import write_state
 from keras_transformer.training import Checkpoint
 
 state, folder = sys.argv[1:]
-checkpoint = Checkpoint(folder, None)
+checkpoint = Checkpoint(folder, tiny.make_tokenizer(Path(folder).with_name("corpus")))
 checkpoint.tokenizer_saved = True
 checkpoint.set_model(tiny.make_random(d_model=128))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

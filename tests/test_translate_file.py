@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_transformer import Translator
+from keras_transformer import Translator, files
 from keras_transformer.translation import whole_file
 
 LINES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "2 2", "7 1"]
@@ -218,13 +218,11 @@ def test_one_process_writes_a_target_at_a_time(translator, tokenizer, source, tm
     translator.translate_file(source, target)
     assert read(target) == [*other(LINES), ""]
 
-    take = whole_file._take
-
     def ended(stream, part):
         part.rename(tmp_path / "ended")
-        take(stream, part)
+        return files.lock(stream, part)
 
-    monkeypatch.setattr(whole_file, "_take", ended)
+    monkeypatch.setattr(whole_file, "lock", ended)
     with pytest.raises(BlockingIOError, match="another process is writing"):
         other.translate_file(source, tmp_path / "second")
 
@@ -233,7 +231,7 @@ def test_where_files_have_no_locks_it_is_said(translator, source, tmp_path, monk
     def flock(stream, operation):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(whole_file.fcntl, "flock", flock)
+    monkeypatch.setattr(files.fcntl, "flock", flock)
     translator.translate_file(source, tmp_path / "out")
     assert "out.part lies where files have no locks" in caplog.text and len(read(tmp_path / "out")) == len(LINES) + 1
 

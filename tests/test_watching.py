@@ -84,7 +84,7 @@ def test_tensorboard_gets_means_over_the_steps_since_the_last_point(watched):
     train = events(folder / "curves" / "train")
     alone = steps_alone()
     tokens = [int(np.count_nonzero(labels)) for _, labels in tiny.batches()] * 2
-    for point, chosen in enumerate([(0, 1), (2, 3), (5, 6), (7, 8)]):  # the fifth step of an epoch has no partner
+    for point, chosen in enumerate([(0, 1), (2, 3), (4,), (5, 6), (7, 8), (9,)]):  # the fifth has no partner
         weights = [tokens[index] for index in chosen]
         mean = np.average([math.log(alone[index]["perplexity"]) for index in chosen], weights=weights)
         assert train["perplexity"][point] == (chosen[-1] + 1, pytest.approx(math.exp(mean), rel=1e-4))
@@ -92,7 +92,7 @@ def test_tensorboard_gets_means_over_the_steps_since_the_last_point(watched):
         assert train["accuracy"][point] == (chosen[-1] + 1, pytest.approx(accuracy, abs=1e-5))
     assert min(alone[index]["loss"] for index in (0, 1)) < train["loss"][0][1]
     assert max(alone[index]["loss"] for index in (0, 1)) > train["loss"][0][1]
-    assert train["learning_rate"] == [(step, pytest.approx(0.003)) for step in (2, 4, 7, 9, 12, 14)]
+    assert train["learning_rate"] == [(step, pytest.approx(0.003)) for step in (2, 4, 5, 7, 9, 10, 12, 14, 15)]
     assert all(rate > 0 for _, rate in train["tokens_per_second"])
 
 
@@ -125,6 +125,16 @@ def test_steps_that_are_passed_over_are_neither_drawn_nor_timed(tmp_path):
     tiny.compiled(tiny.make_model()).fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=callbacks)
     assert [step for step, _ in events(tmp_path / "train")["perplexity"]] == [1, 2, 3]
     assert progress.time_left.steps == 3
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_an_epoch_of_fewer_steps_than_a_point_needs_is_a_point(tmp_path, validate):
+    model, log = tiny.compiled(tiny.make_model()), TensorBoardLog(tmp_path, every=100)
+    model.evaluate(tiny.dataset(), verbose=0, callbacks=[log])  # draws nothing
+    valid = tiny.dataset(tiny.batches()[:1]) if validate else None
+    logs = model.fit(tiny.dataset(), validation_data=valid, epochs=2, verbose=0, shuffle=False, callbacks=[log]).history
+    expected = [(step, pytest.approx(value, rel=1e-5)) for step, value in zip((5, 10), logs["perplexity"], strict=True)]
+    assert events(tmp_path / "train")["perplexity"] == expected
 
 
 def test_tensorboard_itself_reads_the_curves(watched):

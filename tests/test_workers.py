@@ -22,7 +22,7 @@ from keras_transformer.states import read_state, states_in
 from keras_transformer.tensorflow_step import lost_workers
 from keras_transformer.training import is_chief, workers_strategy
 from keras_transformer.training import workers as workers_module
-from keras_transformer.training.workers import share_of_worker
+from keras_transformer.training.workers import Workers, is_alone, share_of_worker
 
 TESTS = Path(__file__).parent
 
@@ -178,9 +178,17 @@ def test_a_strategy_after_tensors_is_refused(monkeypatch):
         workers_strategy()
 
 
+@pytest.mark.parametrize("text", ["", "{}", "{", config(1, [1, 2]), config(0, [1]).replace("worker", "chief")])
+def test_without_a_workers_strategy_a_process_is_alone_whatever_tf_config_says(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert is_chief() and is_alone()
+
+
 def test_the_first_worker_is_the_chief(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert is_chief()
-    for index in (0, 1):
-        monkeypatch.setenv("TF_CONFIG", config(index, [1, 2]))
-        assert is_chief() == (index == 0)
+    for name in ("index", "count"):  # put back what the strategy sets
+        monkeypatch.setattr(Workers, name, getattr(Workers, name))
+    monkeypatch.setattr(Workers, "__init__", lambda self: None)
+    for index, count in ((0, 1), (0, 2), (1, 2)):
+        monkeypatch.setenv("TF_CONFIG", config(index, range(count)))
+        workers_strategy()
+        assert (is_chief(), is_alone()) == (index == 0, count == 1)

@@ -8,6 +8,7 @@ import keras
 from keras_transformer.averaging import average
 from keras_transformer.files import AVERAGE_FILE, AVERAGED
 from keras_transformer.states import read_state, states_in, write_state
+from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.workers import is_chief
 
 STEM = "epoch"
@@ -24,21 +25,20 @@ class AverageWeights(keras.callbacks.Callback):
         n: int, how many epochs.
         monitor: name of a logged value whose `n` best epochs are taken; an epoch without it is passed over. None takes
             the last `n`.
-        mode: "min" or "max", which value of it is best.
+        mode: "min" or "max", which value of it is best; "auto" is "max" where the name ends in accuracy, bleu or
+            chrf, and otherwise "min".
 
     Raises:
         ValueError: an `n` below 1, another mode; at the end of training, a `monitor` that was never logged.
         OSError: a full disk, with the path and the free space; what was written before is intact.
     """
 
-    def __init__(self, folder, n=5, monitor=None, mode="min"):
+    def __init__(self, folder, n=5, monitor=None, mode="auto"):
         super().__init__()
         if type(n) is not int or n < 1:
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}.")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.folder, self.n, self.monitor = Path(folder), n, monitor
-        self.sign = 1 if mode == "min" else -1
+        self.sign = sign_of(monitor, mode)
         self.values = None
 
     def on_train_begin(self, logs=None):
@@ -72,12 +72,15 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _rank(self, number):
         """Lowest for the epochs to keep: the best, the later of equals."""
-        return (0 if self.monitor is None else self.sign * self.values[number]), -number
+        return (0 if self.monitor is None else -self.sign * self.values[number]), -number
 
     def on_train_end(self, logs=None):
         if not is_chief():
             return
         paths = states_in(self.folder / AVERAGED, STEM).values()
         if not paths:
-            raise ValueError(f"monitor={self.monitor!r} was never logged, or no number: there is nothing to average.")
+            if self.values is None:  # no epoch was left to do
+                return
+            why = "" if self.monitor is None else f"monitor={self.monitor!r} was never logged, or no number: "
+            raise ValueError(f"{why}{self.folder / AVERAGED} holds nothing to average.")
         average(paths, self.folder / AVERAGE_FILE, overwrite=True)

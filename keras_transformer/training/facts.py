@@ -10,7 +10,7 @@ import keras
 from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
-from keras_transformer.training.checkpoint import HIGHER_IS_BETTER
+from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 
 RUN_OPTIONS = ("name", "trainable", "dtype")  # of a model's config: no architecture
@@ -38,7 +38,7 @@ def training_facts(model, report, history, *, preset=None, seed=None, files=(), 
         A nested dictionary; `facts | {...}` adds to it.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: an unknown preset; a history without an epoch, or with the rate of tokens in some epochs alone.
         OSError: a file that cannot be read.
     """
     facts = {
@@ -115,21 +115,34 @@ def update_facts(model, report):
 
 
 def run_facts(history):
-    """Epochs, time, speed and the best validation values, from the columns of `fit` or the rows of `read_history`."""
+    """Epochs, time, speed and the best validation values, from the columns of `fit` or the rows of `read_history`.
+
+    Raises:
+        ValueError: see `training_facts`.
+    """
     if isinstance(history, list):
         names = dict.fromkeys(name for row in history for name in row)
         history = {name: [row[name] for row in history if row.get(name) is not None] for name in names}
-    facts = {"epochs": max(map(len, history.values()))}
+    facts = {"epochs": max(map(len, history.values()), default=0)}
+    if not facts["epochs"]:
+        raise ValueError(
+            "history has no epoch, as that of a fit with nothing left to do. Pass read_history's rows of the whole run."
+        )
     if seconds := history.get("seconds"):
         facts["seconds without validation"] = round(sum(seconds), 1)
         if rates := history.get("tokens_per_second"):
+            if len(rates) != len(seconds):
+                raise ValueError(
+                    f"history has tokens_per_second in {len(rates)} epochs and seconds in {len(seconds)}: the tokens "
+                    "of the run are not known. Leave out the one, or the epochs without it."
+                )
             tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
         if not name.startswith("val_"):
             continue
         if values := [value for value in values if value is not None and math.isfinite(value)]:
-            best = (max if name.endswith(HIGHER_IS_BETTER) else min)(values)
+            best = (max if sign_of(name) == 1 else min)(values)
             facts[f"best {name}"] = float(f"{best:.6g}")
     return facts
 

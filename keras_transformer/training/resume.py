@@ -69,7 +69,7 @@ class Resumption:
 
         Raises:
             ValueError: a state, or a first worker, of another model, optimizer, tokenizer, data or list of callbacks;
-                it says which fields differ.
+                it says which fields differ. States none of which can be read.
         """
         self.model, self.writes = model, is_chief()
         with model.distribute_strategy.scope():
@@ -218,12 +218,20 @@ class Resumption:
             )
 
     def _newest(self):
-        """Facts and arrays of the newest whole state, or (None, None)."""
-        for path in reversed(states_in(self.folder, STEM).values()):
+        """Facts and arrays of the newest whole state, or (None, None) where there is no state at all."""
+        left, failures = list(states_in(self.folder, STEM).values()), []
+        while left:
             try:
-                return read_state(path)
+                return read_state(left.pop())
             except ValueError as error:
-                logger.warning("%s The state before it is taken.", error)
+                failures.append(error)
+                if left:
+                    logger.warning("%s The state before it is taken.", error)
+        if failures:  # to begin anew would replace what the run has written
+            raise ValueError(
+                f"none of the {len(failures)} states in {self.folder} can be read, the newest because: {failures[0]}. "
+                f"Put a copy of one back; to begin anew, choose another folder, or remove {self.folder.parent}."
+            ) from failures[0]
         return None, None
 
     def _assign(self, kind):

@@ -19,16 +19,16 @@ def scalar(name, value, step):
 class TensorBoardLog(keras.callbacks.Callback):
     """Writes curves for `tensorboard --logdir folder`, over the number of updates of the weights.
 
-    Every `every` steps, into the run "train": what `fit` logs (loss, accuracy, perplexity, the gradient's norm if
-    it is logged), each over the steps since the last point, where Keras' own callback draws means since the
-    epoch began (so are metrics that are neither ours nor a `keras.metrics.Mean`); the learning rate of the next
-    update; and `tokens_per_second` of training. After each epoch, all of its logs as `epoch/…`, those of
-    validation into the run "validation"; put it behind callbacks that add to them, such as `Throughput` and
-    `ValidationBLEU`.
+    Every `every` steps and after the last of an epoch, into the run "train": what `fit` logs (loss, accuracy,
+    perplexity, the gradient's norm if it is logged), each over the steps since the last point, where Keras' own
+    callback draws means since the epoch began (so are metrics that are neither ours nor a `keras.metrics.Mean`);
+    the learning rate of the next update; and `tokens_per_second` of training. After each epoch, all of its logs as
+    `epoch/…`, those of validation into the run "validation"; put it behind callbacks that add to them, such as
+    `Throughput` and `ValidationBLEU`.
 
     Args:
         folder: created if missing. A `fit` that goes on, with the optimizer's state, goes on in it.
-        every: steps between two points.
+        every: steps between two points inside an epoch.
         report: the corpus' `report`: the share of padding in its batches goes to `epoch/source_padding` and
             `epoch/target_padding`, 0 to 1.
 
@@ -48,6 +48,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 "target_padding": 1 - report.target_tokens / report.target_positions,
             }
         self.writers = {}
+        self.steps = self.seen = 0
 
     def on_train_begin(self, logs=None):
         self._close()
@@ -56,21 +57,37 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.window.start()
         self.first_update = updates(self.model)
-        self.seen, self.tokens, self.written_at = 0, 0, time.monotonic()
+        self.steps = self.seen = self.tokens = 0
+        self.written_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
-        if batch + 1 - self.seen < self.every and not passed_over:
-            return
-        values = {**(logs or {}), **self.window.means(), "learning_rate": learning_rate(self.model)}
+        self.steps, self.logs = batch + 1, logs or {}
+        if self.steps - self.seen >= self.every or self._passed_over():
+            self._write_point()
+
+    def on_test_begin(self, logs=None):
+        self._write_the_rest()  # validation resets the metrics
+
+    def _passed_over(self):
+        """Whether a run goes on inside the epoch, and no step of it has been done yet."""
+        return updates(self.model) == self.first_update
+
+    def _write_the_rest(self):
+        if self.steps > self.seen:
+            self._write_point()
+
+    def _write_point(self):
+        """Begin to look anew, and write what the steps since the last point were."""
+        values = {**self.logs, **self.window.means(), "learning_rate": learning_rate(self.model)}
         now, tokens = time.monotonic(), target_tokens(self.model)
         if tokens is not None:
             values["tokens_per_second"] = (tokens - self.tokens) / (now - self.written_at)
-        self.seen, self.tokens, self.written_at = batch + 1, tokens or 0, now
-        if not passed_over:
+        self.seen, self.tokens, self.written_at = self.steps, tokens or 0, now
+        if not self._passed_over():
             self._write("train", values)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._write_the_rest()
         logs = {**(logs or {}), "learning_rate": learning_rate(self.model), **self.padding}
         validation = {name: value for name, value in logs.items() if name.startswith("val_")}
         training = {name: value for name, value in logs.items() if name not in validation}

@@ -23,6 +23,7 @@ class Workers(tf.distribute.MultiWorkerMirroredStrategy):
     """
 
     shares_rows = True
+    index, count = 0, 1  # of this process and of all, until `workers_strategy` makes it one of several
 
     def experimental_distribute_dataset(self, dataset, options=None):
         return self.distribute_datasets_from_function(lambda context: share_of_worker(dataset, context), options)
@@ -85,9 +86,9 @@ def workers_strategy():
         ValueError: a TF_CONFIG that is missing, cannot be parsed, or does not say who this worker is.
         RuntimeError: TensorFlow's devices are in use already.
     """
-    read_config()
+    index, addresses = read_config()
     try:
-        return Workers()
+        strategy = Workers()
     except RuntimeError as error:
         if "startup" not in str(error):
             raise
@@ -95,6 +96,8 @@ def workers_strategy():
             "workers_strategy() must come before anything else uses TensorFlow, in the first lines of the program: "
             "something has made tensors or a model already."
         ) from error
+    Workers.index, Workers.count = index, len(addresses)
+    return strategy
 
 
 def read_config():
@@ -166,10 +169,13 @@ def _of_the_first_replica(strategy, values):
 
 
 def is_alone():
-    """Whether this process trains without others, so that it may read a metric when it likes."""
-    return not os.environ.get("TF_CONFIG") or len(read_config()[1]) == 1
+    """Whether this process trains without others, so that it may read a metric when it likes.
+
+    It does until `workers_strategy` is called: a TF_CONFIG by itself may be that of a platform that runs one process.
+    """
+    return Workers.count == 1
 
 
 def is_chief():
-    """Whether this process is the one that writes files: the first worker of TF_CONFIG, or the only process."""
-    return not os.environ.get("TF_CONFIG") or read_config()[0] == 0
+    """Whether this process is the one that writes files: the first worker of `workers_strategy`, or one without it."""
+    return Workers.index == 0

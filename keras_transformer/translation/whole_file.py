@@ -1,10 +1,7 @@
 """Translate a file of any length, window after window, and go on after a break."""
 
-import errno
-import fcntl
 import hashlib
 import json
-import logging
 import os
 import re
 from dataclasses import asdict
@@ -13,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import read_lines, sha256, written_beside
+from keras_transformer.files import lock, read_lines, sha256, written_beside
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.searcher import SentenceError
-
-logger = logging.getLogger("keras_transformer")
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
@@ -69,7 +64,8 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
     work = _work(translator, source_path)
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "a+b") as stream:
-        _take(stream, part)
+        if not lock(stream, part):
+            raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
         done = _begin(stream, part, journal, work)
         lines = islice(read_lines(source_path), done, None)
         with progress_bar("translating", total, progress, done) as advance:
@@ -95,26 +91,6 @@ def _version(path):
     """What changes with a file, as a rule: its size and time."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _take(stream, part):
-    """Let no other process write to `part`, as long as `stream` is open.
-
-    Raises:
-        BlockingIOError: another one does, or has just ended.
-    """
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = part.exists() and os.path.samestat(os.fstat(stream.fileno()), part.stat())
-    except BlockingIOError:
-        mine = False
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-            raise
-        logger.warning("%s lies where files have no locks: let no other process write it.", part)
-        mine = True
-    if not mine:
-        raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
 
 
 def _begin(stream, part, journal, work):

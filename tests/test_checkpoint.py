@@ -1,0 +1,116 @@
+"""The folder of a `Checkpoint`: whose it is, and what is refused before training and not after it."""
+
+import fcntl
+import gc
+import math
+
+import keras
+import pytest
+import tiny
+
+from keras_transformer import parallel_corpus
+from keras_transformer.training import Checkpoint
+from keras_transformer.training.lock import LOCK_FILE
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+class Scripted(keras.Model):
+    """In a Checkpoint's hands: writes its name instead of a model."""
+
+    def save(self, path):
+        with open(path, "w") as stream:
+            stream.write(self.name)
+
+
+def begun(checkpoint):
+    """The `checkpoint`, at the start of a `fit`."""
+    checkpoint.set_model(Scripted(name="model"))
+    checkpoint.on_train_begin()
+    return checkpoint
+
+
+def is_free(folder):
+    """Whether another process may train there: a file that is opened twice stands for two processes."""
+    with open(folder / LOCK_FILE, "ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_and_stays_as_it_is(tokenizer, tmp_path):
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path / "corpus", tiny.digit_pairs(9)), tokenizer)
+    folder = tmp_path / "run"
+    half_written = folder / ".model.keras.abcdefgh"
+    half_written.mkdir(parents=True)
+    with open(folder / LOCK_FILE, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for options in ({}, {"corpus": corpus}):
+            with pytest.raises(BlockingIOError, match=rf"another process is training in {folder}, or"):
+                begun(Checkpoint(folder, tokenizer, **options))
+        assert half_written.exists() and (folder / LOCK_FILE).exists()
+    begun(Checkpoint(folder, tokenizer)).on_train_end()
+    assert not (folder / LOCK_FILE).exists()
+
+
+def test_a_fit_that_raised_holds_the_folder_against_other_processes_alone(tokenizer, tmp_path):
+    """`fit` that raises ends without `on_train_end`."""
+    raised = begun(Checkpoint(tmp_path, tokenizer))
+    assert not is_free(tmp_path)
+    begun(raised)
+    another = begun(Checkpoint(tmp_path / "." / "", tokenizer))
+    raised.on_train_end()  # too late to let others in
+    assert not is_free(tmp_path)
+    del another
+    gc.collect()
+    assert is_free(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("file", NotADirectoryError, r"folder='.*/file' is a file\. Choose a folder"),
+        ("file/run", NotADirectoryError, r"folder='.*/file/run' cannot be written in: Not a directory, .*/file/run"),
+        ("blocked", IsADirectoryError, rf"folder='.*/blocked' cannot be written in: Is a dir.*/blocked/{LOCK_FILE}"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_in_is_refused_before_training(tokenizer, tmp_path, name, error, message):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "blocked" / LOCK_FILE).mkdir(parents=True)  # root may write in a folder that is read only
+    with pytest.raises(error, match=message):
+        begun(Checkpoint(tmp_path / name, tokenizer))
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_tokenizer_that_is_none_or_anothers_is_refused_before_training(tokenizer, tmp_path):
+    for wrong in ("runs/one/tokenizer.model", None):
+        with pytest.raises(TypeError, match=rf"tokenizer must be a Tokenizer, .*, got {wrong!r}\."):
+            Checkpoint(tmp_path / "run", wrong)
+    checkpoint = Checkpoint(tmp_path / "run", tokenizer)
+    for sides in ({"vocabulary_size": 31}, {"target_vocabulary_size": 31, "tie_embeddings": "none"}):
+        checkpoint.set_model(tiny.make_model(**sides))
+        with pytest.raises(
+            ValueError, match=rf"tokenizer has 25 pieces, the model's {next(iter(sides))} is 31: .*/run "
+        ):
+            checkpoint.on_train_begin()
+
+
+def test_a_monitor_that_is_never_a_number_is_said_and_an_infinite_one_is_taken(tokenizer, tmp_path, caplog):
+    for folder, values in (("nan", [math.nan, math.nan]), ("infinite", [math.nan, math.inf, math.inf])):
+        checkpoint = begun(Checkpoint(tmp_path / folder, tokenizer, monitor="val_loss"))
+        for epoch, value in enumerate(values):
+            checkpoint.model.name = f"epoch {epoch}"
+            checkpoint.on_epoch_end(epoch, {"val_loss": value})
+        checkpoint.on_train_end()
+    assert not (tmp_path / "nan" / "model.keras").exists()
+    assert (tmp_path / "infinite" / "model.keras").read_text() == "epoch 1"
+    [message] = caplog.messages
+    assert message == (
+        f"monitor='val_loss' was NaN after every epoch: this run has written no {tmp_path / 'nan' / 'model.keras'}. "
+        "last.keras is of the latest epoch."
+    )
