@@ -15,6 +15,12 @@ def token_mask(labels):
     return ops.cast(ops.not_equal(labels, PAD), "float32")
 
 
+def token_weights(sample_weight):
+    """Weights of sentences (B,) as (B, 1); others, which must broadcast to (B, T), as they are."""
+    sample_weight = ops.convert_to_tensor(sample_weight)
+    return sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight
+
+
 def step_tokens(labels):
     """Target tokens in the `labels` (B, T) of all replicas together: a float32 scalar."""
     return sum_over_replicas(ops.sum(token_mask(labels)))
@@ -47,6 +53,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     Call arguments:
         y_true: labels (B, T), 0 at padding.
         y_pred: logits (B, T, V); or vectors (B, T, D) where the output map is left to the loss, see `chunked_loss`.
+        sample_weight: (B,), a weight for each sentence, or broadcastable to (B, T). The divisor does not change.
 
     Returns:
         A float32 scalar, in nats.
@@ -62,6 +69,11 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
                 f"reduction must be 'sum', got {self.reduction!r}: the loss divides by the global token count itself."
             )
         self.epsilon = epsilon
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            sample_weight = token_weights(sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
         labels = ops.cast(y_true, "int32")

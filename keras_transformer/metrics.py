@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_transformer.chunked_loss import output_map_of_the_loss
 from keras_transformer.cross_entropy import smoothed_cross_entropy
-from keras_transformer.losses import token_mask
+from keras_transformer.losses import token_mask, token_weights
 
 
 class TokenMetric(keras.metrics.Metric):
@@ -30,12 +30,12 @@ class TokenMetric(keras.metrics.Metric):
         Args:
             y_true: labels (B, T), 0 at padding.
             y_pred: logits (B, T, V); not read where the output map is left to the loss, see `chunked_loss`.
-            sample_weight: broadcastable to (B, T); weighs the tokens.
+            sample_weight: (B,), a weight for each sentence, or broadcastable to (B, T); weighs the tokens.
         """
         labels = ops.cast(y_true, "int32")
         weights = token_mask(labels)
         if sample_weight is not None:
-            weights = weights * ops.cast(sample_weight, "float32")
+            weights = weights * ops.cast(token_weights(sample_weight), "float32")
         output_map = output_map_of_the_loss()
         values = self.values(labels, y_pred) if output_map is None else self.judged(output_map.judged)
         self.total.assign_add(ops.sum(values * weights))

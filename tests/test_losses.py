@@ -54,6 +54,16 @@ def test_mean_over_tokens_not_sentences():
     np.testing.assert_allclose(float(LabelSmoothedCrossEntropy(0.1)(LABELS, LOGITS)), losses[mask].sum() / 5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("length", [5, 2])  # 2 is as many as there are sentences
+def test_weights_of_sentences_weigh_their_tokens(length):
+    labels, logits, weights = LABELS[:, :length], LOGITS[:, :length], np.array([3.0, 0.5], "float32")
+    mask = labels != 0
+    expected = (dense(labels, logits, 0.1)[0] * mask * weights[:, None]).sum() / mask.sum()
+    loss = LabelSmoothedCrossEntropy(0.1)
+    for given in (weights, weights[:, None], np.repeat(weights[:, None], length, axis=1)):
+        np.testing.assert_allclose(values(loss(labels, logits, given)), expected, rtol=2e-6)
+
+
 def test_padding_changes_nothing():
     loss = LabelSmoothedCrossEntropy(0.1)
     changed = LOGITS.copy()

@@ -44,6 +44,13 @@ def test_weights_weigh_tokens():
     np.testing.assert_allclose(float(metric.result()), 3 / 4, rtol=1e-6)
 
 
+def test_weights_of_sentences_weigh_their_tokens():
+    labels, logits = np.array([[1, 2], [1, 0]]), logits_for([[[0.2, 0.5, 0.3], [0.5, 0.3, 0.2]], [[0.3, 0.5, 0.2]] * 2])
+    metric = MaskedAccuracy()
+    metric.update_state(labels, logits, sample_weight=np.array([1.0, 4.0]))
+    np.testing.assert_allclose(float(metric.result()), (1 + 4) / (2 * 1 + 4), rtol=1e-6)
+
+
 def test_before_any_token():
     assert float(MaskedAccuracy().result()) == 0.0
     assert float(Perplexity().result()) == 1.0
