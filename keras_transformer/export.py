@@ -7,7 +7,7 @@ from keras_transformer.exporting.finish import facts_of, finish, require_servabl
 from keras_transformer.exporting.module import ServingModule, source_limit
 from keras_transformer.exporting.saving import save
 from keras_transformer.exporting.serving_files import Batching
-from keras_transformer.files import refuse_others, written_beside
+from keras_transformer.files import written_beside
 
 logger = logging.getLogger("keras_transformer")
 
@@ -72,9 +72,7 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
     batching = Batching() if serving is True else serving or None
     if batching is not None:
         require_servable(path)  # before the long work
-    if overwrite:
-        refuse_others(path, FILES)
-    with written_beside(path, overwrite) as beside:
+    with written_beside(path, overwrite, FILES) as beside:
         save(ServingModule(translator, precision, max_source_length), beside)
         facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)
         _, kept = finish(beside, path, facts, batching, check)

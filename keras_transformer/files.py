@@ -71,19 +71,27 @@ def sha256(path, opened=open):
 
 
 @contextlib.contextmanager
-def written_beside(path, overwrite=False):
+def written_beside(path, overwrite=False, names=None):
     """Give a temporary path beside `path`; move what was written there into place when the block ends well.
 
     Works for a file or a folder, which is on the disk before it is moved. When the block raises, the temporary
     output is removed and whatever stood at `path` stays as it was; a process that is killed leaves its temporary
     output behind (`remove_leftovers`).
 
+    Args:
+        path: the file or folder.
+        overwrite: whether to replace what is there.
+        names: all that a folder may hold which is replaced; None is anything.
+
     Raises:
-        FileExistsError: `path` exists and `overwrite` is False.
+        FileExistsError: `path` exists and `overwrite` is False, or it holds something else than `names`.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
+    others = [] if names is None else sorted(each.name for each in path.glob("*") if each.name not in names)
+    if others:
+        raise FileExistsError(f"{path} also holds {', '.join(others[:3])}, which would be lost. Choose another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -132,23 +140,6 @@ def safely_written(path, overwrite=False):
         written_beside(path, overwrite) as beside,
     ):
         yield beside
-
-
-def refuse_others(folder, names):
-    """Raise where a folder that is to be replaced holds more than what is written there.
-
-    Args:
-        folder: it need not exist.
-        names: of the files and folders that may be lost.
-
-    Raises:
-        FileExistsError: it names some of the others.
-    """
-    others = sorted(path.name for path in Path(folder).glob("*") if path.name not in names)
-    if others:
-        raise FileExistsError(
-            f"{folder} also holds {', '.join(others[:3])}, which would be lost. Choose another folder."
-        )
 
 
 def remove_leftovers(folder, pattern):

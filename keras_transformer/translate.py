@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_transformer.decoding.lines import Draw, check_draw
-from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, refuse_others, written_beside
+from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import START
 from keras_transformer.text import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
@@ -221,9 +221,7 @@ class Translator:
         """
         if len(self.models) > 1:
             raise ValueError(f"a folder holds one model, this translator has {len(self.models)}: save each by itself.")
-        if overwrite:
-            refuse_others(folder, {MODEL_FILE, TOKENIZER_FILE})
-        with written_beside(folder, overwrite) as beside:
+        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             self.tokenizer.save(beside / TOKENIZER_FILE)

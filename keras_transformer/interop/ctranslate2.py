@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 
-from keras_transformer.files import TOKENIZER_FILE, refuse_others, written_beside
+from keras_transformer.files import TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, START, UNK
 
 MAX_LENGTH = 1024  # as many source tokens as CTranslate2 reads before it truncates, unless it is told otherwise
@@ -83,8 +83,6 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         ValueError: an unknown `quantization`; a tokenizer of another size than the model's vocabulary; a
             model that CTranslate2 cannot hold; a weight or an option of it that has no place there.
     """
-    if overwrite:
-        refuse_others(folder, FILES)
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
     for side in ("vocabulary_size", "target_vocabulary_size"):
@@ -93,14 +91,14 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
                 f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
                 f"{getattr(model, side)}: they were not trained together."
             )
-    spec = _filled_spec(model, max_length)
-    pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
-    spec.register_source_vocabulary(pieces)
-    spec.register_target_vocabulary(pieces)
-    spec.config.unk_token, spec.config.eos_token = pieces[UNK], pieces[END]
-    spec.config.bos_token = spec.config.decoder_start_token = pieces[START]
-    spec.config.add_source_eos = True
-    with written_beside(folder, overwrite) as beside:
+    with written_beside(folder, overwrite, FILES) as beside:  # which refuses a folder before the work
+        spec = _filled_spec(model, max_length)
+        pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
+        spec.register_source_vocabulary(pieces)
+        spec.register_target_vocabulary(pieces)
+        spec.config.unk_token, spec.config.eos_token = pieces[UNK], pieces[END]
+        spec.config.bos_token = spec.config.decoder_start_token = pieces[START]
+        spec.config.add_source_eos = True
         spec.validate()
         spec.optimize(quantization)
         beside.mkdir()
