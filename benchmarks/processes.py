@@ -13,13 +13,13 @@ def in_a_process(script, *arguments, python=sys.executable, **environment):
 
     Args:
         python: the interpreter.
-        **environment: variables to set besides.
+        **environment: variables to set besides; None takes one away.
 
     Raises:
         RuntimeError: the process failed; the message ends with what it wrote.
     """
     usual = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    environment = {**os.environ, **usual, **environment}
+    environment = {name: value for name, value in {**os.environ, **usual, **environment}.items() if value is not None}
     command = [python, script, "--worker", json.dumps(arguments)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode:

@@ -139,7 +139,7 @@ def torch_step(model, forward, case, device="cpu"):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return step
 

@@ -2,27 +2,36 @@
 
     python benchmarks/train_step_gpu.py --output DIR
 
-trains paper_base on 25,000 source and 25,000 target tokens a step, mixed bfloat16, by `fit` and by a compiled
+trains paper_base on about 25,000 source and 25,000 target tokens a step, mixed bfloat16, by `fit` and by a compiled
 PyTorch step with its fused attention and Adam. Each contender is a process of its own; so is the rate at which
-JAX multiplies matrices, whose share each step reaches. It runs on a processor too, with a small `--rows`.
+JAX multiplies matrices, whose share each step reaches. It runs on a processor too, with a few `--rows`.
 """
 
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
+os.environ["KERAS_BACKEND"] = "jax"  # before anything imports Keras
+
 import typer
+from processes import in_a_process, write
 from train_contenders import RATE, SEED, SMOOTHING, Case, batch, flop, torch_transformer
-from train_step import MATRIX, write
 
 CONTENDERS = ("ours", "torch compile")
-VOCABULARY_SIZE, ROWS, LENGTH, MATRIX_SIZE = 37_000, 500, 50, 8192
-STEPS, EPOCHS = 10, 5  # the first epoch compiles and is left out
+MATRIX = "matrix product"
+VOCABULARY_SIZE, MATRIX_SIZE = 37_000, 8192
+ROWS, LENGTH = 520, 48  # their product, 24,960, is a multiple of 64: what a GPU likes
+STEPS, EPOCHS = 20, 5  # the first epoch compiles and is left out
+
+
+def on_this_machine():
+    """The GPU's name, or what else JAX finds."""
+    import jax
+
+    return jax.devices()[0].device_kind
 
 
 def matrix_product(case, size):
@@ -36,11 +45,12 @@ def matrix_product(case, size):
         start = time.perf_counter()
         product(matrix).block_until_ready()
         times.append(time.perf_counter() - start)
-    return times[2:]
+    return {"seconds": statistics.median(times[2:]), "device": on_this_machine()}
 
 
 def ours(case):
-    """Seconds a step of each epoch of `fit`."""
+    """Seconds a step of each epoch of `fit`, and the peak memory."""
+    import jax
     import keras
 
     from keras_transformer import LabelSmoothedCrossEntropy, Transformer
@@ -65,37 +75,58 @@ def ours(case):
             yield {"source": source, "target": target}, labels
 
     watch = Times()
-    model.fit(batches(), steps_per_epoch=STEPS, epochs=EPOCHS, callbacks=[watch], verbose=0)
-    return watch.found[1:]
+    losses = model.fit(batches(), steps_per_epoch=STEPS, epochs=EPOCHS, callbacks=[watch], verbose=0).history["loss"]
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return found("ours", watch.found[1:], losses, peak)
 
 
 def torch_compile(case):
-    """Seconds a step; each ends with the loss as a number."""
+    """Seconds a step of as many steps in turn, which wait for the device at the end alone, and the peak memory."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    step = torch_transformer(case, compiled=True, device=device)
-    times = []
-    for _ in range(STEPS * 2):
+    on_gpu = torch.cuda.is_available()
+    step = torch_transformer(case, compiled=True, device="cuda" if on_gpu else "cpu")
+    times, losses = [], []
+    for _ in range(EPOCHS):
         start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return times[STEPS:]
+        losses.append([step() for _ in range(STEPS)][-1].item())
+        times.append((time.perf_counter() - start) / STEPS)
+    return found("torch compile", times[1:], losses, torch.cuda.max_memory_allocated() if on_gpu else None)
 
 
-def in_a_process(contender, case, size):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, __file__, "--worker", json.dumps([contender, case, size])]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{contender}, {case} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout.splitlines()[-1])
+def found(contender, times, losses, peak):
+    """What a contender's process reports."""
+    if not losses[-1] < losses[0]:
+        raise RuntimeError(f"{contender} does not train: loss {losses[0]} at first, {losses[-1]} at the end.")
+    return {"seconds": statistics.median(times), "peak_mib": peak and peak / 2**20}
+
+
+def table(case, results, matrix_size):
+    """Markdown."""
+    matrix = results[MATRIX]
+    peak = 2 * matrix_size**3 / statistics.median(each["seconds"] for each in matrix)
+    lines = [
+        f"{case.preset}, {case.dtype}, {case.rows} rows of {case.length}: {case.tokens:,} + {case.tokens:,} tokens; "
+        f"{matrix[0]['device']}, matrix products at {peak / 1e12:.1f} TFLOP/s",
+        "",
+        "| contender | target tokens/s | ms a step | ours is faster by | of the matrix rate | peak MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    seconds = {name: statistics.median(each["seconds"] for each in results[name]) for name in CONTENDERS}
+    for name, s in seconds.items():
+        memory = results[name][0]["peak_mib"]
+        lines.append(
+            f"| {name} | {case.tokens / s:,.0f} | {s * 1e3:.2f} | {s / seconds['ours']:.2f} "
+            f"| {flop(case) / s / peak:.0%} | {'' if memory is None else format(memory, ',.0f')} |"
+        )
+    return "\n".join(lines)
 
 
 def main(
     output: Annotated[Path | None, typer.Option(help="Folder for train_step_gpu.json and .md.")] = None,
     preset: Annotated[str, typer.Option(help="Sizes of the model.")] = "paper_base",
-    rows: Annotated[int, typer.Option(help=f"Rows of {LENGTH} source and {LENGTH} target tokens a step.")] = ROWS,
+    rows: Annotated[int, typer.Option(help="Rows of a batch.")] = ROWS,
+    length: Annotated[int, typer.Option(help="Source tokens, and target tokens, of a row.")] = LENGTH,
     matrix_size: Annotated[int, typer.Option(help="Rows and columns of the matrices.")] = MATRIX_SIZE,
     rounds: Annotated[int, typer.Option(help="Times that each contender is measured.")] = 3,
     worker: Annotated[str, typer.Option(hidden=True)] = "",
@@ -105,25 +136,19 @@ def main(
         contender, case, size = json.loads(worker)
         case = Case(*case)
         measures = {"ours": ours, "torch compile": torch_compile, MATRIX: lambda case: matrix_product(case, size)}
-        print(json.dumps(statistics.median(measures[contender](case))))
+        print(json.dumps(measures[contender](case)))
         return
     if output is None:
         raise typer.BadParameter("give a folder.", param_hint="--output")
     from keras_transformer.presets import preset as sizes
 
-    case = Case(preset, VOCABULARY_SIZE, rows, LENGTH, "bfloat16", os.cpu_count(), sizes(preset))
-    found = {name: [] for name in (MATRIX, *CONTENDERS)}
+    case = Case(preset, VOCABULARY_SIZE, rows, length, "bfloat16", os.cpu_count(), sizes(preset))
+    results = {name: [] for name in (MATRIX, *CONTENDERS)}
+    options = {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
     for _ in range(rounds):
-        for name, seconds in found.items():
-            seconds.append(in_a_process(name, case, matrix_size))
-    medians = {name: statistics.median(seconds) for name, seconds in found.items()}
-    peak = 2 * matrix_size**3 / medians.pop(MATRIX)
-    lines = [
-        f"{preset}, bfloat16, {case.tokens:,} + {case.tokens:,} tokens; matrix products at {peak / 1e12:.1f} TFLOP/s"
-    ]
-    lines += ["", "| contender | target tokens/s | of the matrix rate |", "|---|---|---|"]
-    lines += [f"| {n} | {case.tokens / s:,.0f} | {flop(case) / s / peak:.0%} |" for n, s in medians.items()]
-    write(output, "train_step_gpu", {"case": case._asdict(), "seconds": found}, "\n".join(lines))
+        for name, measured in results.items():
+            measured.append(in_a_process(__file__, name, case, matrix_size, **options))
+    write(output, "train_step_gpu", {"case": case._asdict(), **results}, table(case, results, matrix_size))
 
 
 if __name__ == "__main__":

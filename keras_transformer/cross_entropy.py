@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_transformer.kernels import add_to_columns, after
+from keras_transformer.kernels import add_to_columns, after, tensorflow_backend
 
 SMALLEST = 1e-30  # the least probability whose logarithm is taken: well within float32's range
 
@@ -26,9 +26,8 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
 
     @ops.custom_gradient
     def value(logits):
-        probabilities = ops.softmax(logits)  # (B, T, V): of all ways to read the logits the fastest
-        label_logits = ops.take_along_axis(logits, labels, axis=-1)[..., 0]  # (B, T)
-        losses = -log_probability(probabilities, logits, labels, label_logits)
+        probabilities, label_logits, logs = likelihood(logits, labels)
+        losses = -logs
         if epsilon:
             losses = losses + epsilon * (label_logits - ops.mean(logits, axis=-1))
 
@@ -45,6 +44,24 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
         return losses, gradient
 
     return value(ops.cast(logits, "float32"))
+
+
+def likelihood(logits, labels):
+    """p = softmax(z) with z the logits, (B, T, V); z and log p of the labels, (B, T).
+
+    Args:
+        logits: (B, T, V) float32; without B too.
+        labels: (B, T, 1) int32.
+    """
+    label_logits = ops.take_along_axis(logits, labels, axis=-1)[..., 0]
+    if tensorflow_backend() is not None:
+        probabilities = ops.softmax(logits)  # of all ways to read the logits the fastest
+        return probabilities, label_logits, log_probability(probabilities, logits, labels, label_logits)
+    # XLA reads the logits once for all of this, and on a GPU a condition would wait for what was begun before.
+    largest = ops.max(logits, axis=-1, keepdims=True)
+    powers = ops.exp(logits - largest)
+    total = ops.sum(powers, axis=-1, keepdims=True)
+    return powers * (1 / total), label_logits, label_logits - (largest + ops.log(total))[..., 0]
 
 
 def log_probability(probabilities, logits, labels, label_logits):

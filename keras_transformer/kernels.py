@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_transformer.scoped import Scoped
+from keras_transformer.xla import on_jax
 
 # Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
 # float32, and otherwise, as half precision has to be converted and matrices to be packed.
@@ -142,6 +143,10 @@ def after(first, x):
 
 def random_bits(shape, generator):
     """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
+    if on_jax():
+        import jax  # Keras' randint draws twice as many, and divides them
+
+        return jax.lax.bitcast_convert_type(jax.random.bits(generator.next(), shape), "int32")
     tf = tensorflow_backend()
     if tf is None:
         return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)
@@ -163,9 +168,14 @@ def product_with_transposed(x, matrix):
 
 
 def transposed_product(x, y):
-    """xᵀ·y: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
+    """xᵀ·y in float32: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
     tf = tensorflow_backend()
-    return ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
+    if on_jax():
+        import jax  # sums in float32 are not rounded on the way
+
+        return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())), preferred_element_type="float32")
+    product = ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
+    return ops.cast(product, "float32")
 
 
 _kernels_alone = Scoped("kernels_alone", False)
@@ -178,9 +188,12 @@ def kernels_alone():
 
 def add_to_columns(x, columns, values):
     """`x` (R, V) with `values` (R,) added, in each row at its one of `columns` (R,) int32."""
-    places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (R, 2)
     tf = tensorflow_backend()
-    if tf is None or not _kernels_alone.get():
+    if tf is None:  # XLA makes it a part of what computes `x`
+        here = ops.equal(ops.arange(x.shape[-1], dtype="int32"), columns[:, None])  # (R, V)
+        return x + ops.where(here, values[:, None], 0.0)
+    places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (R, 2)
+    if not _kernels_alone.get():
         return ops.scatter_update(x, places, values, reduction="add")
     # Alone among its kind it takes the place of `x` where nobody else reads that.
     return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=places, updates=values)

@@ -51,9 +51,11 @@ def judge(vectors, matrix, bias, epsilon, training, dtype="float32"):
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("bias", [None, BIAS], ids=["no bias", "bias"])
-@pytest.mark.parametrize("most", MOST)
-def test_equals_the_dense_definition(monkeypatch, most, bias, epsilon):
+@pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
+def test_equals_the_dense_definition(monkeypatch, most, multiple, bias, epsilon):
+    """Also where rows and pieces are filled up to a multiple, as on a GPU."""
     monkeypatch.setattr(chunked_loss, "MOST_TOKENS", most)
+    monkeypatch.setattr(chunked_loss, "aligned", lambda size: -(-size // multiple) * multiple)
     loss, logs, towards = dense(0 if bias is None else bias, epsilon)
     hits = (VECTORS @ MATRIX.T + (0 if bias is None else bias)).argmax(-1) == LABELS
     for training in (True, False):
@@ -74,13 +76,13 @@ def test_equals_the_dense_definition(monkeypatch, most, bias, epsilon):
 def test_no_more_tokens_at_a_time_than_said(monkeypatch, most):
     seen = []
 
-    def watched(probabilities, *rest):
-        seen.append(tuple(probabilities.shape))
-        return log_probability(probabilities, *rest)
+    def watched(logits, labels):
+        seen.append(tuple(logits.shape))
+        return likelihood(logits, labels)
 
-    log_probability = chunked_loss.log_probability
+    likelihood = chunked_loss.likelihood
     monkeypatch.setattr(chunked_loss, "MOST_TOKENS", most)
-    monkeypatch.setattr(chunked_loss, "log_probability", watched)
+    monkeypatch.setattr(chunked_loss, "likelihood", watched)
     judge(VECTORS, MATRIX, None, 0.1, training=False)
     rows = {shape[0] for shape in seen}  # all chunks are of one size; on JAX they are traced once
     assert len(rows) == 1 and rows.pop() <= most

@@ -20,12 +20,13 @@ ROOMS = {
     "presets": "",
     "parsing": "nltk",
     "scoped": "",
-    "kernels": "scoped tensorflow",  # the latter inside its functions alone
+    "kernels": "scoped xla tensorflow jax",  # the last two inside its functions alone
+    "xla": "jax",  # inside its functions alone
     "cross_entropy": "kernels",
-    "chunked_loss": "kernels cross_entropy scoped",
+    "chunked_loss": "kernels xla cross_entropy scoped",
     "int8": "numpy kernels",
     "keras_files": "int8",
-    "layers": "layers kernels chunked_loss int8",
+    "layers": "layers kernels xla chunked_loss int8",
     "decoder_state": "kernels",
     "model": "layers presets kernels int8 decoder_state training_step",
     "replicas": "tensorflow",  # inside its function alone
@@ -63,6 +64,7 @@ FACADES = {"__init__", "cli"}  # may import every room
 CORE = {
     "scoped",
     "kernels",
+    "xla",
     "int8",
     "decoder_state",
     "layers",
@@ -95,6 +97,7 @@ CORE_TESTS = {
     "test_rules.py",
     "test_search.py",
     "test_segments.py",
+    "test_xla.py",
 }
 
 

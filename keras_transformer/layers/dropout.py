@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.kernels import random_bits
+from keras_transformer.xla import kept
 
 NEAR_ENOUGH = 0.02  # how far the rates of dropping and keeping may be from those asked for, relative to them
 
@@ -44,4 +45,4 @@ class Dropout(keras.layers.Dropout):
         if not isinstance(size, int) or size % of_a_word:
             bits = bits[..., :size]
         scale = ops.cast(levels / (levels - dropped), x.dtype)
-        return ops.where(ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), x * scale, ops.zeros((), x.dtype))
+        return kept(x, ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), scale)

@@ -5,6 +5,7 @@ import keras
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initialisers import glorot
 from keras_transformer.layers.projection import Projection
+from keras_transformer.xla import relu
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -39,7 +40,8 @@ class FeedForward(keras.layers.Layer):
     def build(self, input_shape):
         d_model = input_shape[-1]
         options = {"kernel_initializer": glorot(self.initial_gain), "dtype": self.dtype_policy}
-        self.inner = Projection(self.d_ff, self.activation, **options, name="inner")
+        activation = relu if self.activation is keras.activations.relu else self.activation
+        self.inner = Projection(self.d_ff, activation, **options, name="inner")
         self.inner.build((None, d_model))
         self.inner_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="inner_dropout")
         self.outer = Projection(d_model, **options, name="outer")

@@ -3,13 +3,16 @@
 import keras
 from keras import ops
 
+from keras_transformer.xla import on_jax, written
+
 
 def normalised(x, epsilon):
-    """(x - mean) / √(variance + ε) over the last axis, and 1 / √(variance + ε): float32 from any floating dtype."""
+    """n = (x - mean) / √(variance + ε) over the last axis, mean and 1 / √(variance + ε): float32 from any floating."""
     centred = ops.cast(x, "float32")
-    centred = centred - ops.mean(centred, axis=-1, keepdims=True)
+    mean = ops.mean(centred, axis=-1, keepdims=True)
+    centred = centred - mean
     scale = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
-    return centred * scale, scale
+    return centred * scale, mean, scale
 
 
 def layer_norm(x, gamma, beta, epsilon):
@@ -29,15 +32,20 @@ def layer_norm(x, gamma, beta, epsilon):
 
     @ops.custom_gradient
     def value(x, gamma, beta):
-        normal, scale = normalised(x, epsilon)
+        normal, mean, scale = normalised(x, epsilon)
 
         def gradient(*args, upstream=None):
-            upstream = ops.cast(args[0] if upstream is None else upstream, "float32")
+            given = args[0] if upstream is None else upstream
+            upstream = ops.cast(given, "float32")
             along = upstream * normal
             rows = tuple(range(len(x.shape) - 1))
             offset = ops.mean(upstream * gamma, axis=-1, keepdims=True)
             slope = ops.mean(along * gamma, axis=-1, keepdims=True)
             towards_x = (upstream * gamma - offset - normal * slope) * scale
+            if on_jax():  # XLA would write `along` in float32, for these sums and those above
+                again, upstream, *statistics = written((x, given, mean, scale))
+                upstream = ops.cast(upstream, "float32")
+                along = upstream * (ops.cast(again, "float32") - statistics[0]) * statistics[1]
             return ops.cast(towards_x, x.dtype), ops.sum(along, axis=rows), ops.sum(upstream, axis=rows)
 
         return ops.cast(normal * gamma + beta, x.dtype), gradient
