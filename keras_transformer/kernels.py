@@ -1,8 +1,9 @@
 """The one door to TensorFlow kernels that decoding and training need and `keras.ops` does not reach.
 
-On every other backend each function is what `keras.ops` offers. On TensorFlow, `ops.scatter_update`
-copies the whole tensor, `ops.take` spends five ops on negative indices, and oneDNN's batched product
-and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic of one sentence.
+On other backends each function is what `keras.ops` offers, or what XLA, which compiles JAX, runs best. On
+TensorFlow, `ops.scatter_update` copies the whole tensor, `ops.take` spends five ops on negative indices, and
+oneDNN's batched product and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic
+of one sentence.
 """
 
 from collections.abc import Callable
@@ -143,10 +144,6 @@ def after(first, x):
 
 def random_bits(shape, generator):
     """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
-    if on_jax():
-        import jax  # Keras' randint draws twice as many, and divides them
-
-        return jax.lax.bitcast_convert_type(jax.random.bits(generator.next(), shape), "int32")
     tf = tensorflow_backend()
     if tf is None:
         return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)

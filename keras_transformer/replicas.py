@@ -28,6 +28,14 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def replicas_of(model):
+    """How many replicas train a compiled model in step."""
+    if keras.backend.backend() == "tensorflow":
+        return model.distribute_strategy.num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.device_mesh.devices.size
+
+
 def check_strategy(strategy):
     """Refuse a strategy of several machines that does not give each its own rows.
 

@@ -42,9 +42,15 @@ class Translator:
     Raises:
         ValueError: a tokenizer of another size than a model's vocabulary, or an option out of range.
         TypeError: an unknown option, or one of another type.
+        RuntimeError: another backend of Keras than TensorFlow.
     """
 
     def __init__(self, model, tokenizer, beam_size=4, length_penalty=0.6, max_extra_length=50, **more):
+        if (backend := keras.backend.backend()) != "tensorflow":
+            raise RuntimeError(
+                f"a Translator needs Keras' TensorFlow backend, and this process has {backend!r}. Save the model, by "
+                "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
+            )
         self.models = tuple(model) if isinstance(model, (list, tuple)) else (model,)
         if not self.models:
             raise ValueError("model is an empty list. Give a Transformer, or a list of at least one.")

@@ -51,7 +51,8 @@ ROOMS = {
     "corpus": "tensorflow numpy rich files store",
     "batches": "tensorflow numpy order store",
     "data": "tensorflow numpy rich files buckets order store corpus batches",
-    "training": "training tensorflow numpy rich losses metrics schedules averaging files states model presets evaluate",
+    "training": "training tensorflow numpy rich losses metrics replicas schedules averaging files states model "
+    "presets evaluate",
     "translation": "tensorflow numpy rich decoding model files int8 keras_files",
     "translate": "numpy decoding text files export translation",
     "evaluate": "sacrebleu",

@@ -10,6 +10,7 @@ import keras
 from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
+from keras_transformer.replicas import replicas_of
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 
@@ -105,7 +106,7 @@ def update_facts(model, report):
     options = {name: value for name, value in config.items() if name not in unused and value not in (None, False)}
     return {
         "target tokens an update": round(report.target_tokens / report.batches, 1),
-        "replicas": model.distribute_strategy.num_replicas_in_sync,
+        "replicas": replicas_of(model),
         "micro-batches": model.accumulate_steps,
         "updates": updates(model),
         "shapes that XLA compiled": model.train_compilations,

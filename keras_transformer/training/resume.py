@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transformer.files import remove_leftovers
 from keras_transformer.states import differences, read_state, states_in, write_state
-from keras_transformer.training.workers import Workers, is_chief, of_the_first_worker
+from keras_transformer.training.workers import Workers, is_chief, of_the_first_worker, scope_of
 
 STEM = "step"  # step-000000500.npz is the state after 500 updates
 # What Keras' own callbacks count, by their attributes.
@@ -72,14 +72,15 @@ class Resumption:
                 it says which fields differ. States none of which can be read.
         """
         self.model, self.writes = model, is_chief()
-        with model.distribute_strategy.scope():
+        with scope_of(model):
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
         if self.writes:
             remove_leftovers(self.folder, f"{STEM}-*.npz")
         self.restored, self.arrays = self._newest() if self.writes else (None, None)
-        if isinstance(model.distribute_strategy, Workers):
-            self._agree_with_the_first_worker()
+        strategy = getattr(model, "distribute_strategy", None)
+        if isinstance(strategy, Workers):
+            self._agree_with_the_first_worker(strategy)
         if self.restored is None:
             return None
         self._refuse_another_run(self.restored)
@@ -126,19 +127,20 @@ class Resumption:
             )
         labels = np.zeros([size or 1 for size in self.labels.shape], self.labels.dtype.as_numpy_dtype)
         logits = np.zeros([size or 1 for size in self.model.output.shape], self.model.output.dtype)
-        with self.model.distribute_strategy.scope():
+        with scope_of(self.model):
             self.model.compute_metrics(None, labels, logits)  # makes their variables
         self.model.reset_metrics()
         self._assign("metrics")
         logs = self.model.get_metrics_result()
         train, passed = self.model.train_function, iter(range(executions - 1))
 
-        def pass_over(iterator):
+        def pass_over(*arguments):
+            *state, iterator = arguments
             for _ in range(self.model.steps_per_execution):
                 next(iterator)  # filled with PAD
             if next(passed, None) is None:
                 self.model.train_function = train
-            return logs
+            return (logs, *state) if state else logs  # on JAX, steps are given a state and return it
 
         self.model.train_function = pass_over
 
@@ -166,6 +168,8 @@ class Resumption:
 
     def write(self, epoch, batch, facts):
         """Write the state at the start of a batch, and remove the oldest. Every worker must call it."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # within an epoch the variables are empty there
         kinds = self._variables(with_metrics=batch > 0)
         arrays = {
             f"{kind}/{number}": keras.ops.convert_to_numpy(variable)
@@ -197,11 +201,11 @@ class Resumption:
         optimizer = type(self.model.optimizer).__name__
         return json.loads(json.dumps({"model": config, "optimizer": optimizer, **self.fingerprint}))
 
-    def _agree_with_the_first_worker(self):
+    def _agree_with_the_first_worker(self, strategy):
         """Take the state that it has read, if it trains as this worker does."""
         own = self._fingerprint()
         facts = {"fingerprint": own, "state": self.restored}
-        facts, self.arrays = of_the_first_worker(self.model.distribute_strategy, facts, self.arrays)
+        facts, self.arrays = of_the_first_worker(strategy, facts, self.arrays)
         if found := differences(facts["fingerprint"], own):
             raise ValueError(
                 f"the first worker of TF_CONFIG trains something else: {'; '.join(found)}. Start the same program, "
@@ -241,7 +245,7 @@ class Resumption:
         here = {f"{kind}/{number}": list(variable.shape) for number, variable in enumerate(variables)}
         if found := differences(there, here):
             raise ValueError(f"the newest state in {self.folder} has other variables: {'; '.join(found[:5])}.")
-        with self.model.distribute_strategy.scope():
+        with scope_of(self.model):
             for name, variable in zip(here, variables, strict=True):
                 variable.assign(self.arrays[name])
 

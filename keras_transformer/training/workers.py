@@ -1,5 +1,6 @@
 """Several machines, one process each, named by TF_CONFIG: the strategy that trains them as one."""
 
+import contextlib
 import json
 import os
 
@@ -174,6 +175,12 @@ def is_alone():
     It does until `workers_strategy` is called: a TF_CONFIG by itself may be that of a platform that runs one process.
     """
     return Workers.count == 1
+
+
+def scope_of(model):
+    """The scope of a model's strategy, in which its variables are made and set; on JAX there is none."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def is_chief():
