@@ -18,14 +18,15 @@ from keras_transformer.kernels import (
     take_rows,
     transposed_product,
 )
+from keras_transformer.replicas import batch_devices
 from keras_transformer.scoped import Scoped
 from keras_transformer.xla import aligned, on_gpu
 
 # Tokens at a time: half of them cost 8 % of the time of output map and loss at the paper's size (measured), as the
 # gradient of the matrix is added up once for each chunk.
 MOST_TOKENS = 1024
-MOST_TOKENS_ON_GPU = 8192  # there 1,024 cost 60 % more than all 25,000 at once, these 7 %
-IMPOSSIBLE = -1e30  # a logit of no piece
+MOST_TOKENS_ON_GPU = 8192  # of each; there 1,024 cost 60 % more than all 25,000 at once, these 7 %
+IMPOSSIBLE = -float("inf")  # a logit of no piece
 
 
 class Judged(NamedTuple):
@@ -123,7 +124,7 @@ class Chunks:
         """
         length, size = ops.shape(vectors)[1], matrix.shape[0]
         count = ops.shape(vectors)[0] * length
-        number = count // (MOST_TOKENS_ON_GPU if on_gpu() else MOST_TOKENS) + 1  # K
+        number = count // (MOST_TOKENS_ON_GPU * batch_devices() if on_gpu() else MOST_TOKENS) + 1  # K
         rows = aligned(count // number + 1)  # C: all tokens fit, and a replica without rows has one of padding
         split = _Split(count, number, rows)
         x, labels, weights = map(split.into, (vectors, self.labels, self.weights))  # (K, C, ...)

@@ -61,7 +61,7 @@ def likelihood(logits, labels):
     largest = ops.max(logits, axis=-1, keepdims=True)
     powers = ops.exp(logits - largest)
     total = ops.sum(powers, axis=-1, keepdims=True)
-    return powers * (1 / total), label_logits, label_logits - (largest + ops.log(total))[..., 0]
+    return powers * (1 / total), label_logits, (label_logits - largest[..., 0]) - ops.log(total)[..., 0]
 
 
 def log_probability(probabilities, logits, labels, label_logits):

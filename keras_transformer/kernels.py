@@ -13,7 +13,6 @@ import keras
 from keras import ops
 
 from keras_transformer.scoped import Scoped
-from keras_transformer.xla import on_jax
 
 # Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
 # float32, and otherwise, as half precision has to be converted and matrices to be packed.
@@ -167,12 +166,11 @@ def product_with_transposed(x, matrix):
 def transposed_product(x, y):
     """xᵀ·y in float32: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
     tf = tensorflow_backend()
-    if on_jax():
-        import jax  # sums in float32 are not rounded on the way
+    if tf is not None:
+        return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float32)
+    import jax  # whose sums in float32 are not rounded on the way
 
-        return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())), preferred_element_type="float32")
-    product = ops.matmul(ops.transpose(x), y) if tf is None else tf.matmul(x, y, transpose_a=True)
-    return ops.cast(product, "float32")
+    return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())), preferred_element_type="float32")
 
 
 _kernels_alone = Scoped("kernels_alone", False)

@@ -28,12 +28,20 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def batch_devices():
+    """Over how many devices `keras.distribution`, on JAX, shares out the rows of a batch."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+
+
 def replicas_of(model):
     """How many replicas train a compiled model in step."""
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync
-    distribution = keras.distribution.distribution()
-    return 1 if distribution is None else distribution.device_mesh.devices.size
+    return batch_devices()
 
 
 def check_strategy(strategy):

@@ -22,6 +22,15 @@ from keras_transformer.translation.whole_file import translate_file
 __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
 
 
+def check_backend():
+    """RuntimeError on another backend of Keras than TensorFlow, whose graphs translate."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"a Translator needs Keras' TensorFlow backend, and this process runs on {backend!r}. Save the model, by "
+            "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
+        )
+
+
 class Translator:
     """Translates with beam search, section 6.1: strings to strings, in one TensorFlow graph.
 
@@ -46,11 +55,7 @@ class Translator:
     """
 
     def __init__(self, model, tokenizer, beam_size=4, length_penalty=0.6, max_extra_length=50, **more):
-        if (backend := keras.backend.backend()) != "tensorflow":
-            raise RuntimeError(
-                f"a Translator needs Keras' TensorFlow backend, and this process has {backend!r}. Save the model, by "
-                "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
-            )
+        check_backend()
         self.models = tuple(model) if isinstance(model, (list, tuple)) else (model,)
         if not self.models:
             raise ValueError("model is an empty list. Give a Transformer, or a list of at least one.")
@@ -247,8 +252,10 @@ class Translator:
             FileNotFoundError: one of the two files is missing.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
                 policy for a model; an empty list.
-            RuntimeError: 8-bit integers on a machine that cannot add them up exactly.
+            RuntimeError: another backend of Keras than TensorFlow; 8-bit integers on a machine that cannot add them up
+                exactly.
         """
+        check_backend()
         folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
         if not folders:
             raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")

@@ -30,7 +30,7 @@ def aligned(size):
 
 
 def relu(x):
-    """max(0, x). On JAX its gradient reads the result, so that XLA need not keep `x` beside it."""
+    """max(0, x). On JAX its gradient, in reverse mode alone, reads the result, so that XLA does not keep `x` too."""
     if not on_jax():
         return ops.relu(x)
 
@@ -43,7 +43,7 @@ def relu(x):
 
 
 def kept(x, keep, scale):
-    """`x` × `scale` where `keep`, else 0: dropout.
+    """`x` × `scale` where `keep`, else 0: dropout. On JAX what is infinite or NaN becomes NaN where it is dropped.
 
     XLA writes the gradient of a product to memory as it is; that of a selection it would multiply for each reader.
     """
@@ -53,9 +53,7 @@ def kept(x, keep, scale):
 
 
 def written(x):
-    """The nest `x`, which XLA then writes to memory, instead of computing it again for each reader."""
-    if not on_jax():
-        return x
+    """The nest `x`, on JAX, which XLA then writes to memory instead of computing it again for each reader."""
     import jax
 
     return jax.lax.optimization_barrier(x)

@@ -10,30 +10,29 @@ import tiny
 
 from keras_transformer import Translator, parallel_corpus
 from keras_transformer.states import states_in
-from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, TrainingProgress
+from keras_transformer.training import (
+    AverageWeights,
+    Checkpoint,
+    HistoryFile,
+    StopOnNaN,
+    TensorBoardLog,
+    Throughput,
+    TrainingProgress,
+    read_history,
+)
 from keras_transformer.training.facts import update_facts
+from keras_transformer.training.sums import Window
 
 EPOCHS = 3
 SENTENCES = {"source": np.array([[5, 6, 7, 3]], "int32"), "target": np.array([[2, 7, 6, 5]], "int32")}
 
 
-class Broken(Exception):
-    pass
-
-
-class BreakAt(keras.callbacks.Callback):
-    """Raises after a batch of an epoch."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at = (epoch, batch)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+class Agree(keras.callbacks.Callback):
+    """What callbacks read of the model within an epoch is what is logged."""
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise Broken
+        if batch % 3 == 1:
+            assert Window().means(self.model)["perplexity"] == pytest.approx(logs["perplexity"], rel=1e-5)
 
 
 def fit(folder, tokenizer, paths, *others):
@@ -46,7 +45,9 @@ def fit(folder, tokenizer, paths, *others):
     checkpoint = Checkpoint(
         folder, tokenizer, monitor="val_perplexity", corpus=corpus, every_steps=4, callbacks=[throughput]
     )
-    callbacks = [stop, throughput, TrainingProgress(), *others, checkpoint]
+    curves = TensorBoardLog(folder / "curves", every=3)
+    watching = [HistoryFile(folder / "history.jsonl"), curves, AverageWeights(folder, n=2), Agree()]
+    callbacks = [stop, throughput, TrainingProgress(), *watching, *others, checkpoint]
     options = {"validation_data": valid, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
     logs = model.fit(stop.watch(corpus), callbacks=callbacks, **options).history
     assert model.train_compilations == 1 and update_facts(model, corpus.report)["replicas"] == 1
@@ -58,8 +59,8 @@ def main(folder):
     tokenizer = tiny.make_tokenizer(folder)
     whole, expected = fit(folder / "whole", tokenizer, paths)
     for at in ((0, 5), (2, 1)):
-        with pytest.raises(Broken):
-            fit(folder / "broken", tokenizer, paths, BreakAt(*at))
+        with pytest.raises(tiny.Broken):
+            fit(folder / "broken", tokenizer, paths, tiny.BreakAt(*at))
     assert list(states_in(folder / "broken" / "checkpoints", "step"))
     broken, logs = fit(folder / "broken", tokenizer, paths)
     for found, goal in zip(broken.variables, whole.variables, strict=True):
@@ -68,7 +69,13 @@ def main(folder):
         np.testing.assert_array_equal(found.numpy(), goal.numpy(), err_msg=found.path)
     for name in ("loss", "perplexity", "accuracy", "val_perplexity"):
         assert logs[name] == expected[name][-len(logs[name]) :], name
-    with pytest.raises(RuntimeError, match="a Translator needs Keras' TensorFlow backend, and this process has 'jax'"):
+    whole_rows, rows = (read_history(folder / run / "history.jsonl") for run in ("whole", "broken"))
+    for name in ("update", "loss", "perplexity", "accuracy", "val_perplexity"):  # the first epoch's was broken off
+        assert [row[name] for row in rows] == [row[name] for row in whole_rows], name
+    averages = [keras.saving.load_model(folder / run / "average.keras") for run in ("whole", "broken")]
+    for found, goal in zip(*(average.get_weights() for average in averages), strict=True):
+        np.testing.assert_array_equal(found, goal)
+    with pytest.raises(RuntimeError, match="needs Keras' TensorFlow backend, and this process runs on 'jax'"):
         Translator(whole, tokenizer)
     logits = whole.predict(SENTENCES, verbose=0)
     np.save(folder / "logits.npy", logits)

@@ -12,11 +12,13 @@ import pytest
 import tensorflow as tf
 import tiny
 import train_memory
+import train_profile
 import train_step
+import train_step_gpu
 import typer
 from train_contenders import Case, flop, weights_flop
 
-from keras_transformer import Translator
+from keras_transformer import Transformer, Translator
 
 TINY = {"epochs": 2, "tokens_per_batch": 400, "vocabulary_size": 281}
 
@@ -94,6 +96,32 @@ def test_train_step(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "train_step.md").read_text()
     assert "quickstart, float32; matrix products at" in printed and "| ours |" in printed
+
+
+def test_train_step_gpu(tmp_path, monkeypatch, capsys):
+    """On a processor, and without the other contender, which takes half a minute to compile."""
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install -e '.[jax]'")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(train_step_gpu, "CONTENDERS", ("ours",))
+    train_step_gpu.main(tmp_path, preset="quickstart", rows=2, length=3, matrix_size=64, rounds=1)
+    results = json.loads((tmp_path / "train_step_gpu.json").read_text())
+    assert results["ours"][0]["seconds"] > 0 and results[train_step_gpu.MATRIX][0]["device"] == "cpu"
+    printed = capsys.readouterr().out
+    assert printed.startswith("quickstart, bfloat16, 2 rows of 3: 6 + 6 tokens; cpu, ") and "| ours | " in printed
+
+
+def test_train_profile(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_profile, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
+    train_profile.main(tmp_path, dtype=["float32"], seconds=0.01)
+    [found] = json.loads((tmp_path / "train_profile.json").read_text())
+    groups, sizes = found["groups"], found["sizes"]
+    assert sum(group["share"] for group in groups.values()) == pytest.approx(1)
+    attentions = sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]
+    assert groups["attention products"]["ops"] == 6 * attentions  # two, and two gradients of each
+    weights = Transformer.from_preset("quickstart", vocabulary_size=281).trainable_weights
+    assert groups["Adam"]["ops"] == len(weights)
+    assert "| products with weights | " in capsys.readouterr().out
 
 
 def test_train_memory(tmp_path, capsys):

@@ -18,25 +18,6 @@ from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, resume
 EPOCHS = 3
 
 
-class Broken(Exception):
-    pass
-
-
-class BreakAt(keras.callbacks.Callback):
-    """Raises after a batch of an epoch."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at = (epoch, batch)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise Broken
-
-
 @pytest.fixture(scope="module", autouse=True)
 def determinism():
     tf.config.experimental.enable_op_determinism()
@@ -112,8 +93,8 @@ def test_a_broken_run_ends_bit_for_bit_as_one_that_was_not(unbroken, tmp_path, p
     whole, expected, history = unbroken
     keras.utils.set_random_seed(7)
     for at in ((0, 9), (1, 6), (1, 1)):
-        with pytest.raises(Broken):
-            Run(tmp_path / "run", paths, tokenizer).fit(BreakAt(*at))
+        with pytest.raises(tiny.Broken):
+            Run(tmp_path / "run", paths, tokenizer).fit(tiny.BreakAt(*at))
         keras.utils.set_random_seed(8)  # what is resumed needs no seed
     last = Run(tmp_path / "run", paths, tokenizer)
     found = last.fit()
@@ -157,8 +138,8 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
     whole = Run(tmp_path / "whole", paths, tokenizer, strategy)
     history = whole.fit(epochs=1)
     keras.utils.set_random_seed(7)
-    with pytest.raises(Broken):
-        Run(tmp_path / "run", paths, tokenizer, strategy).fit(BreakAt(0, 6), epochs=1)
+    with pytest.raises(tiny.Broken):
+        Run(tmp_path / "run", paths, tokenizer, strategy).fit(tiny.BreakAt(0, 6), epochs=1)
     keras.utils.set_random_seed(8)
     resumed = Run(tmp_path / "run", paths, tokenizer, strategy)
     found = resumed.fit(epochs=1)
@@ -180,8 +161,8 @@ def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, 
     whole = run("whole")
     history = whole.fit(epochs=1)
     keras.utils.set_random_seed(7)
-    with pytest.raises(Broken):
-        run("run").fit(BreakAt(0, 5), epochs=1)
+    with pytest.raises(tiny.Broken):
+        run("run").fit(tiny.BreakAt(0, 5), epochs=1)
     resumed = run("run")
     assert without_times(resumed.fit(epochs=1)) == without_times(history)
     assert_same(state_of(resumed.model), state_of(whole.model))
@@ -191,9 +172,9 @@ def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, 
 def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken, tmp_path, paths, tokenizer, caplog):
     _, expected, _ = unbroken
     keras.utils.set_random_seed(7)
-    with pytest.raises(Broken):
+    with pytest.raises(tiny.Broken):
         run = Run(tmp_path, paths, tokenizer, keep=2)
-        run.fit(BreakAt(1, 9))
+        run.fit(tiny.BreakAt(1, 9))
     assert not run.corpus.position.held  # what is fitted next sees its own epochs
     folder = tmp_path / "checkpoints"
     states = states_in(folder, "step")

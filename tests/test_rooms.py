@@ -20,10 +20,10 @@ ROOMS = {
     "presets": "",
     "parsing": "nltk",
     "scoped": "",
-    "kernels": "scoped xla tensorflow jax",  # the last two inside its functions alone
+    "kernels": "scoped tensorflow jax",  # the last two inside its functions alone
     "xla": "jax",  # inside its functions alone
     "cross_entropy": "kernels",
-    "chunked_loss": "kernels xla cross_entropy scoped",
+    "chunked_loss": "kernels xla replicas cross_entropy scoped",
     "int8": "numpy kernels",
     "keras_files": "int8",
     "layers": "layers kernels xla chunked_loss int8",

@@ -54,4 +54,5 @@ def test_a_transposed_product_of_halves_is_in_float32():
     found = transposed_product(x, y)
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     exact = values(ops.cast(x, "float32")).T @ values(ops.cast(y, "float32"))
-    np.testing.assert_allclose(values(found), exact, rtol=0, atol=2**-8 * abs(exact).max())
+    rounding = 1e-6 if keras.backend.backend() == "jax" else 2**-8  # TensorFlow's product is rounded itself
+    np.testing.assert_allclose(values(found), exact, rtol=0, atol=rounding * abs(exact).max())

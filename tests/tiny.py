@@ -132,6 +132,25 @@ def compiled(model, optimizer=None, epsilon=0.1):
     return model
 
 
+class Broken(Exception):
+    """A run ends here."""
+
+
+class BreakAt(keras.callbacks.Callback):
+    """Raises after a batch of an epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = (epoch, batch)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise Broken
+
+
 def random_batch(rng, source_lengths, target_lengths, vocabulary_size=VOCABULARY_SIZES["wordpiece"]):
     """A batch for `fit` with rows of the given lengths, 0 for a row without a token."""
 

@@ -7,7 +7,7 @@ from keras_transformer.xla import on_jax, written
 
 
 def normalised(x, epsilon):
-    """n = (x - mean) / √(variance + ε) over the last axis, mean and 1 / √(variance + ε): float32 from any floating."""
+    """n = (x - mean) / √(variance + ε) over the last axis, mean and 1 / √(variance + ε): in float32."""
     centred = ops.cast(x, "float32")
     mean = ops.mean(centred, axis=-1, keepdims=True)
     centred = centred - mean

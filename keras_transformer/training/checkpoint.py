@@ -32,11 +32,11 @@ class Checkpoint(keras.callbacks.Callback):
     that training depends on, weights, optimizer, random generators, metrics, the best value so far and
     the position in the data. The next `fit` begins at the newest of them. On one device and with
     `tf.config.experimental.enable_op_determinism()` the weights end bit for bit as those of a run that
-    was never broken. A state of another model, optimizer, tokenizer, data or list of `callbacks` is
-    refused; a schedule and other options of the optimizer may change, but a constant learning rate is
-    part of the state. A run that `EarlyStopping` among `callbacks` has ended is finished, unless its
-    patience grows. Steps of the epoch that are in the state already pass without computing; other
-    callbacks see them with the logs of the state.
+    was never broken; on JAX, on a processor without more. A state of another model, optimizer, tokenizer,
+    data or list of `callbacks` is refused; a schedule and other options of the optimizer may change, but a
+    constant learning rate is part of the state. A run that `EarlyStopping` among `callbacks` has ended is
+    finished, unless its patience grows. Steps of the epoch that are in the state already pass without
+    computing; other callbacks see them with the logs of the state.
 
     Of an optimizer with `use_ema=True`, the average goes on too; the files hold the weights without it, and the model
     has it when `fit` ends. `SwapEMAWeights(swap_on_epoch=True)` in front of this callback puts the average into the

@@ -19,9 +19,9 @@ class NonFiniteLoss(FloatingPointError):
 class StopOnNaN(keras.callbacks.Callback):
     """Ends `fit` with `NonFiniteLoss` at the first step whose loss is NaN or infinite.
 
-    Put it first: then no callback writes the weights of that step to the disk. It costs nothing: Keras reads the loss
-    after each step anyway. A step that loss scaling leaves out, because its gradients overflow in float16, has a
-    finite loss and is none of its business.
+    Put it first: then no callback writes the weights of that step to the disk. On TensorFlow it costs nothing, as Keras
+    reads the loss after each step anyway; on JAX it does so for callbacks that look at each step. A step that loss
+    scaling leaves out, because its gradients overflow in float16, has a finite loss and is none of its business.
 
     The message names epoch, batch and update; of a dataset that passed through `watch`, the batch's shapes and
     first ids too:

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_transformer.training.sums import learning_rate, target_tokens, updates
+from keras_transformer.training.sums import PassedOver, learning_rate, target_tokens
 from keras_transformer.training.workers import is_alone, is_chief
 
 
@@ -139,12 +139,12 @@ class TrainingProgress(keras.callbacks.Callback):
         )
         self.task = self.bar.add_task("", total=self.steps, shown="", left="")
         self.started, self.tokens, self.shown_at = time.monotonic(), 0, 0.0
-        self.first_update = updates(self.model)
+        self.passed_over = PassedOver(self)
         self.time_left.go_on()
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
-        passed_over = updates(self.model) == self.first_update  # by a run that goes on inside the epoch
+        passed_over = bool(self.passed_over)
         self.time_left.step(batch + 1, passed_over)
         now = time.monotonic()
         shown = {}

@@ -25,6 +25,22 @@ def updates(model):
     return int(model.optimizer.iterations.numpy())
 
 
+class PassedOver:
+    """True as long as all steps of an epoch were passed over, by a run that goes on inside it.
+
+    Args:
+        callback: a callback of `fit`, at the epoch's beginning.
+    """
+
+    def __init__(self, callback):
+        self.callback, self.before, self.so_far = callback, updates(callback.model), True
+
+    def __bool__(self):
+        # No question any more when a step was done: on JAX a callback's look at the model hands it all its variables.
+        self.so_far = self.so_far and updates(self.callback.model) == self.before
+        return self.so_far
+
+
 def learning_rate(model):
     """The optimizer's, whether it is a number, a schedule or a function."""
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
@@ -33,18 +49,17 @@ def learning_rate(model):
 class Window:
     """Means over the steps since the last look, where metrics hold those since the epoch began."""
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self):
         self.start()
 
     def start(self):
         """The metrics were reset: an epoch begins."""
         self.before = {}
 
-    def means(self):
+    def means(self, model):
         """{name: the mean over the tokens, or whatever else the metric counts}; perplexity is exp of that."""
         found = {}
-        for metric in each_metric(self.model):
+        for metric in each_metric(model):
             if not isinstance(metric, TokenMetric | keras.metrics.Mean):
                 continue
             count = metric.tokens if isinstance(metric, TokenMetric) else metric.count

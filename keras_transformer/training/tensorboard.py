@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
+from keras_transformer.training.sums import PassedOver, Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
 
 
@@ -52,25 +52,21 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._close()
-        self.window = Window(self.model)
+        self.window = Window()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.window.start()
-        self.first_update = updates(self.model)
+        self.passed_over = PassedOver(self)
         self.steps = self.seen = self.tokens = 0
         self.written_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps, self.logs = batch + 1, logs or {}
-        if self.steps - self.seen >= self.every or self._passed_over():
+        if self.steps - self.seen >= self.every or self.passed_over:
             self._write_point()
 
     def on_test_begin(self, logs=None):
         self._write_the_rest()  # validation resets the metrics
-
-    def _passed_over(self):
-        """Whether a run goes on inside the epoch, and no step of it has been done yet."""
-        return updates(self.model) == self.first_update
 
     def _write_the_rest(self):
         if self.steps > self.seen:
@@ -78,12 +74,12 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def _write_point(self):
         """Begin to look anew, and write what the steps since the last point were."""
-        values = {**self.logs, **self.window.means(), "learning_rate": learning_rate(self.model)}
+        values = {**self.logs, **self.window.means(self.model), "learning_rate": learning_rate(self.model)}
         now, tokens = time.monotonic(), target_tokens(self.model)
         if tokens is not None:
             values["tokens_per_second"] = (tokens - self.tokens) / (now - self.written_at)
         self.seen, self.tokens, self.written_at = self.steps, tokens or 0, now
-        if not self._passed_over():
+        if not self.passed_over:
             self._write("train", values)
 
     def on_epoch_end(self, epoch, logs=None):
