@@ -59,9 +59,9 @@ def traced(step):
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-            if name and kind.isidentifier() and not kind.startswith("__"):
+            if name and not name.endswith(":") and kind.isidentifier():  # "Executor::Run" is none
                 found.append((name, kind, event.duration_ps * 1e-12))
-    return [(name, kind, seconds) for name, kind, seconds in found if "::" not in name]
+    return found
 
 
 def profile(case, seconds):

@@ -1,4 +1,4 @@
-"""For `test_jax_training.py`: on JAX, a run that is broken off twice ends as one that never was."""
+"""For `test_jax_training.py`: on JAX, a run that is broken off within an epoch ends as one that never was."""
 
 import sys
 from pathlib import Path
@@ -58,9 +58,8 @@ def main(folder):
     paths = tiny.write_pairs(folder / "corpus", tiny.digit_pairs(100, seed=2))
     tokenizer = tiny.make_tokenizer(folder)
     whole, expected = fit(folder / "whole", tokenizer, paths)
-    for at in ((0, 5), (2, 1)):
-        with pytest.raises(tiny.Broken):
-            fit(folder / "broken", tokenizer, paths, tiny.BreakAt(*at))
+    with pytest.raises(tiny.Broken):
+        fit(folder / "broken", tokenizer, paths, tiny.BreakAt(1, 6))  # 13 batches an epoch: a state after 3 of these
     assert list(states_in(folder / "broken" / "checkpoints", "step"))
     broken, logs = fit(folder / "broken", tokenizer, paths)
     for found, goal in zip(broken.variables, whole.variables, strict=True):
@@ -70,7 +69,7 @@ def main(folder):
     for name in ("loss", "perplexity", "accuracy", "val_perplexity"):
         assert logs[name] == expected[name][-len(logs[name]) :], name
     whole_rows, rows = (read_history(folder / run / "history.jsonl") for run in ("whole", "broken"))
-    for name in ("update", "loss", "perplexity", "accuracy", "val_perplexity"):  # the first epoch's was broken off
+    for name in ("update", "loss", "perplexity", "accuracy", "val_perplexity"):  # the second epoch was broken off
         assert [row[name] for row in rows] == [row[name] for row in whole_rows], name
     averages = [keras.saving.load_model(folder / run / "average.keras") for run in ("whole", "broken")]
     for found, goal in zip(*(average.get_weights() for average in averages), strict=True):

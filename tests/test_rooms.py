@@ -230,7 +230,8 @@ def test_the_core_passes_its_tests_on_jax_without_tensorflow():
     assert marked_as_core() >= CORE_TESTS
     files = [f"tests/{name}" for name in sorted(marked_as_core())]
     result = run(
-        *("-m", "pytest", "-q", "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
+        # In one process: two would compile many programs twice, and the other tests go on beside it.
+        *("-m", "pytest", "-q", "-n", "0", "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
         KERAS_BACKEND="jax",
         PYTHONPATH=str(ROOT / "tests"),
         XLA_FLAGS=" ".join(QUICK_TO_COMPILE),
