@@ -6,6 +6,8 @@ import keras
 import pytest
 import steps
 
+from keras_transformer.replicas import batch_devices
+
 
 class Whole:
     """No strategy."""
@@ -24,6 +26,7 @@ def main():
     expected = trained(1)
     for devices, parts in ((1, 8), (2, 1), (2, 2)):
         steps.compare(trained(devices, accumulate_steps=parts), expected)
+        assert batch_devices() == devices
     with pytest.raises(ValueError, match=r"accumulate_steps=3 must divide the rows of a batch, got 8\."):
         trained(1, accumulate_steps=3)
     print(len(keras.distribution.list_devices()), "devices agree")
