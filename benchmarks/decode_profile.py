@@ -15,7 +15,7 @@ from typing import Annotated
 
 import decode
 import typer
-from processes import in_a_process, median_seconds, write
+from processes import in_a_process, median_seconds, shares, write
 from train_contenders import Case
 from train_step import MATRIX_SIZE, matrix_product
 
@@ -87,19 +87,10 @@ def profile(preset, contender, batch, beam, threads, calls):
         decode.ours(preset, f"export{contender}", beam, threads, Path(folder))
         seconds, nodes = traced(Path(folder), ids, threads, calls)
     model = decode.make_model(preset)
-    totals, counts = {}, {}
-    for name, kind, columns, nanoseconds in nodes:
-        group = group_of(name, kind, columns, model.target_vocabulary_size)
-        totals[group] = totals.get(group, 0) + nanoseconds
-        counts[group] = counts.get(group, 0) + 1
-    whole = sum(totals.values())
-    groups = {
-        group: {"share": total / whole, "nodes_a_token": counts[group] / decode.TARGET}
-        for group, total in sorted(totals.items(), key=lambda item: -item[1])
-    }
+    ops = [(group_of(*node, model.target_vocabulary_size), nanoseconds) for *node, nanoseconds in nodes]
     square = matrix_product(Case(preset, 0, 0, 0, contender.strip() or "float32", threads, {}))
     floor = work(model, batch, beam) / (2 * MATRIX_SIZE**3) * median_seconds(square, 1.0)[0]
-    return {"seconds": seconds, "floor_seconds": floor, "groups": groups}
+    return {"seconds": seconds, "floor_seconds": floor, "groups": shares(ops, "nodes_a_token", decode.TARGET)}
 
 
 def table(result):

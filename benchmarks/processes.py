@@ -37,6 +37,21 @@ def median_seconds(call, seconds, fewest=4, most=40):
     return statistics.median(times[2:]), found
 
 
+def shares(ops, unit, per):
+    """{group: its share of all time, and under `unit` its ops / `per`}, the largest first.
+
+    Args:
+        ops: (group, time) of each.
+    """
+    totals, counts = {}, {}
+    for group, taken in ops:
+        totals[group] = totals.get(group, 0) + taken
+        counts[group] = counts.get(group, 0) + 1
+    whole = sum(totals.values())
+    ordered = sorted(totals.items(), key=lambda item: -item[1])
+    return {group: {"share": total / whole, unit: counts[group] / per} for group, total in ordered}
+
+
 def write(output, name, results, text):
     """`name`.json with the results and `name`.md with the text, which is printed too."""
     output.mkdir(parents=True, exist_ok=True)

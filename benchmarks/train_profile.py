@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process, median_seconds, write
+from processes import in_a_process, median_seconds, shares, write
 from train_contenders import Case, ours
 from train_step import CONFIGURATIONS, DTYPES
 
@@ -68,17 +68,9 @@ def profile(case, seconds):
     """Seconds of an update, and each group's share and number of ops."""
     step = ours(case)
     seconds, _ = median_seconds(step, seconds, fewest=2 + STEPS)
-    totals, counts = {}, {}
-    for name, kind, taken in traced(step):
-        group = group_of(name, kind)
-        totals[group] = totals.get(group, 0) + taken
-        counts[group] = counts.get(group, 0) + 1
-    whole = sum(totals.values())
-    groups = {
-        group: {"share": total / whole, "ops": counts[group] / STEPS}
-        for group, total in sorted(totals.items(), key=lambda item: -item[1])
-    }
-    return {"seconds": seconds, "sum_of_ops": whole / STEPS, "groups": groups}
+    ops = [(group_of(name, kind), taken) for name, kind, taken in traced(step)]
+    whole = sum(taken for _, taken in ops)
+    return {"seconds": seconds, "sum_of_ops": whole / STEPS, "groups": shares(ops, "ops", STEPS)}
 
 
 def table(result):

@@ -17,9 +17,9 @@ from typing import Annotated
 import typer
 from processes import in_a_process, write
 from train_contenders import RATE, SEED, SMOOTHING, Case, batch, flop, torch_transformer
+from train_step import MATRIX
 
 CONTENDERS = ("ours", "torch compile")
-MATRIX = "matrix product"
 VOCABULARY_SIZE, MATRIX_SIZE = 37_000, 8192
 ROWS, LENGTH = 520, 48  # their product, 24,960, is a multiple of 64: what a GPU likes
 STEPS, EPOCHS = 20, 5  # the first epoch compiles and is left out

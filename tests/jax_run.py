@@ -62,9 +62,8 @@ def main(folder):
         fit(folder / "broken", tokenizer, paths, tiny.BreakAt(1, 6))  # 13 batches an epoch: a state after 3 of these
     assert list(states_in(folder / "broken" / "checkpoints", "step"))
     broken, logs = fit(folder / "broken", tokenizer, paths)
-    for found, goal in zip(broken.variables, whole.variables, strict=True):
-        np.testing.assert_array_equal(found.numpy(), goal.numpy(), err_msg=found.path)
-    for found, goal in zip(broken.optimizer.variables, whole.optimizer.variables, strict=True):
+    ends = [[*model.variables, *model.optimizer.variables] for model in (broken, whole)]
+    for found, goal in zip(*ends, strict=True):
         np.testing.assert_array_equal(found.numpy(), goal.numpy(), err_msg=found.path)
     for name in ("loss", "perplexity", "accuracy", "val_perplexity"):
         assert logs[name] == expected[name][-len(logs[name]) :], name
