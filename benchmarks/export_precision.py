@@ -28,7 +28,7 @@ from translate_multi30k import SACREBLEU_TOKENIZE, corpus_files
 from keras_transformer import Translator
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
-from keras_transformer.exporting.precision import PRECISIONS
+from keras_transformer.export.graph.precision import PRECISIONS
 from keras_transformer.files import written_beside
 
 

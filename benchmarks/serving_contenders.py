@@ -32,8 +32,8 @@ class Export:
         """Replay the export's warm-up records, as a server does before its first request."""
         import tensorflow as tf
 
-        from keras_transformer.exporting.saved_model import WARMUP_FILE
-        from keras_transformer.exporting.server_protos import prediction_log
+        from keras_transformer.export.checks.saved_model import WARMUP_FILE
+        from keras_transformer.export.server.server_protos import prediction_log
 
         for record in tf.data.TFRecordDataset(str(self.path / WARMUP_FILE)).as_numpy_iterator():
             log = prediction_log()
@@ -118,7 +118,7 @@ MAKERS = {
 
 def write_contenders(folder, model, beams, sentences):
     """The model in each form that a contender reads."""
-    from keras_transformer.exporting.warmup import write_warmup
+    from keras_transformer.export.server.warmup import write_warmup
     from keras_transformer.interop import ctranslate2
 
     (folder / "model").symlink_to(model.resolve(), target_is_directory=True)

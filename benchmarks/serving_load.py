@@ -3,8 +3,8 @@
     python benchmarks/serving_load.py --output DIR --export saved_models/en_de/1 --sentences test.en
     python benchmarks/serving_load.py --output DIR --bounds runs/en_de
 
-The export runs in a process of its own, in `tests/serving_double.py`, the test double of TensorFlow Serving: the
-server's own loader, its batching and its gRPC interface, but Python's speed around them. The first command asks
+The export runs in a process of its own, in `tests/support/serving_double.py`, the test double of TensorFlow Serving:
+the server's own loader, its batching and its gRPC interface, but Python's speed around them. The first command asks
 each sentence alone, then lets many callers ask one to four of them at a time, and compares every answer with the
 quiet one. The second exports a training folder once more so that no translation ends before its limit, and sends it
 the longest source that is allowed, alone and in a whole batch. Memory is the server process's, from Linux's /proc.
@@ -34,7 +34,7 @@ from serving_client import ServingError
 
 from keras_transformer.files import read_lines, written_beside
 
-DOUBLE = Path(__file__).parents[1] / "tests" / "serving_double.py"
+DOUBLE = Path(__file__).parents[1] / "tests" / "support" / "serving_double.py"
 MODEL = "load"
 LARGEST_BATCH = 64
 EXTRA = 50  # tokens that a translation may have more than its source, `max_extra_length`

@@ -12,7 +12,7 @@ from keras_transformer.layers import (
     PositionalEncoding,
     TokenEmbedding,
 )
-from keras_transformer.losses import LabelSmoothedCrossEntropy
+from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
 from keras_transformer.metrics import MaskedAccuracy, Perplexity
 from keras_transformer.model import Transformer
 from keras_transformer.schedules import TransformerSchedule
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 # These need TensorFlow and TensorFlow Text: loaded at first use, so that the rest runs without.
 _LAZY = {
     "Tokenizer": "keras_transformer.text",
-    "Translator": "keras_transformer.translate",
+    "Translator": "keras_transformer.translation.translator",
     "parallel_corpus": "keras_transformer.data",
 }
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_transformer.int8 import IntegersNotExact
+from keras_transformer.backend.int8 import IntegersNotExact
 
 
 def read_keras(path):

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_transformer.chunked_loss import output_map_of_the_loss
-from keras_transformer.cross_entropy import smoothed_cross_entropy
-from keras_transformer.losses import token_mask, token_weights
+from keras_transformer.losses.chunks import output_map_of_the_loss
+from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
+from keras_transformer.losses.label_smoothing import token_mask, token_weights
 
 
 class TokenMetric(keras.metrics.Metric):

@@ -5,10 +5,10 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_transformer import decoder_state
-from keras_transformer.decoder_state import DecoderState, StepWeights
-from keras_transformer.int8 import SMALLEST, check_int8, is_plain, keras_deletes_fast, policy_before
-from keras_transformer.kernels import in_float32
+from keras_transformer.backend.int8 import SMALLEST, check_int8, is_plain, keras_deletes_fast, policy_before
+from keras_transformer.backend.kernels import in_float32
+from keras_transformer.incremental import state as decoder_state
+from keras_transformer.incremental.state import DecoderState, StepWeights
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.dropout import Dropout
@@ -16,7 +16,7 @@ from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.layers.projection import Projection
 from keras_transformer.presets import preset
-from keras_transformer.training_step import TokenTraining
+from keras_transformer.train_step.token_training import TokenTraining
 
 TIES = ("all", "target", "none")
 

@@ -4,13 +4,13 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_transformer.backend.kernels import pick
 from keras_transformer.decoding.candidates import next_tokens
 from keras_transformer.decoding.hypotheses import UNREACHED, Hypotheses
 from keras_transformer.decoding.loop import Loop, begun, search, with_room
 from keras_transformer.decoding.penalties import check_length_penalty, coverage_penalty, length_penalty
 from keras_transformer.decoding.rules import Bounds, Rules, checked
 from keras_transformer.ids import END, PAD, START
-from keras_transformer.kernels import pick
 
 # Below this a score belongs to no hypothesis: the sum of a few UNREACHED and any log-probability.
 NOWHERE = UNREACHED / 2

@@ -4,10 +4,10 @@ import math
 
 from keras import ops
 
+from keras_transformer.backend.kernels import pick, take_rows
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.decoding.rules import forbidden, forced, never, without_repeats
 from keras_transformer.ids import END, PAD
-from keras_transformer.kernels import pick, take_rows
 
 # A vocabulary smaller than this is searched whole.
 LARGE = 2048

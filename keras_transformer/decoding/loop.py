@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_transformer.backend.kernels import take_rows
 from keras_transformer.decoding.hypotheses import Hypotheses
 from keras_transformer.ids import PAD
-from keras_transformer.kernels import take_rows
 
 # The batch is made smaller as soon as no more than this share of it is still searched.
 STILL_OPEN = 0.75

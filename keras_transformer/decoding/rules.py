@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_transformer.backend.kernels import take_rows
 from keras_transformer.decoding.hypotheses import UNREACHED
 from keras_transformer.ids import END, PAD, START
-from keras_transformer.kernels import take_rows
 
 
 class Rules(NamedTuple):

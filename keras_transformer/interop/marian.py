@@ -8,9 +8,9 @@ import numpy as np
 from keras_transformer.ids import NUM_RESERVED, PAD, START
 from keras_transformer.interop.mapping import assign, linear, norm
 from keras_transformer.interop.tensors import read_tensors, weights_file
-from keras_transformer.marian_subwords import pack
 from keras_transformer.model import Transformer
-from keras_transformer.text import Tokenizer
+from keras_transformer.text.marian_subwords import pack
+from keras_transformer.text.tokenizer import Tokenizer
 
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 # What a configuration must say of the things that vary between models of this family but that no Marian has.

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_transformer.kernels import STANDARD
+from keras_transformer.backend.kernels import STANDARD
 from keras_transformer.layers.dropout import Dropout
-from keras_transformer.layers.initialisers import glorot
+from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, mask_of_output, over_heads
 from keras_transformer.layers.projection import Projection
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_transformer.kernels import by_size, empty_rows, take_rows, write_rows
+from keras_transformer.backend.kernels import by_size, empty_rows, take_rows, write_rows
 from keras_transformer.layers.attention import MultiHeadAttention, normalised
 from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.layer_options import LayerOptions, Stack

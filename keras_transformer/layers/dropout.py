@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_transformer.kernels import random_bits
-from keras_transformer.xla import kept
+from keras_transformer.backend.kernels import random_bits
+from keras_transformer.backend.xla import kept
 
 NEAR_ENOUGH = 0.02  # how far the rates of dropping and keeping may be from those asked for, relative to them
 

@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from keras_transformer.chunked_loss import output_map_of_the_loss
-from keras_transformer.int8 import int8_product, is_plain
-from keras_transformer.kernels import (
+from keras_transformer.backend.int8 import int8_product, is_plain
+from keras_transformer.backend.kernels import (
     at_most,
     in_float32,
     product_with_transposed,
     take_rows,
     tensorflow_backend,
 )
+from keras_transformer.losses.chunks import output_map_of_the_loss
 
 
 def sinusoids(positions, d_model, halves=False):

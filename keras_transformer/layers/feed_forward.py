@@ -2,10 +2,10 @@
 
 import keras
 
+from keras_transformer.backend.xla import relu
 from keras_transformer.layers.dropout import Dropout
-from keras_transformer.layers.initialisers import glorot
+from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.projection import Projection
-from keras_transformer.xla import relu
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")

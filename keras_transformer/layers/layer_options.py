@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_transformer.layers.initialisers import residual_gain
+from keras_transformer.layers.initializers import residual_gain
 from keras_transformer.layers.normalization import LayerNormalization
 from keras_transformer.layers.residual import check_norm
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.xla import on_jax, written
+from keras_transformer.backend.xla import on_jax, written
 
 
 def normalised(x, epsilon):

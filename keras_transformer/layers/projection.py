@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_transformer.int8 import int8_product, is_plain
-from keras_transformer.kernels import tensorflow_backend
+from keras_transformer.backend.int8 import int8_product, is_plain
+from keras_transformer.backend.kernels import tensorflow_backend
 
 
 class Projection(keras.layers.Dense):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import keras
 
-from keras_transformer.averaging import average
 from keras_transformer.files import AVERAGE_FILE, AVERAGED
-from keras_transformer.states import read_state, states_in, write_state
+from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import sign_of
+from keras_transformer.training.states import read_state, states_in, write_state
 from keras_transformer.training.workers import is_chief
 
 STEM = "epoch"

@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import LAST_FILE, MODEL_FILE, STATES, TOKENIZER_FILE, remove_leftovers, safely_written
-from keras_transformer.states import states_in
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
+from keras_transformer.training.states import states_in
 from keras_transformer.training.workers import is_chief
 
 logger = logging.getLogger("keras_transformer")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import keras
 
+from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as arguments_of
-from keras_transformer.replicas import replicas_of
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 

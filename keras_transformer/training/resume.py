@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_transformer.files import remove_leftovers
-from keras_transformer.states import differences, read_state, states_in, write_state
+from keras_transformer.training.states import differences, read_state, states_in, write_state
 from keras_transformer.training.workers import Workers, is_chief, of_the_first_worker, scope_of
 
 STEM = "step"  # step-000000500.npz is the state after 500 updates

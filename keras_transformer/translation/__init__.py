@@ -1,1 +1,5 @@
-"""From strings to strings: what `Translator` is made of."""
+"""Sentences to translations."""
+
+from keras_transformer.translation.translator import Hypothesis, Score, Translator, load_model
+
+__all__ = ["Hypothesis", "Score", "Translator", "load_model"]

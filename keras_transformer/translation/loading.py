@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 
+from keras_transformer.backend.int8 import policy_before
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
-from keras_transformer.int8 import policy_before
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 

@@ -1,0 +1,1 @@
+"""The only door to TensorFlow's kernels, XLA, devices and private parts of Keras."""

@@ -1,0 +1,194 @@
+"""The one door to TensorFlow kernels that decoding and training need and `keras.ops` does not reach.
+
+On other backends each function is what `keras.ops` offers, or what XLA, which compiles JAX, runs best. On
+TensorFlow, `ops.scatter_update` copies the whole tensor, `ops.take` spends five ops on negative indices, and
+oneDNN's batched product and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic
+of one sentence.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_transformer.backend.scoped import Scoped
+
+# Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
+# float32, and otherwise, as half precision has to be converted and matrices to be packed.
+FEW_PRODUCTS, FEW_OTHER_PRODUCTS = 5_000_000, 500_000
+# More than these in one matrix, the plain kernel shares each matrix out instead of the batch: 7 to 12 times as slow.
+FEW_IN_A_MATRIX = 128 * 128
+WIDE = 512  # columns
+
+
+class Kernels(NamedTuple):
+    """What attention is computed with."""
+
+    product: Callable  # (..., T, K), (..., K, N) -> (..., T, N)
+    product_transposed: Callable  # (..., T, K), (..., N, K) -> (..., T, N)
+    softmax: Callable  # over the last axis
+
+
+STANDARD = Kernels(ops.matmul, lambda a, b: ops.matmul(a, ops.swapaxes(b, -1, -2)), ops.softmax)
+
+
+def tensorflow_backend():
+    """The module where it is Keras' backend, else None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf
+
+
+def by_size(heads, queries, keys, size, dtype, compute):
+    """`compute(kernels)`, with the kernels that suit the work.
+
+    Args:
+        heads: of all sentences, B·H, each with a matrix of scores; known now or only at run time.
+        queries: W, the matrix' rows, an int.
+        keys: N, its columns; as `heads`.
+        size: d_k, an int.
+        dtype: the compute dtype.
+        compute: a function of `Kernels`.
+    """
+    tf = tensorflow_backend()
+    if tf is None:
+        return compute(STANDARD)
+
+    def product(a, b, transposed=False):
+        # Not among the ops that oneDNN takes over; in half precision its own arithmetic is slow.
+        x, y = tf.cast(a, tf.float32), tf.cast(b, tf.float32)
+        return tf.cast(tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed), a.dtype)
+
+    few = Kernels(product, lambda a, b: product(a, b, True), lambda x: tf.exp(tf.nn.log_softmax(x)))
+    limit = FEW_PRODUCTS if queries == 1 and dtype == "float32" else FEW_OTHER_PRODUCTS
+    is_few = heads * keys < limit // (queries * size)
+    if queries > 1:
+        is_few = is_few & (keys <= FEW_IN_A_MATRIX // (queries * size))
+    if isinstance(is_few, bool):
+        return compute(few if is_few else STANDARD)
+    return tf.cond(is_few, lambda: compute(few), lambda: compute(STANDARD))
+
+
+def in_float32(x):
+    """`x` in float32, converted once however many times it is reshaped afterwards."""
+    tf = tensorflow_backend()
+    if tf is None or tf.executing_eagerly() or x.dtype == tf.float32:
+        return ops.cast(x, "float32")
+    return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # or the optimiser converts after each reshape
+
+
+def at_most(length, limit, what):
+    """`length`, an int or () int32; TensorFlow refuses more than `limit` at run time too, but for what XLA compiles.
+
+    Raises:
+        ValueError: a length that is known now, and more than the `limit` of `what`.
+    """
+    if isinstance(length, int) and length > limit:
+        raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {what}.")
+    tf = tensorflow_backend()
+    if tf is None or isinstance(length, int):
+        return length
+    message = f"a sequence is longer than the {limit} {what}"
+    with tf.control_dependencies([tf.debugging.assert_less_equal(length, limit, message)]):
+        return tf.identity(length)
+
+
+def take_rows(x, rows):
+    """x[rows] along the first axis: (R, ...), int (n, ...) in [0, R) -> (n, ..., ...)."""
+    tf = tensorflow_backend()
+    return ops.take(x, rows, axis=0) if tf is None else tf.gather(x, rows)
+
+
+def pick(x, indices):
+    """x[b, indices[b]]: (B, W, ...), int (B, n) -> (B, n, ...)."""
+    shape = ops.shape(x)
+    rows = ops.arange(ops.shape(indices)[0])[:, None] * shape[1] + indices  # of (B·W, ...)
+    return take_rows(ops.reshape(x, (-1, *shape[2:])), rows)
+
+
+def empty_rows(count, width, dtype):
+    """A buffer (count, width) of zeros, for `write_rows`."""
+    tf = tensorflow_backend()
+    if tf is None or tf.executing_eagerly():
+        return ops.zeros((count, width), dtype)
+    # Not tf.zeros: folded into a constant of the graph, all calls at once would write to it.
+    return tf.raw_ops.Empty(shape=tf.stack([count, width]), dtype=tf.as_dtype(dtype), init=True)
+
+
+def write_rows(x, rows, values):
+    """`x` (R, N) with `values` (n, N) at `rows` (n,).
+
+    In a TensorFlow graph the buffer of `x` itself is written to: nothing else may read `x` afterwards.
+    """
+    tf = tensorflow_backend()
+    if tf is None or tf.executing_eagerly():
+        return ops.scatter_update(x, rows[:, None], values)
+    return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)
+
+
+def after(first, x):
+    """`x`, in a TensorFlow graph not before all tensors of the nest `first` are known.
+
+    What is computed from `x` may then take the place of an array that `first` had to read.
+    """
+    tf = tensorflow_backend()
+    if tf is None or tf.executing_eagerly():
+        return x
+    with tf.control_dependencies(tf.nest.flatten(first)):
+        return tf.identity(x)
+
+
+def random_bits(shape, generator):
+    """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
+    tf = tensorflow_backend()
+    if tf is None:
+        return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)
+    seed = ops.cast(generator.next(), "int32")
+    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32)
+
+
+def product_with_transposed(x, matrix):
+    """x·matrixᵀ: (..., D), (V, D) -> (..., V).
+
+    On TensorFlow the gradient towards a wide matrix is (V, D) at once; towards a narrow one, the product that
+    gives (D, V) and its transpose take two thirds of the time (measured).
+    """
+    tf = tensorflow_backend()
+    if tf is None or matrix.shape[1] < WIDE:
+        return ops.matmul(x, ops.transpose(matrix))
+    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix, transpose_b=True)
+    return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[0]))
+
+
+def transposed_product(x, y):
+    """xᵀ·y in float32: (N, V), (N, D) -> (V, D), without a transposed copy of x."""
+    tf = tensorflow_backend()
+    if tf is not None:
+        return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float32)
+    import jax  # whose sums in float32 are not rounded on the way
+
+    return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())), preferred_element_type="float32")
+
+
+_kernels_alone = Scoped("kernels_alone", False)
+
+
+def kernels_alone():
+    """Inside it what TensorFlow runs is not compiled, so that ops are allowed which XLA lacks."""
+    return _kernels_alone.set_to(True)
+
+
+def add_to_columns(x, columns, values):
+    """`x` (R, V) with `values` (R,) added, in each row at its one of `columns` (R,) int32."""
+    tf = tensorflow_backend()
+    if tf is None:  # XLA makes it a part of what computes `x`
+        here = ops.equal(ops.arange(x.shape[-1], dtype="int32"), columns[:, None])  # (R, V)
+        return x + ops.where(here, values[:, None], 0.0)
+    places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (R, 2)
+    if not _kernels_alone.get():
+        return ops.scatter_update(x, places, values, reduction="add")
+    # Alone among its kind it takes the place of `x` where nobody else reads that.
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=places, updates=values)

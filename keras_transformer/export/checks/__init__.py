@@ -1,0 +1,1 @@
+"""The proof that an export runs where it will be served."""

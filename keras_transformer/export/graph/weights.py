@@ -1,0 +1,119 @@
+"""The models' weights as an export keeps them: once in its folder, and ready for use from when it is loaded."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transformer.export.graph.precision import Stored
+from keras_transformer.incremental.state import StepWeights
+
+
+class Computed(tf.saved_model.experimental.TrackableResource):
+    """A tensor that is computed when a SavedModel is loaded, from variables of its folder.
+
+    Every loader restores the variables, then runs the initialisation of each resource, as that of a
+    lookup table; then it answers. The folder holds how to compute it, and no value. The tensor lives as
+    long as the session, or in an eager process as long as that.
+
+    Args:
+        compute: a function without arguments that gives a float tensor, in TensorFlow ops.
+        name: unlike that of every other value, as resources of one name in a process are one.
+    """
+
+    def __init__(self, compute, name):
+        super().__init__()
+        self._compute, self._name = compute, name
+        [result] = tf.function(compute, autograph=False).get_concrete_function().outputs
+        self._shape, self._dtype = result.shape, result.dtype
+        _ = self.resource_handle  # creates it now, outside any graph
+
+    def _create_resource(self):
+        return tf.raw_ops.VarHandleOp(dtype=self._dtype, shape=self._shape, shared_name=self._name)
+
+    def _initialize(self):
+        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=self._compute())
+
+    def read(self):
+        """The tensor, in the graph under construction."""
+        value = tf.raw_ops.ReadVariableOp(resource=self.resource_handle, dtype=self._dtype)
+        return tf.ensure_shape(value, self._shape)  # which the optimiser cannot know otherwise
+
+
+class Weights:
+    """All weights of some models.
+
+    Args:
+        models: `Transformer`s.
+        precision: of `precision.PRECISIONS`, how the folder holds them.
+
+    Raises:
+        ValueError: an unknown precision, or a weight that is not finite, or not in float16.
+
+    Attributes:
+        tracked: what a `tf.Module` must hold for its SavedModel to have the weights.
+    """
+
+    def __init__(self, models, precision):
+        owners = {id(variable): (variable, model) for model in models for variable in model.weights}
+        self._keys = list(owners)
+        self._stored = Stored({key: variable for key, (variable, _) in owners.items()}, precision)
+        self._name = _digest(models, self._stored.variables)
+        self._ready = {}
+        for number, (key, (variable, model)) in enumerate(owners.items()):
+            is_cast = len(variable.shape) > 1 and model.compute_dtype != "float32"
+            if is_cast or self._stored.is_packed(key):
+                self._ready[key] = self._in_compute_dtype(key, model.compute_dtype, number)
+        self._steps = [self._prepared(model, number) for number, model in enumerate(models)]
+        self.tracked = [*self._stored.variables, *self._ready.values(), *tf.nest.flatten(self._steps)]
+
+    def _in_compute_dtype(self, key, dtype, number):
+        """A matrix as the models compute with it, ready before the first call."""
+        return Computed(lambda: tf.cast(self._stored.value(key), dtype), f"{self._name}_matrix_{number}")
+
+    def _prepared(self, model, number):
+        """`model.step_weights()`, with a `Computed` for each tensor."""
+
+        def computed(name, owner, compute):
+            def in_scope():  # from what is stored: a `Computed` may come after this one
+                with scope_of({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
+                    return compute()
+
+            return Computed(in_scope, f"{self._name}_{number}_{name}")
+
+        layers = [
+            [
+                computed(f"layer_{depth}_{part}", layer, lambda layer=layer, part=part: layer.step_weights()[part])
+                for part in range(len(layer.step_weights()))
+            ]
+            for depth, layer in enumerate(model.decoder.layers)
+        ]
+        output = computed("output", model.output_map, model.output_weights)
+        return StepWeights(layers, output, cast=[])  # `scope` has them cast
+
+    def scope(self):
+        """A scope in which the models' variables have the export's values, read where this is called."""
+        return scope_of(
+            {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
+        )
+
+    def step_weights(self):
+        """`Transformer.step_weights()` of each model, read where this is called."""
+        return tf.nest.map_structure(lambda computed: computed.read(), self._steps)
+
+
+def scope_of(values):
+    """A scope in which variables have other values: {id(variable): tensor}, whatever its dtype."""
+    scope = keras.StatelessScope()
+    scope.state_mapping = values  # set here, as the scope's own argument would cast them back
+    return scope
+
+
+def _digest(models, variables):
+    """Hexadecimal digits that name these weights and what is computed of them."""
+    digest = hashlib.sha256(json.dumps([model.get_config() for model in models], sort_keys=True).encode())
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()[:32]

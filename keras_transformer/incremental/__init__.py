@@ -1,0 +1,1 @@
+"""The decoder one token at a time, over the layers that training uses."""

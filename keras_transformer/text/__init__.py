@@ -1,0 +1,5 @@
+"""Strings to ids, and ids to strings."""
+
+from keras_transformer.text.tokenizer import Tokenizer
+
+__all__ = ["Tokenizer"]

@@ -1,0 +1,106 @@
+"""Marian's subwords: a SentencePiece model a language, and one list of pieces that gives the ids of both."""
+
+import base64
+import json
+
+import numpy as np
+import sentencepiece
+import tensorflow as tf
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
+
+from keras_transformer.files import BLANK
+from keras_transformer.ids import NUM_RESERVED, UNK
+from keras_transformer.text.subwords import SentencePieceResource
+
+_BEGINNING = b'{"model": "marian", '
+_SPACE = "\u2581"  # how a piece writes a space: ▁
+_CODE = r"(?s)^(>>.*?<<)(.*)$"  # a target language in front of the text: ">>fra<< Good morning."
+
+
+def is_marian(data):
+    """Whether these bytes of a tokenizer file are what `pack` gives."""
+    return data.startswith(_BEGINNING)
+
+
+def pack(pieces, source, target):
+    """The bytes of a tokenizer file.
+
+    Args:
+        pieces: list of str, the piece of each id; the first four stand for PAD, UNK, START and END.
+        source, target: bytes, the SentencePiece model of each language.
+    """
+    models = {"source": base64.b64encode(source).decode(), "target": base64.b64encode(target).decode()}
+    return json.dumps({"model": "marian", "pieces": list(pieces), **models}).encode()
+
+
+def read(data):
+    """The subwords of source and target in what `pack` gave: two `MarianSubwords`.
+
+    Raises:
+        ValueError: the rule that the bytes break.
+    """
+    try:
+        content = json.loads(data)
+        pieces = content["pieces"]
+        models = {side: base64.b64decode(content[side], validate=True) for side in ("source", "target")}
+        texts = all(isinstance(piece, str) for piece in pieces)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the Marian tokenizer file is damaged: {error}") from error
+    if not texts or len(pieces) <= NUM_RESERVED or len(set(pieces)) < len(pieces):
+        raise ValueError(f"the Marian tokenizer file needs more than {NUM_RESERVED} pieces, strings that all differ.")
+    return tuple(MarianSubwords(pieces, model, side) for side, model in models.items())
+
+
+class MarianSubwords(tf.Module):
+    """One side: its SentencePiece model cuts the text, and the list of pieces gives the ids.
+
+    A piece that is not in the list is UNK, also where the text spells a control piece such as "</s>".
+    A `>>code<<` in front of the text is one piece.
+    """
+
+    kind = "marian"
+
+    def __init__(self, pieces, data, side):
+        super().__init__(name=f"marian_{side}")
+        try:
+            sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)  # which refuses no bytes at all too
+        except RuntimeError as error:
+            raise ValueError(f"the {side}'s SentencePiece model, {side}.spm, is none, or damaged.") from error
+        self.size = len(pieces)
+        self._pieces = np.array(pieces, object)  # an array, because tf.Module would track each item of a list
+        self._resource = SentencePieceResource(data)
+        words = pieces[NUM_RESERVED:]
+        ids = np.arange(NUM_RESERVED, self.size, dtype=np.int32)
+        self._ids = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(words, ids), UNK)
+        self._texts = tf.constant(_texts(pieces, ModelProto.FromString(data)))
+
+    def piece(self, i):
+        return str(self._pieces[i])
+
+    def tokenize(self, strings):
+        has_code = tf.strings.regex_full_match(strings, _CODE)
+        code = tf.where(has_code, tf.strings.regex_replace(strings, _CODE, r"\1"), "")
+        text = tf.where(has_code, tf.strings.regex_replace(strings, _CODE, r"\2"), strings)
+        pieces, row_splits = sentencepiece_ops.sentencepiece_tokenize_op(
+            self._resource.resource_handle, text, 0, 1.0, False, False, False, tf.string
+        )  # best pieces, no sampling, no START, no END, not reversed
+        ids = tf.RaggedTensor.from_row_splits(self._ids.lookup(pieces), row_splits, validate=False)
+        codes = tf.ragged.boolean_mask(self._ids.lookup(code)[:, None], has_code[:, None])  # (N, 0 or 1)
+        return tf.concat([codes, ids], axis=1)  # (N, pieces)
+
+    def detokenize(self, ids):
+        texts = tf.strings.reduce_join(tf.gather(self._texts, ids), axis=1)  # (N,)
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+        return tf.strings.regex_replace(texts, f"^{BLANK}|{BLANK}$", "")
+
+
+def _texts(pieces, proto):
+    """What each piece writes, in UTF-8: list of bytes. A piece that this language's model lacks writes itself."""
+    byte_pieces = {entry.piece for entry in proto.pieces if entry.type == entry.BYTE}
+    texts = [piece.replace(_SPACE, " ").encode() for piece in pieces]
+    for i, piece in enumerate(pieces):
+        if piece in byte_pieces:
+            texts[i] = bytes([int(piece[3:5], 16)])  # "<0x41>"
+    texts[UNK] = proto.trainer_spec.unk_surface.encode()
+    return texts

@@ -1,0 +1,145 @@
+"""An export in exile: moved away from its training folder, and loaded without this package."""
+
+import os
+import shutil
+
+import keras
+import pytest
+import tensorflow as tf
+import tiny
+from exported import ask_a_clean_process
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from keras_transformer import Translator, export
+from keras_transformer.export.checks.doctor import doctor
+
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
+
+
+@pytest.fixture
+def translator(tmp_path):
+    """A translator whose own files are gone."""
+    tokenizer = tiny.make_tokenizer(tmp_path / "training", "wordpiece")
+    model = tiny.make_opinionated(use_bias=True, output_bias=True)
+    Translator(model, tokenizer).save(tmp_path / "training" / "run")
+    loaded = Translator.load(tmp_path / "training" / "run", beam_size=2, max_extra_length=4)
+    shutil.rmtree(tmp_path / "training")
+    return loaded
+
+
+def graph_nodes(path):
+    """The nodes of a SavedModel, those of its functions too, and the functions."""
+    [meta] = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
+    functions = meta.graph_def.library.function
+    return [*meta.graph_def.node, *(node for function in functions for node in function.node_def)], functions
+
+
+def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
+    translator.export(tmp_path / "here" / "1", serving=True)
+    (tmp_path / "there").mkdir()
+    moved = shutil.move(tmp_path / "here" / "1", tmp_path / "there" / "7")
+    shutil.rmtree(tmp_path / "here")
+    expected = [[best.text, pytest.approx(best.score, rel=1e-5)] for [best] in translator.n_best(SENTENCES, 1)]
+    assert len({text for text, _ in expected}) > 3
+    batches = [SENTENCES, *([sentence] for sentence in SENTENCES)]
+    requests = [("session", moved, "serving_default", {"sentences": batch}) for batch in batches]
+    whole, *alone = (
+        [list(pair) for pair in zip(found["translations"], found["scores"], strict=True)]
+        for found in ask_a_clean_process(requests, tmp_path)
+    )
+    assert whole == expected
+    assert alone == [[one] for one in expected]
+
+    nodes, functions = graph_nodes(moved)
+    assert len(nodes) > 100 and len(functions) > 3
+    ops = {node.op for node in nodes}
+    assert {op for op in ops if op.startswith("Xla") or "PyFunc" in op} == set()
+    assert [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b] == []
+    assert [node.name for node in nodes if node.attr["_XlaMustCompile"].b] == []
+    assert not any("_output_shapes" in node.attr for function in functions for node in function.node_def)
+
+    assert doctor(moved).healthy  # the files are those it wrote, too
+
+    # One set of weights: the models' own variables, and nothing computed of them.
+    stored = [
+        (shape, name)
+        for name, shape in tf.train.list_variables(str(moved / "variables" / "variables"))
+        if name != GRAPH
+    ]
+    assert sorted(shape for shape, _ in stored) == sorted(list(weight.shape) for weight in translator.model.weights)
+    [data] = (moved / "variables").glob("*.data*")
+    assert 0 <= data.stat().st_size - 4 * translator.model.count_params() < 40_000  # besides, names in GRAPH
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A translator whose exports are neither checked nor finished, for tests of files alone."""
+    monkeypatch.setattr(export, "facts_of", lambda *arguments: None)
+    monkeypatch.setattr(export, "finish", lambda *arguments: ([], []))
+    return Translator(tiny.make_model(), tiny.make_tokenizer(tmp_path / "corpus"), beam_size=1)
+
+
+def write_marker(module, path):
+    """In place of the slow `save`."""
+    os.mkdir(path)
+    with open(os.path.join(path, "saved_model.pb"), "w") as stream:
+        stream.write("new")
+
+
+def test_a_folder_that_exists_is_replaced_only_when_asked(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "save", write_marker)
+    path = tmp_path / "en_de" / "1"
+    path.mkdir(parents=True)
+    (path / "saved_model.pb").write_text("old")
+    with pytest.raises(FileExistsError, match="1 exists already"):
+        small.export(path)
+    assert (path / "saved_model.pb").read_text() == "old"
+    small.export(path, overwrite=True)
+    assert (path / "saved_model.pb").read_text() == "new"
+    assert os.listdir(tmp_path / "en_de") == ["1"]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "1"])
+def test_a_training_folder_and_the_versions_of_a_model_are_not_replaced(small, tmp_path, name):
+    (tmp_path / "en_de").mkdir()
+    (tmp_path / "en_de" / name).write_text("precious")
+    with pytest.raises(FileExistsError, match=f"en_de also holds {name}, which would be lost"):
+        small.export(tmp_path / "en_de", overwrite=True)
+    assert (tmp_path / "en_de" / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("serving", ["yes", 1, None, {"max_size": 8}])
+def test_serving_of_another_kind_is_refused_before_the_work(small, tmp_path, monkeypatch, serving):
+    monkeypatch.setattr(export, "save", None)
+    with pytest.raises(TypeError, match="serving must be True, False or a Batching, got "):
+        small.export(tmp_path / "en_de" / "1", serving=serving)
+    assert not (tmp_path / "en_de").exists()
+
+
+def test_a_failing_export_loses_nothing(small, tmp_path, monkeypatch):
+    def fail(module, path):
+        write_marker(module, path)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(export, "save", fail)
+    path = tmp_path / "en_de" / "1"
+    path.mkdir(parents=True)
+    (path / "saved_model.pb").write_text("old")
+    with pytest.raises(OSError, match="no space left"):
+        small.export(path, overwrite=True)
+    assert (path / "saved_model.pb").read_text() == "old"
+    with pytest.raises(OSError, match="no space left"):
+        small.export(tmp_path / "en_de" / "2")
+    assert os.listdir(tmp_path / "en_de") == ["1"]
+
+
+def test_a_model_trained_under_a_strategy_in_bfloat16_can_be_exported(tmp_path):
+    tokenizer = tiny.make_tokenizer(tmp_path / "corpus")
+    with tiny.two_replicas().scope():
+        model = tiny.make_opinionated(dtype="mixed_bfloat16")
+    translator = Translator(model, tokenizer, beam_size=1, max_extra_length=4)
+    translator.export(tmp_path / "1", check=False)
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"](sentences=tf.constant(SENTENCES))
+    expected = [best.score for [best] in translator.n_best(SENTENCES)]
+    assert keras.ops.convert_to_numpy(served["scores"]).tolist() == pytest.approx(expected, rel=1e-2)

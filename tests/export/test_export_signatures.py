@@ -1,0 +1,282 @@
+"""Each signature of an export, asked through the server's loader, against the translator in process."""
+
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from exported import ask_a_clean_process
+
+from keras_transformer import Translator
+from keras_transformer.export.finish import facts_of
+from keras_transformer.export.graph.module import source_limit
+from keras_transformer.export.graph.requests import closed, pieces_of, readable
+from keras_transformer.ids import END
+
+LIMIT = 8  # tokens of a source: seven digits and END
+SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "  ", "</s>"]
+TRANSLATIONS = ["4", "5 1", "", "", "7 7 7 1", "9", "</s>"]
+LONG, CUT = "1 2 3 4 5 6 7 8 9", "1 2 3 4 5 6 7"
+HOSTILE = ["\udcff", "\0\x01 4", "7" * 300_000, "é" * 300_000, "\udcf0\udc9f", "\u202e\u0301🙂\ufeff\uffff"]
+IN_PROCESS = [*SENTENCES, CUT, "\N{REPLACEMENT CHARACTER}", HOSTILE[1]]
+NAMES = ("serving_default", "n_best", "score", "ids", "align")
+EMPTY = {"score": {"sentences": [], "translations": []}, "ids": {"source_ids": []}}
+
+
+def make(folder):
+    """Two translators over one tokenizer: a model alone, and an ensemble of two of its size with every other option."""
+    tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
+    models = [tiny.make_opinionated(seed, vocabulary_size=tokenizer.vocabulary_size) for seed in range(3)]
+    options = {"length_normalization": "power", "min_length": 3, "no_repeat_ngram": 2, "suppress": ["unk"]}
+    return {
+        "plain": Translator(models[0], tokenizer, beam_size=2, max_extra_length=4),
+        "ensemble": Translator(models[1:], tokenizer, 3, max_extra_length=4, coverage_penalty=0.2, **options),
+    }
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """{name: (translator, expected, answers)}.
+
+    `expected` is {sentence: n_best in process}; `answers` a function of loader, signature and inputs.
+    """
+    folder = tmp_path_factory.mktemp("exports")
+    translators, expected, requests = make(folder), {}, []
+    for name, translator in translators.items():
+        expected[name] = dict(zip(IN_PROCESS, translator.n_best(IN_PROCESS), strict=True))
+        translator.export(folder / name / "1", max_source_length=LIMIT, check=False)
+        shutil.move(folder / name / "1", folder / f"moved_{name}")
+        shutil.rmtree(folder / name)
+        requests += [(name, *request) for request in requests_to(translator, expected[name])]
+    batch = {"sentences": SENTENCES}  # loaded thrice, of the two, then asked
+    requests += [(name, loader, "serving_default", batch) for loader in ("eager", "again") for name in translators]
+    asked = [(loader, folder / f"moved_{name}", *rest) for name, loader, *rest in requests]
+    answers = dict(zip(map(repr, requests), ask_a_clean_process(asked, folder), strict=True))
+
+    def of(name):
+        return lambda *request: answers[repr((name, *request))]
+
+    return {name: (translator, expected[name], of(name)) for name, translator in translators.items()}
+
+
+def texts(expected):
+    """The best translation of each of SENTENCES."""
+    return [expected[sentence][0].text for sentence in SENTENCES]
+
+
+def requests_to(translator, expected):
+    """What all tests ask the server's loader of one export."""
+    batch, pairs = {"sentences": SENTENCES}, {"sentences": SENTENCES, "translations": TRANSLATIONS}
+    best = {"sentences": SENTENCES, "translations": texts(expected)}
+    for signature in ("serving_default", "n_best", "align"):
+        yield "session", signature, batch
+    yield from (("session", "score", one) for one in (pairs, best))
+    yield from (("session", "ids", {"source_ids": rows}) for rows in (ids_of(translator), *WRONG))
+    yield from (("session", name, EMPTY.get(name, {"sentences": []})) for name in NAMES)
+    yield from (("session", "serving_default", {"sentences": rows}) for rows in (MIXED, *([one] for one in MIXED)))
+    yield from (("session", name, {"sentences": [LONG, CUT]}) for name in ("n_best", "align"))
+    yield "session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]}
+
+
+def ids_of(translator):
+    """SENTENCES and a long one as ids: padded with anything behind END, which the last lacks."""
+    rows = [[*ids, END, 7, -5, 10**6] for ids in translator.tokenizer.encode(SENTENCES)]
+    rows.append(translator.tokenizer.encode(LONG))
+    longest = max(map(len, rows))
+    return [[*row, *[END] * (longest - len(row))] for row in rows]
+
+
+WRONG = [[[5, number, END]] for number in (0, 2, -1, 10**6)]
+MIXED = [one for pair in zip(SENTENCES, [*HOSTILE, ""], strict=True) for one in pair]
+close = partial(pytest.approx, rel=1e-5, abs=1e-6)
+each = pytest.mark.parametrize("name", ["plain", "ensemble"])
+
+
+@each
+@pytest.mark.parametrize("loader", ["eager", "session", "again"])
+def test_serving_default_is_the_call(served, name, loader):
+    _, expected, answers = served[name]
+    found = answers(loader, "serving_default", {"sentences": SENTENCES})
+    best = [expected[sentence][0] for sentence in SENTENCES]
+    assert found == {
+        "translations": [one.text for one in best],
+        "scores": close([one.score for one in best]),
+        "truncated": [False] * len(SENTENCES),
+    }
+    assert len(set(found["translations"])) > 4
+
+
+@each
+def test_n_best(served, name):
+    translator, expected, answers = served[name]
+    found = answers("session", "n_best", {"sentences": SENTENCES})
+    rows = [expected[sentence] for sentence in SENTENCES]
+    missing = [translator.beam_size - len(row) for row in rows]
+    translations = [[one.text for one in row] + [""] * count for row, count in zip(rows, missing, strict=True)]
+    scores = [[one.score for one in row] + [-1e9] * count for row, count in zip(rows, missing, strict=True)]
+    assert found["translations"] == translations
+    assert found["scores"] == [close(row) for row in scores]
+    assert found["truncated"] == [False] * len(SENTENCES)
+    assert sum(missing) == 2 * (translator.beam_size - 1)  # of the two blank sentences
+
+
+@each
+def test_score(served, name):
+    translator, _, answers = served[name]
+    found = answers("session", "score", {"sentences": SENTENCES, "translations": TRANSLATIONS})
+    scores = translator.score(SENTENCES, TRANSLATIONS)
+    assert found == {
+        "scores": close([one.score for one in scores]),
+        "log_probabilities": close([one.log_probability for one in scores]),
+        "token_counts": [len(one.tokens) for one in scores],
+        "truncated": [False] * len(SENTENCES),
+    }
+    assert found["token_counts"][:3] == [2, 3, 0]
+    assert found["scores"][5] == -np.inf  # no translation but an empty one of a blank sentence
+
+
+@each
+def test_the_best_translations_have_the_score_they_were_found_with(served, name):
+    translator, expected, answers = served[name]
+    found = answers("session", "score", {"sentences": SENTENCES, "translations": texts(expected)})
+    best = [expected[sentence][0] for sentence in SENTENCES]
+    recut = translator.tokenizer.encode([one.text for one in best], side="target")
+    same = [
+        i
+        for i, (one, ids) in enumerate(zip(best, recut, strict=True))
+        if one.finished and list(one.tokens[:-1]) == translator.tokenizer.pieces(ids)
+    ]
+    assert len(same) >= 2
+    assert [found["scores"][i] for i in same] == close([best[i].score for i in same])
+
+
+@each
+def test_ids_are_the_strings_pieces(served, name):
+    translator, expected, answers = served[name]
+    found = answers("session", "ids", {"source_ids": ids_of(translator)})
+    best = [expected[sentence][0] for sentence in [*SENTENCES, CUT]]
+    ids = [[translator._pieces.ids[piece] for piece in one.tokens] for one in best]
+    longest = max(map(len, ids))
+    assert found == {
+        "ids": [row + [0] * (longest - len(row)) for row in ids],
+        "scores": close([one.score for one in best]),
+        "truncated": [False] * len(SENTENCES) + [True],
+    }
+
+
+@each
+def test_ids_that_are_no_pieces_are_refused(served, name):
+    translator, _, answers = served[name]
+    for rows in WRONG:
+        message = answers("session", "ids", {"source_ids": rows})["error"]
+        assert f"source_ids must be 1 or from 4 to {translator.tokenizer.vocabulary_size - 1} up to" in message
+        assert f"[{rows[0][1]}]" in message
+
+
+@each
+def test_align(served, name):
+    translator, expected, answers = served[name]
+    found = answers("session", "align", {"sentences": SENTENCES})
+    arrays = np.array(found["alignment"])
+    assert found["truncated"] == [False] * len(SENTENCES)
+    for row, sentence in enumerate(SENTENCES):
+        best = expected[sentence][0]
+        source, target, array = translator.alignment(sentence if sentence.strip() else "", best.tokens)
+        size = len(best.tokens)  # without END where the limit cut the translation off
+        assert [piece for piece in found["source_pieces"][row] if piece] == source
+        assert [piece for piece in found["target_pieces"][row] if piece] == target[:size]
+        assert arrays[row, :size, : len(source)] == close(array[:size])
+        assert arrays[row].sum() == pytest.approx(size, abs=1e-5)  # and nothing at padding
+        assert (found["translations"][row], found["scores"][row]) == (best.text, close(best.score))
+
+
+@each
+def test_an_empty_batch(served, name):
+    _, _, answers = served[name]
+    for signature in NAMES:
+        found = answers("session", signature, EMPTY.get(signature, {"sentences": []}))
+        assert len(found) >= 3 and all(value == [] for value in found.values())
+
+
+@each
+def test_neighbours_change_nothing(served, name):
+    _, expected, answers = served[name]
+    mixed = answers("session", "serving_default", {"sentences": MIXED})
+    for row, sentence in enumerate(MIXED):
+        alone = answers("session", "serving_default", {"sentences": [sentence]})
+        assert mixed["translations"][row : row + 1] == alone["translations"]
+        assert mixed["scores"][row : row + 1] == close(alone["scores"])
+        assert mixed["truncated"][row : row + 1] == alone["truncated"]
+    assert mixed["truncated"][:9] == [False, False, False, False, False, True, False, True, False]
+    assert mixed["translations"][1] == expected["\N{REPLACEMENT CHARACTER}"][0].text
+    assert mixed["translations"][3] == expected[HOSTILE[1]][0].text  # control characters and NUL as in process
+
+
+@each
+def test_long_sources_are_cut_and_say_so(served, name):
+    _, _, answers = served[name]
+    for signature in ("n_best", "align"):
+        found = answers("session", signature, {"sentences": [LONG, CUT]})
+        assert found["truncated"] == [True, False]
+        assert found["translations"][0] == found["translations"][1]
+        assert found["scores"][0] == close(found["scores"][1])
+    found = answers("session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]})
+    assert found["truncated"] == [True, False, True]
+    assert found["token_counts"] == [2, 2, LIMIT + 4]  # as many as a search may give
+
+
+def test_text_is_made_valid_and_cut_between_characters():
+    texts = [b"a" + "é".encode() * 300, b"b" * 128, b"b" * 129, b"\xff\0c", "é".encode() * 64 + b"d", b""]
+    found, cut = readable(tf.constant(texts), 2)
+    expected = ["a" + "é" * 63, "b" * 128, "b" * 128, "\ufffd\0c", "é" * 64, ""]
+    assert [text.decode() for text in found.numpy()] == expected
+    assert cut.numpy().tolist() == [True, False, True, False, True, False]
+
+
+def test_rows_are_closed():
+    ids = tf.constant([[5, 6, 7], [8, 3, 9], [3, 4, 4]])
+    lengths = pieces_of(ids, 10)
+    assert lengths.numpy().tolist() == [3, 1, 0]
+    whole, cut = closed(ids, lengths, 4)
+    assert whole.numpy().tolist() == [[5, 6, 7, 3], [8, 3, 0, 0], [3, 0, 0, 0]]
+    assert cut.numpy().tolist() == [False] * 3
+    short, cut = closed(ids, lengths, 3)
+    assert short.numpy().tolist() == [[5, 6, 3], [8, 3, 0], [3, 0, 0]]
+    assert cut.numpy().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "limit"),
+    [
+        ({"max_extra_length": 4}, 256, 16),
+        ({"max_extra_length": 4}, 9, 9),
+        ({"max_length": 10}, 256, 20),
+        ({"max_extra_length": 18}, 256, 2),
+    ],
+)
+def test_learned_positions_hold_source_and_translation(tmp_path, options, asked, limit):
+    model = tiny.make_model(positions="learned", max_length=20)
+    translator = Translator(model, tiny.make_tokenizer(tmp_path), **options)
+    assert source_limit(translator, asked) == limit
+
+
+def test_an_export_is_checked_by_sentences_that_it_takes(tmp_path):
+    """With nine of 20 learned positions for a source, of which the search leaves 16."""
+    model = tiny.make_model(positions="learned", max_length=20)
+    translator = Translator(model, tiny.make_tokenizer(tmp_path), max_extra_length=4)
+    facts = facts_of(translator, None, source_limit(translator, 9), "float32")
+    assert [len(sentence.split()) for sentence in facts.sentences] == [1, 5]
+    assert facts.translations == translator(facts.sentences)
+
+
+def test_limits_out_of_range(tmp_path):
+    tokenizer = tiny.make_tokenizer(tmp_path)
+    narrow = Translator(tiny.make_model(positions="learned", max_length=20), tokenizer, max_extra_length=19)
+    with pytest.raises(ValueError, match=r"20 learned positions have no room .* lower max_extra_length=19"):
+        narrow.export(tmp_path / "1")
+    for wrong in (1, 2.0, True):
+        with pytest.raises(ValueError, match="max_source_length must be an int of at least 2"):
+            Translator(tiny.make_model(), tokenizer).export(tmp_path / "1", max_source_length=wrong)
+    assert not (tmp_path / "1").exists()

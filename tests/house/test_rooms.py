@@ -1,0 +1,281 @@
+"""The house rules that a machine can watch: who imports whom, what stands in the tree, where the core runs."""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "keras_transformer"
+
+# Room: what it may import besides itself, keras, the standard library and keras_transformer.ids.
+ROOMS = {
+    # The ground floor.
+    "ids": "",
+    "files": "",
+    "presets": "",
+    "schedules": "",
+    "evaluate": "sacrebleu",
+    "plots": "matplotlib numpy files",
+    "backend": "numpy tensorflow jax",  # the last two inside its functions
+    # The core: `keras.ops`.
+    "layers": "backend",
+    "losses": "backend",
+    "metrics": "losses",
+    "decoding": "backend",
+    "incremental": "layers backend",
+    "train_step": "losses metrics backend tensorflow jax",  # the last two in the module of that backend
+    "model": "layers presets train_step backend",
+    "keras_files": "backend",
+    # The edges.
+    "text": "tensorflow tensorflow_text sentencepiece numpy files backend",
+    "data": "tensorflow numpy rich files",
+    "training": "tensorflow numpy rich files keras_files presets evaluate backend losses metrics model",
+    "interop": "numpy safetensors torch ctranslate2 files text model",  # torch inside one function
+    "export": "tensorflow numpy rich google tensorflow_serving files backend decoding training",
+    "translation": "tensorflow numpy rich files keras_files backend decoding incremental text model export",
+}
+FACADES = {"__init__", "cli"}  # may import every room
+CORE = {
+    "backend",
+    "decoding",
+    "incremental",
+    "layers",
+    "losses",
+    "metrics",
+    "model",
+    "presets",
+    "schedules",
+    "train_step",
+}
+# The rooms whose tests are marked as core; those of presets and of the step are other rooms' tests.
+CORE_TESTS = CORE - {"presets", "train_step"}
+MOST_ROOMS, MOST_STOREYS = 26, 8
+
+
+def modules():
+    return sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def tree(path):
+    return ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+
+
+def room_of(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def imported(node):
+    """The dotted names that one statement imports; a relative import is spelt with its dots."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        return [f"{module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def names_in(nodes):
+    return [name for node in nodes for name in imported(node)]
+
+
+def outside_the_room(room, names):
+    """The names that the room may not import."""
+    allowed = {"keras", "ids", room, *ROOMS[room].split()}
+    wrong = []
+    for name in names:
+        first, *rest = name.split(".")
+        target = rest[0] if first == "keras_transformer" else first
+        inside = first == "keras_transformer" and target in ROOMS
+        if not (target in allowed and inside == (target in ROOMS)) and first not in sys.stdlib_module_names:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_each_module_imports_what_its_room_allows(path):
+    room = room_of(path)
+    if room in FACADES:
+        return
+    assert room in ROOMS, f"{path}: no such room; add it to the table, with what it may import"
+    assert outside_the_room(room, names_in(ast.walk(tree(path)))) == []
+
+
+def rooms():
+    return sorted({room_of(path) for path in modules()} - FACADES)
+
+
+def test_the_table_lists_the_rooms_that_there_are():
+    assert sorted(ROOMS) == rooms()
+    assert len(rooms()) + len(FACADES) <= MOST_ROOMS
+
+
+def storey(room, imports, above=()):
+    """On which storey a room stands: one above the highest room that it imports.
+
+    Raises:
+        ValueError: rooms that import each other in a circle.
+    """
+    if room in above:
+        raise ValueError(" -> ".join([*above[above.index(room) :], room]))
+    return 1 + max((storey(other, imports, (*above, room)) for other in imports[room]), default=0)
+
+
+def test_no_room_imports_upwards_and_the_house_is_not_too_high():
+    found = {room: set() for room in ROOMS}
+    for path in modules():
+        if room_of(path) not in FACADES:
+            names = (name.split(".") for name in names_in(ast.walk(tree(path))))
+            found[room_of(path)] |= {name[1] for name in names if name[0] == "keras_transformer"}
+    imports = {room: others - {room} for room, others in found.items()}
+    assert max(storey(room, imports) for room in imports) <= MOST_STOREYS
+
+
+def test_a_circle_is_found():
+    assert storey("c", {"a": set(), "b": {"a"}, "c": {"a", "b"}}) == 3
+    with pytest.raises(ValueError, match="b -> c -> b"):
+        storey("a", {"a": {"b"}, "b": {"c"}, "c": {"b"}})
+
+
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [
+        ("layers", "tensorflow.math"),
+        ("layers", "keras_transformer.model.Transformer"),
+        ("layers", "keras_transformer.Transformer"),
+        ("layers", "numpy"),
+        ("decoding", "keras_transformer.model"),
+        ("data", "keras_transformer.text.tokenizer.Tokenizer"),
+        ("export", "keras_transformer.cli"),
+        ("plots", "examples.numbers_corpus"),
+        ("model", ".layers.Encoder"),  # written in full everywhere
+    ],
+)
+def test_the_walk_finds_what_is_forbidden(room, name):
+    assert outside_the_room(room, [name, "keras.ops", "keras_transformer.ids.PAD", "pathlib.Path"]) == [name]
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_there_are_no_back_doors(path):
+    source = (PACKAGE / path).read_text(encoding="utf-8")
+    forbidden = r"keras\.src|pyplot" if room_of(path) == "__init__" else r"keras\.src|pyplot|import_module|__import__"
+    assert re.findall(rf"\b(?:{forbidden})\b", source) == []
+
+
+# The modules of `train_step` that write the step for one backend.
+OF_ONE_BACKEND = {"tensorflow_step.py", "jax_step.py"}
+core_modules = [path for path in modules() if room_of(path) in CORE and path.name not in OF_ONE_BACKEND]
+
+
+@pytest.mark.parametrize("path", core_modules, ids=str)
+def test_the_core_never_imports_tensorflow_when_it_loads(path):
+    names = [name for name in names_in(ast.walk(tree(path))) if name.startswith("tensorflow")]
+    at_the_top = [name for name in names_in(tree(path).body) if name.startswith("tensorflow")]
+    assert at_the_top == []
+    assert names == [] or room_of(path) == "backend"
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+
+
+def test_importing_the_package_loads_only_the_core():
+    code = (
+        "import sys, keras; before = set(sys.modules); import keras_transformer; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert "keras_transformer" in loaded
+    edges = {
+        "tensorflow",
+        "tensorflow_text",
+        "sentencepiece",
+        "keras_hub",
+        "keras_nlp",
+        "matplotlib",
+        "sacrebleu",
+        "rich",
+    }
+    assert loaded & edges == set()
+
+
+def marked_as_core():
+    mark = re.compile(r"^pytestmark = \[?pytest\.mark\.core\b", re.MULTILINE)
+    tests = (ROOT / "tests").rglob("test_*.py")
+    return {str(path.relative_to(ROOT)) for path in tests if mark.search(path.read_text(encoding="utf-8"))}
+
+
+QUICK_TO_COMPILE = (  # thousands of small programs that each run once: a third less time
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
+
+def test_the_core_passes_its_tests_on_jax_without_tensorflow():
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install -e '.[jax]'")
+    files = sorted(marked_as_core())
+    assert {Path(file).parts[1] for file in files} == CORE_TESTS
+    result = run(
+        # In one process: two would compile many programs twice, and the other tests go on beside it.
+        *("-m", "pytest", "-q", "-n", "0", "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
+        KERAS_BACKEND="jax",
+        PYTHONPATH=str(ROOT / "tests" / "support"),
+        XLA_FLAGS=" ".join(QUICK_TO_COMPILE),
+    )
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+    assert re.search(r"\b[1-9]\d* passed", result.stdout)
+
+
+def tracked():
+    """Every file that git knows, or would add."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    return [path for path in (ROOT / os.fsdecode(name) for name in names if name) if path.exists()]
+
+
+def test_no_file_speaks_of_one_machine_or_is_huge():
+    assert ROOT / "pyproject.toml" in tracked()
+    for path in tracked():
+        data = path.read_bytes()
+        assert len(data) < 2 << 20, f"{path} is over 2 MiB"
+        assert not re.search(rb"(?<![\w.])/(?:work|root|home|Users)/", data), f"{path} names a path of one machine"
+
+
+def test_no_source_file_is_over_350_lines():
+    lengths = {str(path): path.read_bytes().count(b"\n") for path in tracked() if path.suffix == ".py"}
+    assert str(Path(__file__)) in lengths
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=" ".join)
+def test_ruff_is_content(arguments):
+    result = run("-m", "ruff", *arguments, "--no-cache", ".")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_ci_runs_the_second_command_of_the_readme():
+    first = (
+        'python3 -m venv .venv && .venv/bin/pip install -q -e ".[examples]" && .venv/bin/python examples/quickstart.py'
+    )
+    second = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1]
+    assert second.endswith(".venv/bin/python -m pytest")
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.strip() for line in readme if line.strip().startswith("python3 -m venv")]
+    assert list(dict.fromkeys(commands)) == [first, second]

@@ -1,0 +1,203 @@
+"""The decoder's state between steps: kept, grown, reordered, in and out of graphs; against the whole model."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_contract import values
+
+from keras_transformer import Transformer
+from keras_transformer.backend import kernels
+from keras_transformer.ids import START
+
+pytestmark = pytest.mark.core
+
+V = 23
+SOURCE = np.array([[5, 6, 7, 22, 3], [9, 8, 3, 0, 0], [11, 3, 0, 0, 0], [4, 4, 9, 3, 0]], "int32")
+STEPS = 5
+
+
+def make_model():
+    """No weight is left as it was initialised."""
+    model = Transformer(
+        vocabulary_size=V, num_encoder_layers=1, num_decoder_layers=2, d_model=12, num_heads=3, d_ff=17, d_k=5, d_v=2
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([weight + rng.normal(size=weight.shape) / 3 for weight in model.get_weights()])
+    return model
+
+
+class Plan:
+    """Random ids and reorderings, and the histories they give each hypothesis."""
+
+    def __init__(self, width):
+        self.rng, self.width = np.random.default_rng(width), width
+        self.history = np.zeros((len(SOURCE), width, 0), "int32")
+        self.sentences = np.arange(len(SOURCE))
+
+    def ids(self):
+        shape = self.history.shape[:2]
+        ids = self.rng.integers(4, V, shape) if self.history.shape[2] else np.full(shape, START)
+        self.history = np.concatenate([self.history, ids[:, :, None].astype("int32")], axis=2)
+        return ids.astype("int32")
+
+    def parents(self):
+        batch = len(self.history)
+        choice = self.rng.integers(0, self.width, (batch, self.width))
+        self.history = np.take_along_axis(self.history, choice[:, :, None], axis=1)
+        return choice.astype("int32")
+
+    def keep(self, sentences):
+        self.history, self.sentences = self.history[sentences], self.sentences[sentences]
+        return np.array(sentences, "int32")
+
+    def whole(self, model):
+        """The whole model's logits after the last token, (B, W, V); padded behind it, so that shapes are few."""
+        source = np.repeat(SOURCE[self.sentences], self.width, axis=0)
+        length = self.history.shape[2]
+        target = np.pad(self.history.reshape(len(source), length), [(0, 0), (0, STEPS + 2 - length)])
+        return values(model({"source": source, "target": target}))[:, length - 1].reshape(-1, self.width, V)
+
+
+def start(model, width, room):
+    return model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), room, num_hypotheses=width)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("change", ["keep", "grow", "reorder", "all"])
+def test_steps_after_a_change_equal_the_whole(change, width):
+    model, plan = make_model(), Plan(width)
+    grows = change in ("grow", "all")
+    state = start(model, width, 0 if grows else STEPS)
+    for t in range(STEPS):
+        if grows and t % 2 == 0:
+            state = model.grow(state, 2)
+        logits, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+        if change in ("reorder", "all"):
+            state = model.reorder(state, ops.convert_to_tensor(plan.parents()))
+        if change in ("keep", "all") and t in (1, 3):
+            state = model.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("constant", ["FEW_PRODUCTS", "FEW_OTHER_PRODUCTS", "FEW_IN_A_MATRIX"])
+def test_steps_with_the_kernels_for_much_work_equal_the_whole(monkeypatch, constant, width):
+    monkeypatch.setattr(kernels, constant, 0)
+    test_steps_after_a_change_equal_the_whole("reorder", width)
+
+
+def test_growing_drops_slots_that_nobody_descends_from():
+    """After five tokens of three hypotheses all go on from one: five slots of fifteen stay, in two rows of three."""
+    model, plan = make_model(), Plan(3)
+    state = start(model, 3, STEPS)
+    for _ in range(STEPS):
+        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        state = model.reorder(state, ops.convert_to_tensor(plan.parents()))
+    plan.history = np.repeat(plan.history[:, 1:2], 3, axis=1)
+    one = np.ones((len(SOURCE), 3), "int32")
+    state = model.grow(model.reorder(state, ops.convert_to_tensor(one)), 1)
+    assert (int(state.filled), int(state.position)) == (2, 5)
+    assert state.past.shape == (len(SOURCE), 3, 3, 3)
+    logits, _ = model.step(ops.convert_to_tensor(plan.ids()), state)
+    np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_hypotheses_become_more_and_fewer(grows):
+    """The first two tokens are of one alone; then three continue it, and two of them at the end."""
+    if grows and keras.backend.backend() == "jax":
+        pytest.skip("shapes do not change there")
+    model, plan = make_model(), Plan(1)
+    state = model.reorder(start(model, 3, 0 if grows else STEPS), ops.zeros((len(SOURCE), 1), "int32"))
+    for t in range(STEPS):
+        if grows and t % 2 == 0:
+            state = model.grow(state, 2)
+        logits, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+        if t in (1, 3):
+            width = {1: 3, 3: 2}[t]
+            parents = np.full((len(SOURCE), width), plan.width // 2, "int32")
+            parents[:, 0] = 0
+            plan.history, plan.width = np.take_along_axis(plan.history, parents[:, :, None], axis=1), width
+            state = model.reorder(state, ops.convert_to_tensor(parents))
+
+
+def test_a_step_leaves_the_state_it_was_given_as_it_was_outside_graphs():
+    model, plan = make_model(), Plan(2)
+    _, state = model.step(ops.convert_to_tensor(plan.ids()), start(model, 2, 3))
+    ids = ops.convert_to_tensor(plan.ids())
+    first, _ = model.step(ids, state)
+    model.step(ids + 1, state)
+    again, _ = model.step(ids, state)
+    np.testing.assert_array_equal(values(again), values(first))
+
+
+def test_attention_is_the_last_layers_mean_over_heads():
+    model, plan = make_model(), Plan(2)
+    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, 2, with_attention=True)
+    for _ in range(2):
+        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
+        found = values(model.attention(state))
+        source, target = np.repeat(SOURCE, 2, axis=0), plan.history.reshape(8, -1)
+        expected = values(model.attention_weights(source, target)["cross"])[-1].mean(1)[:, -1]
+        np.testing.assert_allclose(found.reshape(8, -1), expected, atol=5e-6)
+        parents = plan.parents()
+        state = model.reorder(state, ops.convert_to_tensor(parents))
+    found = np.take_along_axis(found, parents[:, :, None], axis=1)
+    kept = values(model.attention(model.keep(state, ops.convert_to_tensor([3, 1]))))
+    np.testing.assert_array_equal(kept, found[[3, 1]])
+
+
+def graph_of(model, width):
+    """Steps in two while loops of a graph, with a smaller batch and more room in the second.
+
+    Takes the source, ids and parents (T, B, W) for the first loop, the sentences to keep, and ids and
+    parents for the second; gives the logits of each loop, (T, B, W, V). Nothing is reordered before a
+    loop's first step.
+    """
+    import tensorflow as tf
+
+    def steps(state, ids, parents):
+        count = tf.shape(ids)[0]
+        found = tf.TensorArray(tf.float32, count, element_shape=[None, width, V])
+
+        def body(t, state, found):
+            logits, state = model.step(ids[t], state)
+            return t + 1, model.reorder(state, parents[t]), found.write(t, logits)
+
+        _, state, found = tf.while_loop(lambda t, *_: t < count, body, (tf.constant(0), state, found))
+        return state, found.stack()
+
+    ids = tf.TensorSpec([None, None, width], tf.int32)
+    signature = [tf.TensorSpec([None, None], tf.int32), ids, ids, tf.TensorSpec([None], tf.int32), ids, ids]
+
+    def whole(source, first_ids, first_parents, sentences, then_ids, then_parents):
+        state = model.start(model.encode(source), source, tf.shape(first_ids)[0] * 0, width)
+        state = model.grow(state, tf.shape(first_ids)[0])
+        state, first = steps(state, first_ids, first_parents)
+        state = model.grow(model.keep(state, sentences), tf.shape(then_ids)[0])
+        return first, steps(state, then_ids, then_parents)[1]
+
+    return tf.function(whole, input_signature=signature, autograph=False)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="buffers are written to in place there alone")
+@pytest.mark.parametrize("width", [1, 3])
+def test_loops_in_a_graph_equal_the_whole(width):
+    model, plan = make_model(), Plan(width)
+    expected, fed = ([], []), ([], [])
+    sentences = None
+    for loop, count in enumerate((3, 4)):
+        for _ in range(count):
+            ids = plan.ids()
+            expected[loop].append(plan.whole(model))
+            fed[loop].append((ids, plan.parents()))
+        if loop == 0:
+            sentences = plan.keep([3, 0, 2])
+    graph = graph_of(model, width)
+    arguments = [np.stack(x) for pairs in fed for x in zip(*pairs, strict=True)]
+    arguments = (SOURCE, *arguments[:2], sentences, *arguments[2:])
+    for _ in range(2):  # a second call finds the buffers as the first did
+        for found, whole in zip(graph(*arguments), expected, strict=True):
+            np.testing.assert_allclose(found, np.stack(whole), atol=5e-6)

@@ -1,0 +1,28 @@
+"""On JAX, `DataParallel` over two devices and micro-batches train as one device with the whole batch does."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+def test_two_jax_devices_are_one():
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install -e '.[jax]'")
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": tiny.PYTHONPATH,
+    }
+    result = subprocess.run(
+        [sys.executable, SUPPORT / "jax_devices.py"], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert result.stdout.split() == ["2", "devices", "agree"]

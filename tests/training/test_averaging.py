@@ -1,0 +1,178 @@
+"""Means of weights against NumPy's, unlike files refused by name, and Keras' own moving average beside it."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from keras_transformer import Translator
+from keras_transformer.training import AverageWeights, Checkpoint
+from keras_transformer.training.averaging import average
+from keras_transformer.training.states import states_in
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+def load(path):
+    return keras.saving.load_model(path, compile=False)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """Three models of one shape, saved; their weights."""
+    models = [tiny.make_random(seed) for seed in range(3)]
+    for number, model in enumerate(models):
+        model.save(tmp_path / f"{number}.keras")
+    return [tmp_path / f"{number}.keras" for number in range(3)], [weights(model) for model in models]
+
+
+def test_the_mean_is_that_of_numpy_in_float64(checkpoints, tmp_path):
+    paths, stored = checkpoints
+    average(paths, tmp_path / "mean.keras")
+    for found, *each in zip(weights(load(tmp_path / "mean.keras")), *stored, strict=True):
+        assert found.dtype == np.float32
+        assert np.array_equal(found, (sum(np.float64(one) for one in each) / 3).astype(np.float32))
+
+
+def test_the_mean_of_one_and_of_the_same_is_itself(checkpoints, tmp_path):
+    paths, stored = checkpoints
+    for chosen in ([paths[1]], [paths[1]] * 3):
+        average(chosen, tmp_path / "mean.keras", overwrite=True)
+        assert all(map(np.array_equal, weights(load(tmp_path / "mean.keras")), stored[1]))
+
+
+def test_unlike_and_unreadable_files_are_refused_and_nothing_is_written(checkpoints, tmp_path):
+    paths, _ = checkpoints
+    (tmp_path / "broken.keras").write_bytes(paths[0].read_bytes()[:500])
+    tiny.make_random(0, d_ff=48).save(tmp_path / "wider.keras")
+    for rows in (3, 5):
+        keras.Sequential([keras.layers.Input((rows,)), keras.layers.Dense(2, name="out")]).save(
+            tmp_path / f"{rows}.keras"
+        )
+    wrong = [
+        ([], "out.keras", ValueError, "paths is empty"),
+        (paths[0], "out.keras", TypeError, r"paths must be a list of files, got the one path '.*/0\.keras'"),
+        ("0.keras", "out.keras", TypeError, r"paths must be a list of files, got the one path '0\.keras'"),
+        (paths, "out.h5", ValueError, r"output must end in \.keras, got out\.h5"),
+        ([paths[0], tmp_path / "absent.keras"], "out.keras", FileNotFoundError, r"absent\.keras does not exist"),
+        (
+            [paths[0], tmp_path / "broken.keras"],
+            "out.keras",
+            ValueError,
+            r"broken\.keras cannot be read",
+        ),
+        (
+            [paths[0], tmp_path / "wider.keras"],
+            "out.keras",
+            ValueError,
+            r"wider\.keras is of another model than .*0\.keras \(there\): d_ff is 32 there and 48 here\.",
+        ),
+        ([paths[0], tmp_path / "3.keras"], "out.keras", ValueError, "a Transformer there and a Sequential here"),
+        ([tmp_path / "3.keras", tmp_path / "5.keras"], "out.keras", ValueError, r"5\.keras is of another model"),
+    ]
+    for chosen, output, error, message in wrong:
+        output = output if output == "out.h5" else tmp_path / output
+        with pytest.raises(error, match=message):
+            average(chosen, output)
+    assert not (tmp_path / "out.keras").exists()
+    (tmp_path / "out.keras").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"out\.keras exists already"):
+        average(paths, tmp_path / "out.keras")
+    assert (tmp_path / "out.keras").read_text() == "precious"
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps each epoch's weights, and gives it a logged value."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values, self.stored = values, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_bleu"] = self.values[epoch]
+        self.stored.append(weights(self.model))
+
+
+def fit(model, callbacks, epochs):
+    data = tf.data.Dataset.from_tensors(tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2]))
+    model.fit(data, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+
+
+def mean(arrays):
+    return [np.mean(np.float64(each), axis=0).astype(np.float32) for each in zip(*arrays, strict=True)]
+
+
+def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
+    record = Record([3.0, 9.0, 5.0, float("nan"), 7.0])
+    chosen = {"last": (), "best": ("val_bleu",), "worst": ("val_bleu", "min")}
+    callbacks = [AverageWeights(tmp_path / folder, 2, *options) for folder, options in chosen.items()]
+    fit(tiny.compiled(tiny.make_model(dropout=0.1)), [record, *callbacks], 5)
+    stored = record.stored
+    assert any((a != b).any() for a, b in zip(stored[3], stored[4], strict=True))
+    for folder, epochs in (("last", (3, 4)), ("best", (1, 4)), ("worst", (0, 2))):
+        expected = mean([stored[epoch] for epoch in epochs])
+        assert list(states_in(tmp_path / folder / "averaged", "epoch")) == [epoch + 1 for epoch in epochs]
+        assert all(map(np.array_equal, weights(load(tmp_path / folder / "average.keras")), expected))
+    paths = states_in(tmp_path / "best" / "averaged", "epoch").values()
+    average([*paths, tmp_path / "last" / "average.keras"], tmp_path / "mixed.keras")  # states and models together
+    expected = mean([stored[1], stored[4], mean([stored[3], stored[4]])])
+    for found, goal in zip(weights(load(tmp_path / "mixed.keras")), expected, strict=True):
+        np.testing.assert_allclose(found, goal, rtol=1e-6)
+
+
+def test_an_average_goes_on_with_its_run(tmp_path):
+    """Broken after three epochs of five and begun again at the third: the mean of the fourth and the fifth."""
+    record = Record([1.0] * 5)
+    fit(tiny.compiled(tiny.make_model()), [record, AverageWeights(tmp_path, 2)], 3)
+    resumed = tiny.compiled(tiny.make_model())
+    resumed.set_weights(record.stored[1])
+    again = Record([1.0] * 5)
+    data = tf.data.Dataset.from_tensors(tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2]))
+    average_weights = AverageWeights(tmp_path, 2)
+    resumed.fit(data, epochs=3, initial_epoch=2, shuffle=False, verbose=0, callbacks=[again, average_weights])
+    expected = mean([record.stored[1], again.stored[0]])
+    assert all(map(np.array_equal, weights(load(tmp_path / "average.keras")), expected))
+
+
+def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
+    for options, message in (
+        ({"n": 0}, "n must be a whole number of at least 1, got 0"),
+        ({"mode": "up"}, "mode must"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            AverageWeights(tmp_path, **options)
+    with pytest.raises(ValueError, match="monitor='val_los' was never logged"):
+        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path, monitor="val_los")], 1)
+    remove = keras.callbacks.LambdaCallback(on_train_end=lambda logs: shutil.rmtree(tmp_path / "averaged"))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/averaged holds nothing to average"):
+        fit(tiny.compiled(tiny.make_model()), [remove, AverageWeights(tmp_path)], 1)
+
+
+def test_a_fit_with_nothing_left_to_do_averages_what_there_is_if_anything(tmp_path):
+    fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / "there", 2)], 2)
+    written = weights(load(tmp_path / "there" / "average.keras"))
+    (tmp_path / "there" / "average.keras").unlink()  # as if the run had been killed before it
+    for folder in ("there", "nowhere"):
+        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / folder, 2)], 0)
+    assert all(map(np.array_equal, weights(load(tmp_path / "there" / "average.keras")), written))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_moving_average_of_keras_reaches_the_files(tmp_path):
+    """`use_ema`: raw weights while training and in a plain checkpoint, the average after fit and, swapped, in files."""
+    tokenizer = tiny.make_tokenizer(tmp_path / "corpus")
+    model = tiny.compiled(tiny.make_model(), keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.5))
+    record = Record([1.0] * 3)
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    fit(model, [record, Checkpoint(tmp_path / "raw", tokenizer), swap, Checkpoint(tmp_path / "ema", tokenizer)], 3)
+    first, second, third = record.stored  # an epoch is one update
+    moving = [0.5 * (0.5 * a + 0.5 * b) + 0.5 * c for a, b, c in zip(first, second, third, strict=True)]
+    assert all(map(np.array_equal, weights(load(tmp_path / "raw" / "model.keras")), third))
+    for found in (weights(model), weights(Translator.load(tmp_path / "ema").model)):
+        for value, goal in zip(found, moving, strict=True):
+            np.testing.assert_allclose(value, goal, rtol=1e-5, atol=1e-7)
