@@ -1,27 +1,26 @@
-"""Metrics that divide sums over all target tokens, never means of means."""
+"""Metrics that divide sums over all target tokens. They are never means of means."""
 
 import keras
 from keras import ops
 
-from keras_transformer.losses.chunks import output_map_of_the_loss
 from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
 from keras_transformer.losses.label_smoothing import token_mask, token_weights
 
 
 class TokenMetric(keras.metrics.Metric):
-    """Base: a total over non-padding labels and their count, summed over steps and replicas."""
+    """Base class: a total over non-padding labels and their number, summed over steps and replicas."""
 
     def __init__(self, name, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.total = self.add_variable((), initializer="zeros", name="total")
         self.tokens = self.add_variable((), initializer="zeros", name="tokens")
 
-    def values(self, labels, logits):
-        """The quantity of each token: (B, T) float32."""
+    def token_values(self, labels, logits):
+        """The value of each token: (B, T) int32, (B, T, V) -> (B, T) float32."""
         raise NotImplementedError
 
-    def judged(self, judged):
-        """The same from the `Judged` of a loss that has mapped to logits itself."""
+    def token_values_of_loss(self, vectors_loss):
+        """The value of each token, from a `VectorsLoss`: (B, T) float32."""
         raise NotImplementedError
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -29,35 +28,59 @@ class TokenMetric(keras.metrics.Metric):
 
         Args:
             y_true: labels (B, T), 0 at padding.
-            y_pred: logits (B, T, V); not read where the output map is left to the loss, see `chunked_loss`.
-            sample_weight: (B,), a weight for each sentence, or broadcastable to (B, T); weighs the tokens.
+            y_pred: logits (B, T, V).
+            sample_weight: the weights of the tokens: (B,), a weight for each sentence, or broadcastable to (B, T).
         """
         labels = ops.cast(y_true, "int32")
         weights = token_mask(labels)
         if sample_weight is not None:
             weights = weights * ops.cast(token_weights(sample_weight), "float32")
-        output_map = output_map_of_the_loss()
-        values = self.values(labels, y_pred) if output_map is None else self.judged(output_map.judged)
+        self._add(self.token_values(labels, y_pred), weights)
+
+    def update_from_loss(self, labels, vectors_loss):
+        """Add a batch whose loss was computed from decoder vectors.
+
+        Args:
+            labels: (B, T), 0 at padding.
+            vectors_loss: a `VectorsLoss`.
+        """
+        self._add(self.token_values_of_loss(vectors_loss), token_mask(labels))
+
+    def _add(self, values, weights):
         self.total.assign_add(ops.sum(values * weights))
         self.tokens.assign_add(ops.sum(weights))
 
     def mean(self):
-        """The mean over all tokens so far, 0 before any."""
+        """The mean over all tokens so far, 0 before the first."""
         return self.total / ops.maximum(self.tokens, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class MaskedAccuracy(TokenMetric):
-    """Share of target tokens whose most likely prediction is the label."""
+    """The share of target tokens whose label is the likeliest piece.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import MaskedAccuracy
+
+        accuracy = MaskedAccuracy()
+        accuracy.update_state(np.array([[3, 1, 0]]), np.eye(5, dtype="float32")[[[3, 2, 4]]])  # 0 is padding
+        assert float(accuracy.result()) == 0.5
+        ```
+
+    Args:
+        name: the name in the logs.
+    """
 
     def __init__(self, name="accuracy", dtype=None):
         super().__init__(name=name, dtype=dtype)
 
-    def values(self, labels, logits):
+    def token_values(self, labels, logits):
         return ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels), "float32")
 
-    def judged(self, judged):
-        return judged.hits
+    def token_values_of_loss(self, vectors_loss):
+        return vectors_loss.hits
 
     def result(self):
         return self.mean()
@@ -65,16 +88,30 @@ class MaskedAccuracy(TokenMetric):
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class Perplexity(TokenMetric):
-    """exp of the unsmoothed cross-entropy a target token, in subword tokens (Table 3's PPL)."""
+    """exp of the mean cross-entropy of a target token, without label smoothing (the PPL of Table 3).
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import Perplexity
+
+        perplexity = Perplexity()
+        perplexity.update_state(np.array([[3, 1, 0]]), np.zeros((1, 3, 5), "float32"))  # 0 is padding
+        assert abs(float(perplexity.result()) - 5) < 1e-5
+        ```
+
+    Args:
+        name: the name in the logs.
+    """
 
     def __init__(self, name="perplexity", dtype=None):
         super().__init__(name=name, dtype=dtype)
 
-    def values(self, labels, logits):
+    def token_values(self, labels, logits):
         return smoothed_cross_entropy(labels, logits)
 
-    def judged(self, judged):
-        return -judged.log_probabilities
+    def token_values_of_loss(self, vectors_loss):
+        return -vectors_loss.log_probabilities
 
     def result(self):
         return ops.exp(self.mean())

@@ -1,39 +1,70 @@
-"""Products in 8-bit integers, with scales as in Keras' quantised `Dense`."""
+"""Products in 8-bit integers, with scales as in Keras' quantized `Dense`."""
 
-import contextlib
 import gc
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_transformer.backend.kernels import in_float32, tensorflow_backend
+from keras_transformer.backend import compat
+from keras_transformer.backend.kernels import in_float32, take_rows, tensorflow_backend
 
-SMALLEST = 2**16  # weights of a layer that is worth it; files of quantised models rely on the number
+SMALLEST = 2**16  # weights of the smallest layer that is quantized; files of quantized models rely on this number
 
 
 class IntegersNotExact(RuntimeError):
-    """TensorFlow cannot add up products of 8-bit integers exactly here."""
+    """TensorFlow cannot add up products of 8-bit integers exactly on this machine."""
 
 
-def policy_before(policy):
-    """The name of the dtype policy that a quantised one was made from."""
+def floating_policy(policy):
+    """The name of the dtype policy that a quantized policy was made from."""
     return policy.name.partition("_from_")[2]
 
 
 def is_plain(mode, config):
-    """Whether Keras was asked for 8-bit integers with the quantisers that it takes by itself, the only ones here."""
+    """Whether Keras was asked for "int8" with its default quantizers, which are the only ones here."""
     if mode != "int8" or config is None:
         return mode == "int8"
     rows, plain = config.activation_quantizer, keras.quantizers.AbsMaxQuantizer()
     return config.weight_quantizer is None and type(rows) is type(plain) and rows.get_config() == plain.get_config()
 
 
+class IntegerRows:
+    """The matrix of a quantized `TokenEmbedding`: 8-bit integers with a scale for each row. See `FloatRows`.
+
+    Args:
+        values: a variable of integers (V, D) int8.
+        scales: a variable (V,) float32; the matrix is `values` / `scales`.
+        dtype: the compute dtype.
+    """
+
+    def __init__(self, values, scales, dtype):
+        self.values, self.scales, self.dtype = values, scales, dtype
+
+    def lookup(self, ids):
+        """The vectors of ids: (...) int -> (..., D) in the compute dtype."""
+        vectors = ops.cast(take_rows(self.values, ids), "float32") / take_rows(self.scales, ids)[..., None]
+        return ops.cast(vectors, self.dtype)
+
+    def logits(self, x, prepared=None):
+        """The product with the transposed matrix: (..., D) -> (..., V) float32."""
+        logits = int8_product(ops.reshape(x, (-1, x.shape[-1])), self.values, self.scales, transposed=True)
+        return ops.reshape(logits, (*ops.shape(x)[:-1], self.values.shape[0]))
+
+    def prepare(self):
+        """Integers are constants of a graph. There is nothing to prepare."""
+        return ()
+
+    def matrices(self):
+        """There is no matrix of floating-point numbers."""
+        return []
+
+
 def int8_product(x, values, scales, transposed=False):
     """x·W in 8-bit integers, with a scale for each row of x and each column of W, as in Keras' `Dense`.
 
-    A row is rounded to multiples of 1/127 of its largest number, upwards from halfway. In a TensorFlow graph W is a
-    constant, which oneDNN packs once: read from a variable at each call, it takes 1.3 to 10 times the time.
+    Each row of x is rounded to multiples of 1/127 of its largest magnitude; halves are rounded up. In a TensorFlow
+    graph W is a constant, which oneDNN packs once. A variable would be packed again at each call.
 
     Args:
         x: (R, K), any floating dtype.
@@ -41,12 +72,12 @@ def int8_product(x, values, scales, transposed=False):
         scales: a variable (N,) float32; W is `values` / `scales`.
 
     Returns:
-        (R, N) float32. The sums of integers are exact; on TensorFlow they are rounded to float32 with what 128 more in
-        each of K adds, before that is taken out.
+        (R, N) float32. The sums of integers are exact. On TensorFlow they are converted to float32 while they still
+        contain an offset of 128 for each of the K inputs.
     """
     x = in_float32(x)
     unit = (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon()) / 127.0  # (R, 1)
-    shifted = x * (1.0 / unit) + 128.5  # to be rounded down to integers from 1 to 255
+    shifted = x * (1.0 / unit) + 128.5  # rounding down gives integers from 1 to 255
     tf = tensorflow_backend()
     if tf is None:
         values = ops.transpose(values) if transposed else ops.convert_to_tensor(values)
@@ -55,12 +86,13 @@ def int8_product(x, values, scales, transposed=False):
     with tf.init_scope():
         values, scales = ops.convert_to_numpy(values), ops.convert_to_numpy(scales)
     values = np.ascontiguousarray(values.T) if transposed else values
-    # The kernel wants integers without a sign: what is 128 too much in each of K, the bias takes out again.
+    # The kernel takes unsigned integers. The bias removes the offset of 128 that makes them unsigned.
     sums = tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
         a=tf.bitcast(tf.cast(shifted, tf.uint8), tf.quint8),
         b=tf.bitcast(tf.constant(values), tf.qint8),
         bias=tf.constant(-128.0 * values.sum(axis=0, dtype="int64"), tf.float32),
-        min_a=0.0,  # these make 1 of one: the unit of all is a whole number
+        # With these ranges an integer 1 means 1.0, so that the kernel gives the plain sums.
+        min_a=0.0,
         max_a=255.0,
         min_b=-127.0,
         max_b=127.0,
@@ -73,38 +105,47 @@ def int8_product(x, values, scales, transposed=False):
 
 
 def check_int8():
-    """Raise where TensorFlow's `int8_product` is not exact.
+    """Raise an error if TensorFlow's `int8_product` is not exact on this machine.
 
     Raises:
-        IntegersNotExact: TensorFlow runs without oneDNN here, or the processor without the instructions (VNNI) that
-            add up products of 8-bit integers exactly.
+        IntegersNotExact: TensorFlow runs without oneDNN, or the processor lacks the instructions (VNNI) that add up
+            products of 8-bit integers exactly.
     """
     tf = tensorflow_backend()
     if tf is None:
         return
-    ones = [tf.fill([4, 4], tf.constant(127, tf.int8)), tf.ones([4])]  # sums beyond 16 bits on the way
+    ones = [tf.fill([4, 4], tf.constant(127, tf.int8)), tf.ones([4])]  # sums that need more than 16 bits
     try:
         sums = tf.function(lambda: int8_product(tf.ones([1, 4]), *ones), autograph=False)().numpy()
     except tf.errors.OpError as error:
         raise IntegersNotExact(
-            "8-bit products need TensorFlow with oneDNN, on x86-64 and not switched off by TF_ENABLE_ONEDNN_OPTS=0: "
-            f"{str(error).splitlines()[0]}"
+            "8-bit products need TensorFlow with oneDNN: on x86-64, and not switched off by TF_ENABLE_ONEDNN_OPTS=0. "
+            f"TensorFlow says: {str(error).splitlines()[0]}"
         ) from error
     if not np.allclose(sums, 4 * 127, rtol=1e-5):
         raise IntegersNotExact(
-            f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 came out as {sums[0, 0]:.6g}."
+            f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 gave {sums[0, 0]:.6g}."
         )
 
 
-@contextlib.contextmanager
-def keras_deletes_fast():
-    """Inside it Keras deletes a layer's variable without looking through all objects there are, 0.2 s each time."""
-    if gc.get_freeze_count():  # somebody else's
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.collect()
+def quantize_model(model, mode, config=None, filters=None):
+    """Turn the matrices of a model's layers into 8-bit integers; see `Transformer.quantize`."""
+    if not is_plain(mode, config) or filters is not None:  # Keras turns the mode into a config and passes both on
+        raise ValueError(
+            f"a Transformer can be quantized as 'int8' only, without other quantizers and filters; got {mode!r}."
+        )
+    if model.quantized:
+        raise ValueError("the model is quantized already.")
+    if model.variable_dtype != "float32":
+        raise ValueError(f"scales need variables in float32; those of this model are in {model.variable_dtype}.")
+    layers = [layer for layer in compat.all_layers(model) if hasattr(layer, "matrices")]
+    layers = [layer for layer in layers if layer.count_params() >= SMALLEST]
+    if not layers:
+        raise ValueError(f"no matrix of this model has {SMALLEST:,} weights. Smaller ones are not faster in integers.")
+    check_int8()
+    for weight in model.weights:
+        if not ops.convert_to_numpy(ops.all(ops.isfinite(weight))):
+            raise ValueError(f"{weight.path} is not finite: it cannot be quantized.")
+    for layer in layers:
+        layer.quantize(mode)
+    gc.collect()  # the floating-point matrices are in reference cycles

@@ -1,9 +1,8 @@
-"""The one door to TensorFlow kernels that decoding and training need and `keras.ops` does not reach.
+"""TensorFlow kernels that decoding and training need and that `keras.ops` does not reach.
 
-On other backends each function is what `keras.ops` offers, or what XLA, which compiles JAX, runs best. On
-TensorFlow, `ops.scatter_update` copies the whole tensor, `ops.take` spends five ops on negative indices, and
-oneDNN's batched product and softmax cost 30 to 50 µs a call however small they are, twenty times the arithmetic
-of one sentence.
+On other backends each function is what `keras.ops` offers, or what XLA runs best under JAX. On TensorFlow,
+`ops.scatter_update` copies the whole tensor, `ops.take` needs five ops for negative indices, and the batched product
+and softmax of oneDNN have a fixed cost for each call that is far higher than the arithmetic of one sentence.
 """
 
 from collections.abc import Callable
@@ -12,18 +11,18 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_transformer.backend.scoped import Scoped
+from keras_transformer.backend import compat
 
-# Up to so many multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured): for one query a head in
-# float32, and otherwise, as half precision has to be converted and matrices to be packed.
+# Below this number of multiplications in QKᵀ the plain kernels are faster than oneDNN's (measured). The first limit is
+# for one query a head in float32. Otherwise half precision must be converted and matrices packed: the second limit.
 FEW_PRODUCTS, FEW_OTHER_PRODUCTS = 5_000_000, 500_000
-# More than these in one matrix, the plain kernel shares each matrix out instead of the batch: 7 to 12 times as slow.
+# Above this size of one matrix the plain kernel splits each matrix instead of the batch, which is much slower.
 FEW_IN_A_MATRIX = 128 * 128
 WIDE = 512  # columns
 
 
 class Kernels(NamedTuple):
-    """What attention is computed with."""
+    """The functions that attention is computed with."""
 
     product: Callable  # (..., T, K), (..., K, N) -> (..., T, N)
     product_transposed: Callable  # (..., T, K), (..., N, K) -> (..., T, N)
@@ -34,7 +33,7 @@ STANDARD = Kernels(ops.matmul, lambda a, b: ops.matmul(a, ops.swapaxes(b, -1, -2
 
 
 def tensorflow_backend():
-    """The module where it is Keras' backend, else None."""
+    """The module `tensorflow` if it is Keras' backend, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
@@ -43,11 +42,11 @@ def tensorflow_backend():
 
 
 def by_size(heads, queries, keys, size, dtype, compute):
-    """`compute(kernels)`, with the kernels that suit the work.
+    """`compute(kernels)`, with the kernels that suit the amount of work.
 
     Args:
-        heads: of all sentences, B·H, each with a matrix of scores; known now or only at run time.
-        queries: W, the matrix' rows, an int.
+        heads: B·H, the number of matrices of scores; known now or only at run time.
+        queries: W, the rows of such a matrix, an int.
         keys: N, its columns; as `heads`.
         size: d_k, an int.
         dtype: the compute dtype.
@@ -58,7 +57,7 @@ def by_size(heads, queries, keys, size, dtype, compute):
         return compute(STANDARD)
 
     def product(a, b, transposed=False):
-        # Not among the ops that oneDNN takes over; in half precision its own arithmetic is slow.
+        # oneDNN does not take over this op. Its own arithmetic in half precision is slow, so it works in float32.
         x, y = tf.cast(a, tf.float32), tf.cast(b, tf.float32)
         return tf.cast(tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed), a.dtype)
 
@@ -73,25 +72,27 @@ def by_size(heads, queries, keys, size, dtype, compute):
 
 
 def in_float32(x):
-    """`x` in float32, converted once however many times it is reshaped afterwards."""
+    """`x` in float32, converted once, however often it is reshaped afterwards."""
     tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly() or x.dtype == tf.float32:
         return ops.cast(x, "float32")
-    return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # or the optimiser converts after each reshape
+    return tf.ensure_shape(tf.cast(x, tf.float32), x.shape)  # else TensorFlow converts again after each reshape
 
 
-def at_most(length, limit, what):
-    """`length`, an int or () int32; TensorFlow refuses more than `limit` at run time too, but for what XLA compiles.
+def at_most(length, limit, name):
+    """`length`, an int or () int32, if it is not more than `limit`.
+
+    On TensorFlow a length that is known only at run time is checked at run time, but not in what XLA compiles.
 
     Raises:
-        ValueError: a length that is known now, and more than the `limit` of `what`.
+        ValueError: a length that is known now and is more than the `limit` of `name`.
     """
     if isinstance(length, int) and length > limit:
-        raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {what}.")
+        raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {name}.")
     tf = tensorflow_backend()
     if tf is None or isinstance(length, int):
         return length
-    message = f"a sequence is longer than the {limit} {what}"
+    message = f"a sequence is longer than the {limit} {name}"
     with tf.control_dependencies([tf.debugging.assert_less_equal(length, limit, message)]):
         return tf.identity(length)
 
@@ -114,25 +115,24 @@ def empty_rows(count, width, dtype):
     tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
         return ops.zeros((count, width), dtype)
-    # Not tf.zeros: folded into a constant of the graph, all calls at once would write to it.
-    return tf.raw_ops.Empty(shape=tf.stack([count, width]), dtype=tf.as_dtype(dtype), init=True)
+    return compat.unset_rows(count, width, dtype)
 
 
 def write_rows(x, rows, values):
     """`x` (R, N) with `values` (n, N) at `rows` (n,).
 
-    In a TensorFlow graph the buffer of `x` itself is written to: nothing else may read `x` afterwards.
+    A TensorFlow graph writes to the buffer of `x` itself: nothing else may read `x` afterwards.
     """
     tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
         return ops.scatter_update(x, rows[:, None], values)
-    return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)
+    return compat.write_rows_in_place(x, rows, values)
 
 
 def after(first, x):
-    """`x`, in a TensorFlow graph not before all tensors of the nest `first` are known.
+    """`x`, which a TensorFlow graph computes after all tensors of the nest `first`.
 
-    What is computed from `x` may then take the place of an array that `first` had to read.
+    A result that is computed from `x` can then reuse the memory of an array that `first` had to read.
     """
     tf = tensorflow_backend()
     if tf is None or tf.executing_eagerly():
@@ -142,7 +142,7 @@ def after(first, x):
 
 
 def random_bits(shape, generator):
-    """Uniformly random int32 of `shape`, with the next seed of a `keras.random.SeedGenerator`."""
+    """Uniformly random int32 of `shape`, from the next seed of a `keras.random.SeedGenerator`."""
     tf = tensorflow_backend()
     if tf is None:
         return keras.random.randint(shape, -(2**31), 2**31 - 1, dtype="int32", seed=generator)
@@ -153,8 +153,8 @@ def random_bits(shape, generator):
 def product_with_transposed(x, matrix):
     """x·matrixᵀ: (..., D), (V, D) -> (..., V).
 
-    On TensorFlow the gradient towards a wide matrix is (V, D) at once; towards a narrow one, the product that
-    gives (D, V) and its transpose take two thirds of the time (measured).
+    On TensorFlow the gradient of a wide matrix is computed as (V, D). For a narrow matrix, (D, V) and its transpose
+    are faster (measured).
     """
     tf = tensorflow_backend()
     if tf is None or matrix.shape[1] < WIDE:
@@ -168,27 +168,24 @@ def transposed_product(x, y):
     tf = tensorflow_backend()
     if tf is not None:
         return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float32)
-    import jax  # whose sums in float32 are not rounded on the way
+    if keras.backend.backend() != "jax":
+        return ops.cast(ops.matmul(ops.transpose(x), y), "float32")
+    import jax  # its sums stay in float32
 
     return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())), preferred_element_type="float32")
 
 
-_kernels_alone = Scoped("kernels_alone", False)
+def add_to_columns(x, columns, values, in_place=False):
+    """`x` (R, V) with `values` (R,) added: in each row at one column, that of `columns` (R,) int32.
 
-
-def kernels_alone():
-    """Inside it what TensorFlow runs is not compiled, so that ops are allowed which XLA lacks."""
-    return _kernels_alone.set_to(True)
-
-
-def add_to_columns(x, columns, values):
-    """`x` (R, V) with `values` (R,) added, in each row at its one of `columns` (R,) int32."""
+    Args:
+        in_place: on TensorFlow, reuse the memory of `x` where nothing else needs it. XLA cannot compile this.
+    """
     tf = tensorflow_backend()
-    if tf is None:  # XLA makes it a part of what computes `x`
+    if tf is None:  # XLA computes this together with `x`
         here = ops.equal(ops.arange(x.shape[-1], dtype="int32"), columns[:, None])  # (R, V)
         return x + ops.where(here, values[:, None], 0.0)
     places = ops.stack([ops.arange(ops.shape(columns)[0], dtype="int32"), columns], axis=-1)  # (R, 2)
-    if not _kernels_alone.get():
-        return ops.scatter_update(x, places, values, reduction="add")
-    # Alone among its kind it takes the place of `x` where nobody else reads that.
-    return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=places, updates=values)
+    if in_place:
+        return compat.add_at_in_place(x, places, values)
+    return ops.scatter_update(x, places, values, reduction="add")

@@ -1,4 +1,4 @@
-"""The one door to tf.distribute for code that is otherwise `keras.ops` alone."""
+"""`tf.distribute` and `keras.distribution` for code that otherwise uses only `keras.ops`."""
 
 import keras
 
@@ -6,8 +6,8 @@ import keras
 def sum_over_replicas(x):
     """The sum of `x` over all replicas of a training step.
 
-    Inside a replica of a `tf.distribute` strategy this is an all-reduce. Elsewhere, and on the JAX
-    backend, where arrays are global, it is `x`.
+    Inside a replica of a `tf.distribute` strategy this is an all-reduce. Elsewhere it is `x`: on the JAX backend
+    arrays are global.
     """
     if keras.backend.backend() != "tensorflow":
         return x
@@ -20,7 +20,7 @@ def sum_over_replicas(x):
 
 
 def num_replicas():
-    """How many replicas train in step, under the `tf.distribute` strategy in scope or without one."""
+    """The number of replicas of the `tf.distribute` strategy in scope; 1 without a strategy."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -29,7 +29,7 @@ def num_replicas():
 
 
 def batch_devices():
-    """Over how many devices `keras.distribution`, on JAX, shares out the rows of a batch."""
+    """The number of devices over which `keras.distribution`, on JAX, distributes the rows of a batch."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return 1
@@ -38,23 +38,23 @@ def batch_devices():
 
 
 def replicas_of(model):
-    """How many replicas train a compiled model in step."""
+    """The number of replicas that train a compiled model."""
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync
     return batch_devices()
 
 
 def check_strategy(strategy):
-    """Refuse a strategy of several machines that does not give each its own rows.
+    """Refuse a strategy of several machines that does not give each machine its own rows.
 
     Raises:
-        ValueError: another one than `keras_transformer.training.workers_strategy` makes.
+        ValueError: a strategy that `keras_transformer.training.workers_strategy` did not make.
     """
     import tensorflow as tf
 
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if several and strategy.num_replicas_in_sync > 1 and not hasattr(strategy, "shares_rows"):
         raise ValueError(
-            f"{type(strategy).__name__} gives its machines different batches, not shares of the same. Make the "
+            f"{type(strategy).__name__} gives its machines different batches, not shares of the same batch. Make the "
             "strategy with keras_transformer.training.workers_strategy()."
         )

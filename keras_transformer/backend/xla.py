@@ -1,22 +1,22 @@
-"""Hints to XLA, which compiles a model on Keras' JAX backend; elsewhere each function is what `keras.ops` offers.
+"""Hints for XLA, which compiles a model on Keras' JAX backend. Elsewhere each function is what `keras.ops` offers.
 
-XLA joins what is computed for each element, and computes what is cheap again for each of its readers. That is not
-always faster: what is said of it here was measured on a GPU, in steps of the paper's base model.
+XLA fuses elementwise computations, and repeats cheap ones for each reader instead of storing their results. That is
+not always faster. Each function here was measured on a GPU, in training steps of the paper's base model.
 """
 
 import keras
 from keras import ops
 
-MULTIPLE = 64  # rows and columns of matrices that products on a GPU read as they are; other matrices XLA copies first
+MULTIPLE = 64  # a GPU multiplies matrices whose sizes are multiples of this as they are; XLA copies others first
 
 
 def on_jax():
-    """Whether Keras' backend is JAX, which XLA compiles as a whole."""
+    """Whether Keras' backend is JAX, where XLA compiles whole functions."""
     return keras.backend.backend() == "jax"
 
 
 def on_gpu():
-    """Whether Keras' backend is JAX on something else than a processor."""
+    """Whether Keras' backend is JAX and runs on an accelerator."""
     if not on_jax():
         return False
     import jax
@@ -25,35 +25,35 @@ def on_gpu():
 
 
 def aligned(size):
-    """`size`; on a GPU the next size that products read as it is."""
+    """`size`, on a GPU rounded up to a multiple of `MULTIPLE`."""
     return -(-size // MULTIPLE) * MULTIPLE if on_gpu() else size
 
 
 def relu(x):
-    """max(0, x). On JAX its gradient, in reverse mode alone, reads the result, so that XLA does not keep `x` too."""
+    """max(0, x). On JAX its gradient (reverse mode only) reads the result, so that XLA need not store `x` too."""
     if not on_jax():
         return ops.relu(x)
 
     @ops.custom_gradient
     def value(x):
-        y = written(ops.relu(x))
+        y = materialized(ops.relu(x))
         return y, lambda upstream: ops.where(ops.greater(y, 0), upstream, 0)
 
     return value(x)
 
 
-def kept(x, keep, scale):
-    """`x` × `scale` where `keep`, else 0: dropout. On JAX what is infinite or NaN becomes NaN where it is dropped.
+def scale_or_zero(x, keep, scale):
+    """`x` × `scale` where `keep` is True, else 0. On JAX, infinity and NaN become NaN instead of 0.
 
-    XLA writes the gradient of a product to memory as it is; that of a selection it would multiply for each reader.
+    XLA stores the gradient of a product. It would compute that of a selection again for each reader.
     """
     if on_jax():
         return x * ops.where(keep, scale, ops.zeros((), x.dtype))
     return ops.where(keep, x * scale, ops.zeros((), x.dtype))
 
 
-def written(x):
-    """The nest `x`, on JAX, which XLA then writes to memory instead of computing it again for each reader."""
+def materialized(x):
+    """The nest `x` on JAX, which XLA then stores in memory instead of computing it again for each reader."""
     import jax
 
     return jax.lax.optimization_barrier(x)

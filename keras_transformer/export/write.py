@@ -62,7 +62,7 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
         RuntimeError: the clean process failed, or translated otherwise.
         ImportError: `serving` without tensorflow-serving-api.
     """
-    if any(model.quantised for model in translator.models):
+    if any(model.quantized for model in translator.models):
         raise ValueError(
             "a model in 8-bit integers is for decoding in process. Export the one it was made from; precision='int8' "
             "makes the folder small."

@@ -2,9 +2,10 @@
 
 from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.decoder import Decoder, DecoderLayer
-from keras_transformer.layers.embedding import PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.embedding import TokenEmbedding
 from keras_transformer.layers.encoder import Encoder, EncoderLayer
 from keras_transformer.layers.feed_forward import FeedForward
+from keras_transformer.layers.positions import PositionalEncoding
 
 __all__ = [
     "Decoder",

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_transformer.backend.kernels import STANDARD
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.masks import MASKED_SCORE, combined, mask_of_output, over_heads
@@ -16,8 +15,7 @@ def attention_weights(query, key, mask=None):
     Args:
         query: (..., T, K).
         key: (..., S, K).
-        mask: bool, broadcastable to (..., T, S); True = may attend. A row without any True gets
-            uniform weights.
+        mask: bool, broadcastable to (..., T, S); True = may attend. A row without any True gets uniform weights.
 
     Returns:
         (..., T, S) float32, whatever the inputs' dtype.
@@ -27,48 +25,59 @@ def attention_weights(query, key, mask=None):
     scores = ops.cast(scores, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, MASKED_SCORE)
-    return normalised(scores)
+    return softmax(scores)
 
 
-def normalised(scores, kernels=STANDARD):
-    """softmax over the last axis, computed with `kernels`."""
+def softmax(scores, kernel=ops.softmax):
+    """softmax over the last axis, computed with `kernel`."""
     if scores.shape[-1] == 1:
-        return ops.ones_like(scores)  # what softmax would give, without Keras' warning that it is pointless
-    return kernels.softmax(scores)
+        return ops.ones_like(scores)  # the same values, without Keras' warning that softmax is pointless here
+    return kernel(scores)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class MultiHeadAttention(keras.layers.Layer):
     """MultiHead(Q, K, V) = Concat(head_1, …, head_H) W^O, section 3.2.2.
 
-    Keys and values come from the same sequence, `memory`; without one the layer attends to `query`
-    itself. Projections carry no bias unless asked, as in the paper. Each of the four kernels is
-    one matrix, so that Glorot initialisation sees its true fan-in and fan-out.
+    Keys and values come from one sequence, `memory`. Without it, the layer attends to `query` itself. Each of the four
+    kernels is one matrix, so that Glorot's initialization sees its true fan-in and fan-out.
 
-    Differs from the paper only where asked: `dropout` on the attention weights, `use_bias`.
+    It differs from the paper only by option: `dropout` on the attention weights, and `use_bias`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import MultiHeadAttention
+
+        attention = MultiHeadAttention(num_heads=4)
+        query, memory = np.ones((2, 7, 16), "float32"), np.ones((2, 5, 16), "float32")  # (B, T, D), (B, S, D)
+        mask = np.array([[True] * 5, [True] * 3 + [False] * 2])  # (B, S), True at tokens
+        y, weights = attention.call_with_weights(query, memory, memory_mask=mask)
+        assert y.shape == (2, 7, 16) and weights.shape == (2, 4, 7, 5)
+        ```
 
     Args:
         num_heads: H.
         d_k: width of a head's queries and keys. Default: d_model / num_heads.
         d_v: width of a head's values. Default: `d_k`.
-        dropout: rate on the attention weights.
-        use_bias: add a bias in the four projections.
-        initial_gain: what the first values of W^V and W^O are multiplied by; see `residual_gain`.
+        dropout: rate on the attention weights. The paper has none.
+        use_bias: whether the four projections have biases. The paper has none.
+        initial_gain: a factor for the initial values of W^V and W^O; see `residual_gain`.
 
     Call arguments:
         query: (B, T, D).
         memory: (B, S, D'), or None for self-attention.
-        mask: bool, True = may attend: (B, S) over the memory, (B, T, S) or (B, H, T, S); a dimension
-            may be 1. A Keras mask of `query` is taken where there is no memory.
-        memory_mask: bool (B, S), True at the memory's tokens, on top of `mask`. A Keras mask of `memory`
-            is taken.
+        mask: bool, True = may attend: (B, S) over the memory, (B, T, S) or (B, H, T, S). Dimensions may be 1. If there
+            is no memory, the default is the Keras mask of `query`.
+        memory_mask: bool (B, S), True at the memory's tokens. It is combined with `mask`. The default is the Keras mask
+            of `memory`.
 
     Returns:
         (B, T, D), in the layer's compute dtype. `call_with_weights` also returns the weights.
 
     Raises:
-        ValueError: a size that is not positive, a d_model that `num_heads` does not divide while `d_k` is
-            not given, a mask of another rank.
+        ValueError: a size that is not positive; a d_model that `num_heads` does not divide, without `d_k`; a mask of
+            another rank.
     """
 
     def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, initial_gain=1.0, **kwargs):
@@ -127,38 +136,8 @@ class MultiHeadAttention(keras.layers.Layer):
         """d_k and d_v."""
         return self.query_projection.units // self.num_heads, self.value_projection.units // self.num_heads
 
-    def joint_weights(self):
-        """What `project_jointly` takes: [kernel (D, H·(2d_k + d_v))] and, if there are biases, their vector.
-
-        Nothing where one of the projections runs in 8-bit integers, which are constants.
-        """
-        query, *others = (self.query_projection, self.key_projection, self.value_projection)
-        if any(each.quantization_mode for each in (query, *others)):
-            return []
-        scale = float(self.head_sizes[0]) ** -0.5
-        weights = [ops.concatenate([query.kernel * scale, *(other.kernel for other in others)], axis=1)]
-        if self.use_bias:
-            weights.append(ops.concatenate([query.bias * scale, *(other.bias for other in others)]))
-        return [ops.cast(weight, self.compute_dtype) for weight in weights]
-
-    def project_jointly(self, x, kernel=None, bias=None):
-        """Queries times 1/√d_k, keys and values of single tokens; by one product, but for 8-bit integers.
-
-        Args:
-            x: (R, D).
-            kernel, bias: `joint_weights()`, computed once for many calls.
-
-        Returns:
-            (R, H·(2d_k + d_v)).
-        """
-        if kernel is None:
-            query = self.query_projection(x) * ops.cast(float(self.head_sizes[0]) ** -0.5, self.compute_dtype)
-            return ops.concatenate([query, self.key_projection(x), self.value_projection(x)], axis=-1)
-        joint = ops.matmul(x, kernel)
-        return joint if bias is None else joint + bias
-
     def attend(self, query, key, value, mask=None, training=None):
-        """Attention over projected heads, joined and mapped by W^O.
+        """Attention over projected heads, which are then joined and multiplied by W^O.
 
         Args:
             query: (B, H, T, d_k).
@@ -170,8 +149,8 @@ class MultiHeadAttention(keras.layers.Layer):
             The output (B, T, D), and the weights before dropout (B, H, T, S) float32.
         """
         weights = attention_weights(query, key, mask)
-        kept = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
-        heads = ops.transpose(ops.matmul(kept, value), (0, 2, 1, 3))  # (B, T, H, d_v)
+        used = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
+        heads = ops.transpose(ops.matmul(used, value), (0, 2, 1, 3))  # (B, T, H, d_v)
         batch, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch, length, heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights
@@ -188,7 +167,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return self.call_with_weights(query, memory, mask, memory_mask, training)[0]
 
     def compute_mask(self, query, previous_mask=None):
-        # Not `previous_mask`, which may be of the memory. On JAX, only Keras knows what came with the query.
+        # Not `previous_mask`, which may be the memory's. On JAX only Keras knows the mask of the query.
         return mask_of_output(query)
 
     def compute_output_shape(self, query_shape, memory_shape=None):

@@ -1,16 +1,19 @@
-"""Dropout whose mask costs a quarter of the random numbers."""
+"""Dropout that needs a quarter of the random numbers."""
 
 import keras
 from keras import ops
 
 from keras_transformer.backend.kernels import random_bits
-from keras_transformer.backend.xla import kept
+from keras_transformer.backend.xla import scale_or_zero
 
-NEAR_ENOUGH = 0.02  # how far the rates of dropping and keeping may be from those asked for, relative to them
+NEAR_ENOUGH = 0.02  # the largest relative error of the rates of dropping and of keeping
 
 
 def threshold(rate):
-    """How many of how many equally likely integers to drop: 256, or 65,536 where 256 do not come near `rate`."""
+    """How many of how many equally likely integers to drop.
+
+    The second number is 256, or 65,536 if no multiple of 1/256 is near enough to `rate`.
+    """
     for levels in (2**8, 2**16):
         dropped = min(round(rate * levels), levels - 1)
         if abs(dropped / levels - rate) <= NEAR_ENOUGH * min(rate, 1 - rate):
@@ -19,30 +22,30 @@ def threshold(rate):
 
 
 class Dropout(keras.layers.Dropout):
-    """Each element is zero with probability `rate`, the others are divided by 1 - rate.
+    """Sets each element to zero with probability `rate`, and divides the others by 1 - rate.
 
-    On a processor Keras' own layer spends its time on a random number for each element. Here 32 random bits
-    serve four elements, so that `rate` is a multiple of 1/256: 0.1 is 0.1016, and what is kept is divided by
-    1 - 0.1016. A rate that 256 levels miss by more than 2 % takes 16 bits an element.
+    On a processor, Keras' own layer spends most of its time on one random number for each element. Here 32 random bits
+    serve four elements. So `rate` becomes a multiple of 1/256: 0.1 becomes 0.1016, and the other elements are divided
+    by 1 - 0.1016. Where that would miss the rate by more than 2 %, an element takes 16 bits.
 
     Args:
         rate: in [0, 1).
 
     Call arguments:
         x: (..., N).
-        training: False, and by default outside of training, x as it is.
+        training: if False (the default outside of training), the result is `x`.
     """
 
     def call(self, x, training=False):
         if not training or self.rate == 0:
             return x
         dropped, levels = threshold(self.rate)
-        (*rows, size), of_a_word = ops.shape(x), {2**8: 4, 2**16: 2}[levels]
-        words = -(-size // of_a_word)  # a row
-        bits = random_bits((*rows, words, 1), self.seed_generator)  # the 1 as `view` wants to know the last axis
+        (*rows, size), per_word = ops.shape(x), {2**8: 4, 2**16: 2}[levels]
+        words = -(-size // per_word)  # in a row
+        bits = random_bits((*rows, words, 1), self.seed_generator)  # `view` must know the last axis, hence the 1
         bits = ops.view(bits, {2**8: "uint8", 2**16: "uint16"}[levels])
-        bits = ops.reshape(bits, (*rows, words * of_a_word))
-        if not isinstance(size, int) or size % of_a_word:
+        bits = ops.reshape(bits, (*rows, words * per_word))
+        if not isinstance(size, int) or size % per_word:
             bits = bits[..., :size]
         scale = ops.cast(levels / (levels - dropped), x.dtype)
-        return kept(x, ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), scale)
+        return scale_or_zero(x, ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), scale)

@@ -1,4 +1,4 @@
-"""The encoder: a stack of self-attention and feed-forward sub-layers, section 3.1."""
+"""The encoder: self-attention and feed-forward sub-layers, section 3.1."""
 
 import keras
 
@@ -11,14 +11,24 @@ from keras_transformer.layers.residual import Residual
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class EncoderLayer(LayerOptions):
-    """Self-attention, then a feed-forward network, each in a residual connection.
+    """Self-attention, then a feed-forward network, each with a residual connection.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import EncoderLayer
+
+        x = np.ones((2, 5, 16), "float32")  # (B, S, D)
+        mask = np.array([[True] * 5, [True] * 3 + [False] * 2])  # (B, S), True at tokens
+        y = EncoderLayer(num_heads=4, d_ff=64)(x, mask=mask)
+        assert y.shape == (2, 5, 16)
+        ```
 
     Args: see `LayerOptions`.
 
     Call arguments:
         x: (B, S, D).
-        mask: (B, S) bool, True at tokens; also (B, S, S) or (B, H, S, S). Padding that is not masked
-            is attended to.
+        mask: (B, S) bool, True at tokens; also (B, S, S) or (B, H, S, S). Without a mask, tokens attend to padding.
 
     Returns:
         (B, S, D), in the layer's compute dtype. `call_with_weights` also returns the attention weights.
@@ -57,13 +67,26 @@ class EncoderLayer(LayerOptions):
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class Encoder(Stack):
-    """N encoder layers, with a final normalisation if they are pre-norm.
+    """N encoder layers, with a final normalization if they are pre-norm.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import Encoder
+
+        x = np.ones((2, 5, 16), "float32")  # (B, S, D)
+        y = Encoder(num_layers=2, num_heads=4, d_ff=64)(x)
+        assert y.shape == (2, 5, 16)
+        ```
 
     Args:
         num_layers: N.
-        **layer_options: what `EncoderLayer` takes.
+        **layer_options: the options of `EncoderLayer`.
 
     Call arguments and result: those of `EncoderLayer`.
+
+    Raises:
+        ValueError: a `num_layers` below 1, and as for `EncoderLayer`.
     """
 
     layer_class = EncoderLayer
@@ -79,7 +102,7 @@ class Encoder(Stack):
         for layer in self.layers:
             x, layer_weights = layer.call_with_weights(x, mask, training)
             weights.append(layer_weights)
-        return self.finish(x), weights
+        return self.normalize_output(x), weights
 
     def call(self, x, mask=None, training=None):
         return self.call_with_weights(x, mask, training)[0]

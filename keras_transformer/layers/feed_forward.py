@@ -12,19 +12,32 @@ from keras_transformer.layers.projection import Projection
 class FeedForward(keras.layers.Layer):
     """FFN(x) = max(0, xW_1 + b_1)W_2 + b_2, equation 2.
 
-    Differs from the paper only where asked: another `activation`, `dropout` after it.
+    It differs from the paper only by option: another `activation`, `dropout` after it.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import FeedForward
+
+        x = np.ones((2, 5, 16), "float32")  # (B, T, D)
+        y = FeedForward(d_ff=64)(x)
+        assert y.shape == (2, 5, 16)
+        ```
 
     Args:
         d_ff: inner width F.
         activation: a Keras activation, by name or as a function.
         dropout: rate on the inner activations.
-        initial_gain: what the first values of W_1 and W_2 are multiplied by; see `residual_gain`.
+        initial_gain: a factor for the initial values of W_1 and W_2; see `residual_gain`.
 
     Call arguments:
         x: (B, T, D).
 
     Returns:
         (B, T, D), in the layer's compute dtype.
+
+    Raises:
+        ValueError: a `d_ff` below 1, or an unknown activation.
     """
 
     def __init__(self, d_ff, activation="relu", dropout=0.0, initial_gain=1.0, **kwargs):

@@ -1,4 +1,4 @@
-"""First values of the kernels: Glorot's, smaller where a sub-layer adds to the residual."""
+"""Initial values of the kernels: Glorot's, and smaller ones where a sub-layer adds to the residual."""
 
 import keras
 
@@ -9,11 +9,11 @@ def glorot(gain=1.0):
 
 
 def residual_gain(num_layers, norm):
-    """The gain of the kernels W^V, W^O, W_1 and W_2 in a stack of N layers: (8N)^-¼ for post-norm, else 1.
+    """The gain of W^V, W^O, W_1 and W_2 in a stack of N layers: (8N)^-¼ for post-norm, 1 for pre-norm.
 
-    The paper does not say how its weights were drawn. In a post-norm stack LayerNorm(x + Sublayer(x))
-    forgets x the faster, the larger the sub-layers' first outputs are; smaller ones keep the gradient
-    alive down the stack. The exponent is that of DeepNet (Wang et al. 2022, section 3), whose factor on
-    the residual is left out; what it brings stands in benchmarks/RESULTS.md.
+    The paper does not say how its weights were initialized. In a post-norm stack, LayerNorm(x + Sublayer(x)) forgets x
+    faster when the sub-layer's output is larger. Small initial outputs let the gradient reach the lowest layers. The
+    exponent is that of DeepNet (Wang et al. 2022, section 3), which also scales the residual; we do not. The effect is
+    measured in benchmarks/RESULTS.md.
     """
     return (8 * num_layers) ** -0.25 if norm == "post" else 1.0

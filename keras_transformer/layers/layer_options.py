@@ -1,4 +1,4 @@
-"""What encoder and decoder share: the options of a layer, and the stack of layers."""
+"""The options of a layer, and the stack of layers: what encoder and decoder share."""
 
 import keras
 
@@ -8,7 +8,7 @@ from keras_transformer.layers.residual import check_norm
 
 
 class LayerOptions(keras.layers.Layer):
-    """Base of `EncoderLayer` and `DecoderLayer`: the options both take.
+    """Base class of `EncoderLayer` and `DecoderLayer`: the options that both take.
 
     Args:
         num_heads: H.
@@ -16,14 +16,17 @@ class LayerOptions(keras.layers.Layer):
         d_k: width of a head's queries and keys. Default: d_model / num_heads.
         d_v: width of a head's values. Default: `d_k`.
         dropout: rate on each sub-layer's output, before the addition (section 5.4).
-        attention_dropout: rate on the attention weights; the paper has none.
-        activation_dropout: rate inside the feed-forward network; the paper has none.
-        activation: of the feed-forward network.
+        attention_dropout: rate on the attention weights. The paper has none.
+        activation_dropout: rate inside the feed-forward network. The paper has none.
+        activation: the activation of the feed-forward network.
         norm: "post", the paper's LayerNorm(x + Sublayer(x)), or "pre".
-        use_bias: biases in the attention's projections; the paper has none.
+        use_bias: whether the attention's projections have biases. The paper has none.
         layer_norm_epsilon: added to the variance.
-        initial_gain: what the first values of W^V, W^O, W_1 and W_2 are multiplied by; `Encoder` and
-            `Decoder` choose it by their depth, see `residual_gain`.
+        initial_gain: a factor for the initial values of W^V, W^O, W_1 and W_2. `Encoder` and `Decoder` choose it by
+            their depth, see `residual_gain`.
+
+    Raises:
+        ValueError: an unknown `norm`, or a rate outside [0, 1).
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class LayerOptions(keras.layers.Layer):
 
     @property
     def saved_options(self):
-        """The options as a file has them."""
+        """The options in the form that a file holds."""
         return {**self.options, "activation": keras.activations.serialize(self.options["activation"])}
 
     def get_config(self):
@@ -91,7 +94,7 @@ class LayerOptions(keras.layers.Layer):
 
 
 class Stack(keras.layers.Layer):
-    """Base of `Encoder` and `Decoder`: N layers of one class, and the final norm that pre-norm needs."""
+    """Base class of `Encoder` and `Decoder`: N layers of one class, and the final norm that pre-norm needs."""
 
     layer_class = None
 
@@ -119,8 +122,8 @@ class Stack(keras.layers.Layer):
             self.final_norm.build(shapes[0])
         self.built = True
 
-    def finish(self, x):
-        """The stack's output (B, T, D) from the last layer's."""
+    def normalize_output(self, x):
+        """The output of the stack, from that of its last layer: (B, T, D) -> (B, T, D)."""
         return x if self.final_norm is None else self.final_norm(x)
 
     def get_config(self):

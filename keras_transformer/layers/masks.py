@@ -1,14 +1,15 @@
 """Boolean masks: True = may attend.
 
-Shapes here and everywhere in the package: B batch, S source length, T target length, D d_model,
-F d_ff, H heads, K head width, V vocabulary, W beams, L longest length a cache has room for.
+Shapes here and in the whole package: B batch, S source length, T target length, D d_model, F d_ff, H heads, K head
+width, V vocabulary, W beams, C the tokens that a cache has room for.
 """
 
 from keras import ops
 
+from keras_transformer.backend.compat import keras_mask
 from keras_transformer.ids import PAD
 
-# A finite stand-in for minus infinity: a row with nothing to attend to becomes uniform, never NaN.
+# Used instead of minus infinity: a row with nothing to attend to gets uniform weights, not NaN.
 MASKED_SCORE = -1e9
 
 
@@ -24,21 +25,21 @@ def causal_mask(length):
 
 
 def causal_padding_mask(length, mask=None):
-    """Causal, and True only at the tokens of `mask` (B, T) if one is given: (1 or B, T, T) bool."""
+    """The causal mask, and True only at the tokens of `mask` (B, T) if it is given: (1 or B, T, T) bool."""
     causal = causal_mask(length)
     return causal if mask is None else ops.logical_and(causal, mask[:, None, :])
 
 
 def combined(first, second):
-    """Both masks of rank 4 at once, where either may be None."""
+    """The logical and of two masks of rank 4. Either may be None, which means True everywhere."""
     if first is None or second is None:
         return second if first is None else first
     return ops.logical_and(first, second)
 
 
 def mask_of_output(x, mask=None):
-    """What Keras hands on with a layer's output: `mask` (B, T), or else, if it has another rank, that of `x`."""
-    return mask if mask is not None and len(mask.shape) == 2 else getattr(x, "_keras_mask", None)
+    """The mask that Keras passes on with a layer's output: `mask` if it is (B, T), else the Keras mask of `x`."""
+    return mask if mask is not None and len(mask.shape) == 2 else keras_mask(x)
 
 
 def over_heads(mask):
@@ -53,3 +54,8 @@ def over_heads(mask):
     if rank == 4:
         return mask
     raise ValueError(f"mask must have shape (B, S), (B, T, S) or (B, H, T, S), got rank {rank}: {mask.shape}.")
+
+
+def bias_of(mask):
+    """What to add to scores: 0 where True, `MASKED_SCORE` where False, float32."""
+    return ops.where(mask, 0.0, MASKED_SCORE)

@@ -1,25 +1,25 @@
-"""Layer normalization with its gradient written out."""
+"""Layer normalization (Ba et al. 2016), with its gradient in closed form."""
 
 import keras
 from keras import ops
 
-from keras_transformer.backend.xla import on_jax, written
+from keras_transformer.backend.xla import materialized, on_jax
 
 
-def normalised(x, epsilon):
-    """n = (x - mean) / √(variance + ε) over the last axis, mean and 1 / √(variance + ε): in float32."""
-    centred = ops.cast(x, "float32")
-    mean = ops.mean(centred, axis=-1, keepdims=True)
-    centred = centred - mean
-    scale = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
-    return centred * scale, mean, scale
+def standardize(x, epsilon):
+    """n = (x - mean) / √(variance + ε) over the last axis, the mean, and 1 / √(variance + ε); all in float32."""
+    centered = ops.cast(x, "float32")
+    mean = ops.mean(centered, axis=-1, keepdims=True)
+    centered = centered - mean
+    scale = ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon)
+    return centered * scale, mean, scale
 
 
 def layer_norm(x, gamma, beta, epsilon):
     """γ·(x - mean) / √(variance + ε) + β over the last axis, in float32.
 
-    With n the normalised x and d = γ·upstream, its gradient is (d - mean d - n·mean(d·n)) / √(variance + ε).
-    Written out it takes less than half of the passes over x that automatic differentiation does.
+    Let n be the standardized x, and d = γ·upstream. The gradient is (d - mean d - n·mean(d·n)) / √(variance + ε).
+    This formula passes over x less than half as often as automatic differentiation does.
 
     Args:
         x: (..., D), any floating dtype.
@@ -32,7 +32,7 @@ def layer_norm(x, gamma, beta, epsilon):
 
     @ops.custom_gradient
     def value(x, gamma, beta):
-        normal, mean, scale = normalised(x, epsilon)
+        normal, mean, scale = standardize(x, epsilon)
 
         def gradient(*args, upstream=None):
             given = args[0] if upstream is None else upstream
@@ -41,24 +41,24 @@ def layer_norm(x, gamma, beta, epsilon):
             rows = tuple(range(len(x.shape) - 1))
             offset = ops.mean(upstream * gamma, axis=-1, keepdims=True)
             slope = ops.mean(along * gamma, axis=-1, keepdims=True)
-            towards_x = (upstream * gamma - offset - normal * slope) * scale
-            if on_jax():  # XLA would write `along` in float32, for these sums and those above
-                again, upstream, *statistics = written((x, given, mean, scale))
+            to_x = (upstream * gamma - offset - normal * slope) * scale
+            if on_jax():  # else XLA stores `along` in float32 for these sums and for those above
+                again, upstream, *statistics = materialized((x, given, mean, scale))
                 upstream = ops.cast(upstream, "float32")
                 along = upstream * (ops.cast(again, "float32") - statistics[0]) * statistics[1]
-            return ops.cast(towards_x, x.dtype), ops.sum(along, axis=rows), ops.sum(upstream, axis=rows)
+            return ops.cast(to_x, x.dtype), ops.sum(along, axis=rows), ops.sum(upstream, axis=rows)
 
         return ops.cast(normal * gamma + beta, x.dtype), gradient
 
-    # Tensors: tf.custom_gradient treats variables otherwise.
-    return value(x, *(ops.cast(ops.copy(each), "float32") for each in (gamma, beta)))
+    # `tf.custom_gradient` treats variables differently, so it gets tensors.
+    return value(x, *(ops.cast(ops.copy(weight), "float32") for weight in (gamma, beta)))
 
 
 class LayerNormalization(keras.layers.LayerNormalization):
-    """Keras' layer over the last axis in fewer passes: in training `layer_norm`, otherwise its value alone."""
+    """Keras' layer over the last axis. In training it computes `layer_norm`, elsewhere the same value."""
 
     def call(self, x, training=False):
         if training:
             return ops.cast(layer_norm(x, self.gamma, self.beta, self.epsilon), self.compute_dtype)
-        gamma, beta = (ops.cast(each, "float32") for each in (self.gamma, self.beta))
-        return ops.cast(normalised(x, self.epsilon)[0] * gamma + beta, self.compute_dtype)
+        gamma, beta = (ops.cast(weight, "float32") for weight in (self.gamma, self.beta))
+        return ops.cast(standardize(x, self.epsilon)[0] * gamma + beta, self.compute_dtype)

@@ -1,4 +1,4 @@
-"""The residual connection around each sub-layer, section 5.4 (dropout) and 3.1 (normalisation)."""
+"""The residual connection around each sub-layer: sections 3.1 (normalization) and 5.4 (dropout)."""
 
 import keras
 
@@ -9,7 +9,7 @@ NORM_PLACES = ("post", "pre")
 
 
 def check_norm(norm):
-    """Raise ValueError for a place of the normalisation that does not exist."""
+    """Raise ValueError if `norm` is no place of the normalization."""
     if norm not in NORM_PLACES:
         raise ValueError(f"norm must be one of {NORM_PLACES}, got {norm!r}.")
 
@@ -18,13 +18,13 @@ def check_norm(norm):
 class Residual(keras.layers.Layer):
     """LayerNorm(x + Dropout(Sublayer(x))), around any sub-layer.
 
-    The sub-layer is run by the caller between the two halves:
+    The caller runs the sub-layer between the two halves:
 
         h = residual.enter(x)
         x = residual.leave(x, sublayer(h))
 
-    Differs from the paper only where asked: `norm="pre"` is x + Dropout(Sublayer(LayerNorm(x))), which
-    wants a final normalisation after the stack (tensor2tensor since its version 2, fairseq by option).
+    It differs from the paper only by option: `norm="pre"` is x + Dropout(Sublayer(LayerNorm(x))), as in tensor2tensor
+    since its version 2. It needs a final normalization after the stack.
 
     Args:
         dropout: rate on the sub-layer's output, before the addition.
@@ -48,7 +48,7 @@ class Residual(keras.layers.Layer):
         self.built = True
 
     def enter(self, x):
-        """What the sub-layer sees: (B, T, D) -> (B, T, D)."""
+        """The input of the sub-layer: (B, T, D) -> (B, T, D)."""
         return self.layer_norm(x) if self.norm == "pre" else x
 
     def leave(self, x, output, training=None):

@@ -1,7 +1,6 @@
-"""Output map and loss as one function, a chunk of tokens at a time: logits (B, T, V) and their gradient never whole.
+"""Output map and loss as one function, a chunk of tokens at a time. The logits (B, T, V) never exist as a whole.
 
-Training and validation go this way where loss and metrics are ours, which `TokenTraining.logits_left_out` decides. The
-model then gives the vectors (B, T, D) before its output map, the loss maps them, and the metrics read what it found.
+`train_step/fused.py` decides when training and evaluation use it.
 """
 
 from typing import Any, NamedTuple
@@ -18,180 +17,189 @@ from keras_transformer.backend.kernels import (
     transposed_product,
 )
 from keras_transformer.backend.replicas import batch_devices
-from keras_transformer.backend.scoped import Scoped
 from keras_transformer.backend.xla import aligned, on_gpu
 from keras_transformer.losses.cross_entropy import likelihood
 
-# Tokens at a time: half of them cost 8 % of the time of output map and loss at the paper's size (measured), as the
-# gradient of the matrix is added up once for each chunk.
+# Tokens in a chunk. The gradient of the matrix is added up once for each chunk, so smaller chunks are slower.
 MOST_TOKENS = 1024
-MOST_TOKENS_ON_GPU = 8192  # of each; there 1,024 cost 60 % more than all 25,000 at once, these 7 %
-IMPOSSIBLE = -float("inf")  # a logit of no piece
+MOST_TOKENS_ON_GPU = 8192  # on each GPU
+IMPOSSIBLE = -float("inf")  # the logit of a column that is no piece
 
 
-class Judged(NamedTuple):
-    """What a model makes of labels."""
+class OutputMap(NamedTuple):
+    """How a model maps decoder vectors to logits: x·Mᵀ + b."""
+
+    matrix: Any  # M, (V, D): a variable or its value
+    bias: Any = None  # b, (V,), or None
+
+
+class VectorsLoss(NamedTuple):
+    """The loss of decoder vectors, and what metrics need to know of each token."""
 
     loss: Any  # () float32: Σ weight · smoothed cross-entropy
     log_probabilities: Any  # (B, T) float32: log p of each label
-    hits: Any  # (B, T) float32: 1.0 where the label is the likeliest piece; or () if nobody asked
+    hits: Any  # (B, T) float32: 1.0 where the label is the likeliest piece; () if nobody asked
 
 
-class OutputMap:
-    """What a loss needs for mapping vectors to logits itself.
+def loss_of_vectors(vectors, output_map, labels, weights, epsilon, training=False, with_hits=False, in_place=False):
+    """Σ weight · smoothed cross-entropy of the logits that `output_map` gives for `vectors`.
+
+    Let x be the vector of a token, M the matrix, b the bias, z = M·x + b, and p = softmax(z). The loss of the token is
+    weight · (-log p_label + ε·(z_label - mean z)). Here mean z = x·mean(M) + mean(b) needs no pass over the logits.
+    Let q = p - (1-ε)·onehot(label) - ε/V. The gradient is weight · q for z, weight · qᵀ·M for x, and Σ q·(weight·x)ᵀ
+    for M, so the weights need no pass over V columns either.
 
     Args:
-        matrix: the variable (V, D), or its value.
-        bias: the variable (V,), or None.
-        dtype: the compute dtype.
-        training: whether the gradient is wanted.
-        hits: whether a metric asks which labels are the likeliest.
+        vectors: (B, T, D) in the compute dtype.
+        output_map: an `OutputMap`.
+        labels: (B, T) int32.
+        weights: (B, T) float32.
+        epsilon: ε of the label smoothing.
+        training: whether the gradient is needed.
+        with_hits: whether `hits` are needed.
+        in_place: see `add_to_columns`.
 
-    Attributes:
-        judged: `Judged`, once the loss is known.
+    Returns:
+        A `VectorsLoss`. Only its loss has a gradient.
     """
-
-    def __init__(self, matrix, bias, dtype, training, hits):
-        self.matrix, self.bias, self.dtype, self.training, self.hits = matrix, bias, dtype, training, hits
-        self.judged = None
-
-    def judge(self, vectors, labels, weights, epsilon):
-        """The loss Σ weight · smoothed cross-entropy of the output map's logits.
-
-        Args:
-            vectors: (B, T, D).
-            labels: (B, T) int32.
-            weights: (B, T) float32.
-            epsilon: ε of the label smoothing.
-
-        Returns:
-            A float32 scalar; `judged` says more.
-        """
-        bias = () if self.bias is None else (ops.convert_to_tensor(self.bias),)
-        arguments = (ops.cast(vectors, self.dtype), ops.convert_to_tensor(self.matrix), *bias)
-        chunks = Chunks(labels, weights, epsilon, self.hits)
-        if self.training:
-            self.judged = Judged(*ops.custom_gradient(chunks.with_gradient)(*arguments))
-        else:
-            self.judged = chunks.judge(*arguments)[0]
-        return self.judged.loss
-
-
-_output_map = Scoped("output_map", None)
-
-
-def output_map_of_the_loss():
-    """The `OutputMap` by which the loss maps vectors itself; None where the model's output are logits."""
-    return _output_map.get()
-
-
-def logits_left_to(output_map):
-    """Inside it a model gives vectors (B, T, D) instead of logits, and the loss maps them by an `OutputMap`."""
-    return _output_map.set_to(output_map)
+    bias = () if output_map.bias is None else (ops.convert_to_tensor(output_map.bias),)
+    arguments = (vectors, ops.convert_to_tensor(output_map.matrix), *bias)
+    chunks = Chunks(labels, weights, epsilon, with_hits, in_place)
+    if training:
+        return VectorsLoss(*ops.custom_gradient(chunks.with_gradient)(*arguments))
+    return chunks.run(*arguments)[0]
 
 
 class Chunks:
-    """The loss and its gradient, with everything that is not differentiated.
+    """The loop over chunks, with every argument of `loss_of_vectors` that has no gradient."""
 
-    For a token's vector x, the matrix M and the bias b: logits z = M·x + b, p = softmax(z), and the loss is
-    weight · (-log p_label + ε·(z_label - mean z)), where mean z = x·mean(M) + mean(b) takes no pass over the logits.
-    With q = p - (1-ε)·onehot(label) - ε/V the gradient towards z is weight · q, towards x weight · qᵀ·M, towards M
-    Σ q·(weight·x)ᵀ: the weights, too, take no pass over V columns.
-
-    Args: as of `OutputMap.judge`.
-    """
-
-    def __init__(self, labels, weights, epsilon, hits):
-        self.labels, self.weights, self.epsilon, self.hits = labels, weights, epsilon, hits
-        self.largest = ops.maximum(ops.max(weights, initial=0.0), 1e-30)  # weight, but not 0
+    def __init__(self, labels, weights, epsilon, with_hits, in_place):
+        self.labels, self.weights, self.epsilon = labels, weights, epsilon
+        self.with_hits, self.in_place = with_hits, in_place
+        self.largest = ops.maximum(ops.max(weights, initial=0.0), 1e-30)  # the largest weight, but not 0
 
     def with_gradient(self, vectors, matrix, *bias):
-        """`Judged`, and the function that gives the gradients towards these, for `ops.custom_gradient`."""
-        judged, towards = self.judge(vectors, matrix, *bias, training=True)
+        """A `VectorsLoss`, and the function that gives the gradients, for `ops.custom_gradient`."""
+        result, gradients = self.run(vectors, matrix, *bias, training=True)
 
         def gradient(*args, upstream=None):
-            scale = keras.tree.flatten((args, upstream))[0]  # the others are of single tokens' values: zeros
-            scaled = zip(towards, (scale, scale * self.largest, scale), (vectors, matrix, *bias), strict=False)
-            return tuple(ops.cast(ops.cast(x, "float32") * y, primal.dtype) for x, y, primal in scaled)
+            scale = keras.tree.flatten((args, upstream))[0]  # the upstream gradients of the other results are zero
+            scales = (scale, scale * self.largest, scale)
+            given = zip(gradients, scales, (vectors, matrix, *bias), strict=False)
+            return tuple(ops.cast(ops.cast(x, "float32") * y, primal.dtype) for x, y, primal in given)
 
-        return tuple(judged), gradient
+        return tuple(result), gradient
 
-    def judge(self, vectors, matrix, bias=None, training=False):
-        """`Judged`, and the gradients towards vectors, matrix and bias, if there is one; () unless training.
+    def run(self, vectors, matrix, bias=None, training=False):
+        """A `VectorsLoss`, and in training the gradients of vectors, matrix and bias, else ().
 
-        That towards the matrix is still to be multiplied with the largest weight: where all tokens weigh the same, as
-        ever, x needs no rounding to be weighed.
+        The gradient of the matrix must still be multiplied by the largest weight: where all tokens have the same
+        weight, as usual, x is then not rounded again.
         """
         length, size = ops.shape(vectors)[1], matrix.shape[0]
-        count = ops.shape(vectors)[0] * length
-        number = count // (MOST_TOKENS_ON_GPU * batch_devices() if on_gpu() else MOST_TOKENS) + 1  # K
-        rows = aligned(count // number + 1)  # C: all tokens fit, and a replica without rows has one of padding
-        split = _Split(count, number, rows)
+        split = _Split.of(ops.shape(vectors)[0] * length)
         x, labels, weights = map(split.into, (vectors, self.labels, self.weights))  # (K, C, ...)
-        mean = ops.mean(ops.cast(matrix, "float32"), axis=0)  # (D,)
+        pieces = _Pieces.of(matrix, bias, vectors.dtype)
+        result = VectorsLoss(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.with_hits else ())
+        gradients = ()
+        if training:
+            # A zero that is known only at run time. TensorFlow would keep a constant (V, D) in the graph.
+            zero = ops.minimum(ops.sum(weights), 0.0)
+            summed = [each for each in (pieces.matrix, pieces.bias) if each is not None]
+            gradients = (ops.zeros_like(x), *(ops.broadcast_to(zero, each.shape) for each in summed))
+
+        def chunk(i, result, gradients):
+            i = after((result, gradients), i)  # else TensorFlow computes several chunks at once
+            rows = tuple(take_rows(whole, i) for whole in (x, labels, weights))  # (C, D), (C,), (C,)
+            result, probabilities = self._add_loss(result, i, pieces, *rows)
+            if training:
+                gradients = self._add_gradients(gradients, i, pieces, *rows, probabilities, result.loss)
+            return i + 1, result, gradients
+
+        start = (ops.zeros((), "int32"), result, gradients)
+        _, result, gradients = ops.while_loop(lambda i, *_: i < split.number, chunk, start)
+        by_token = [x if isinstance(x, tuple) else split.back(x, length) for x in result[1:]]
+        if training:
+            of_pieces = (x if pieces.columns == size else x[:size] for x in gradients[1:])
+            gradients = (split.back(gradients[0], length), *of_pieces)
+        return VectorsLoss(result.loss, *by_token), gradients
+
+    def _add_loss(self, result, i, pieces, x, labels, weights):
+        """The result with chunk number i, and the probabilities (C, V)."""
+        logits, mean_logits = pieces.logits(x)
+        probabilities, label_logits, log_probabilities = likelihood(logits, labels[:, None])
+        losses = -log_probabilities + self.epsilon * (label_logits - mean_logits)
+        hits = ()
+        if self.with_hits:
+            likeliest = ops.cast(ops.argmax(logits, axis=-1), "int32")
+            hits = _with_row(result.hits, i, ops.cast(ops.equal(likeliest, labels), "float32"))
+        loss = result.loss + ops.sum(losses * weights)
+        return VectorsLoss(loss, _with_row(result.log_probabilities, i, log_probabilities), hits), probabilities
+
+    def _add_gradients(self, gradients, i, pieces, x, labels, weights, probabilities, loss):
+        """The gradients with those of chunk number i."""
+        # The loss no longer needs the probabilities, so q may use their memory.
+        smoothing = after(loss, ops.full((), self.epsilon / pieces.size))
+        q = pieces.only_pieces(probabilities - smoothing, 0.0)
+        at_labels = ops.full_like(weights, self.epsilon - 1)
+        q = ops.cast(add_to_columns(q, labels, at_labels, self.in_place), x.dtype)
+        to_x = ops.cast(ops.cast(ops.matmul(q, pieces.matrix), "float32") * weights[:, None], x.dtype)
+        weighted = ops.cast(ops.cast(x, "float32") * (weights / self.largest)[:, None], x.dtype)
+        to_matrix = transposed_product(q, weighted)  # (V, D)
+        to_bias = ()
+        if pieces.bias is not None:
+            to_bias = (gradients[2] + ops.matmul(weights, ops.cast(q, "float32")),)
+        return _with_row(gradients[0], i, to_x), gradients[1] + to_matrix, *to_bias
+
+
+class _Pieces(NamedTuple):
+    """The output map as the loop reads it. On a GPU it has more columns than pieces, for faster products."""
+
+    matrix: Any  # (V', D) in the compute dtype
+    bias: Any  # (V',) float32, or None
+    mean: Any  # (D,) float32, the mean of the matrix over the pieces
+    mean_bias: Any  # () float32, or None
+    size: int  # V
+    columns: int  # V'
+
+    @classmethod
+    def of(cls, matrix, bias, dtype):
+        mean = ops.mean(ops.cast(matrix, "float32"), axis=0)
         bias = None if bias is None else ops.cast(bias, "float32")
         mean_bias = None if bias is None else ops.mean(bias)
-        narrow = ops.cast(matrix, vectors.dtype)
-        columns = aligned(size)  # V here
+        matrix, size, columns = ops.cast(matrix, dtype), matrix.shape[0], aligned(matrix.shape[0])
         if columns > size:
-            narrow = ops.pad(narrow, ((0, columns - size), (0, 0)))
+            matrix = ops.pad(matrix, ((0, columns - size), (0, 0)))
             bias = None if bias is None else ops.pad(bias, (0, columns - size))
+        return cls(matrix, bias, mean, mean_bias, size, columns)
 
-        def among_pieces(x, otherwise):
-            """`x` (C, V), but `otherwise` in the columns of no piece."""
-            return x if columns == size else ops.where(ops.arange(columns) < size, x, otherwise)
+    def logits(self, x):
+        """The logits (C, V') of vectors (C, D), and their means (C,); float32."""
+        logits = in_float32(product_with_transposed(x, self.matrix))
+        means = ops.matmul(ops.cast(x, "float32"), self.mean)
+        if self.bias is not None:
+            logits, means = logits + self.bias, means + self.mean_bias
+        return self.only_pieces(logits, IMPOSSIBLE), means
 
-        found = Judged(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.hits else ())
-        towards = ()
-        if training:
-            # Known at run time alone: TensorFlow would keep a constant of the matrix' size in the graph.
-            zero = ops.minimum(ops.sum(weights), 0.0)
-            towards = (ops.zeros_like(x), *(ops.broadcast_to(zero, y.shape) for y in (narrow, bias) if y is not None))
-
-        def one(i, found, towards):
-            i = after((found, towards), i)  # or TensorFlow would begin the next chunk beside this one
-            part, label, weight = (take_rows(whole, i) for whole in (x, labels, weights))  # (C, D), (C,), (C,)
-            logits = in_float32(product_with_transposed(part, narrow))  # (C, V)
-            center = ops.matmul(ops.cast(part, "float32"), mean)
-            if bias is not None:
-                logits, center = logits + bias, center + mean_bias
-            logits = among_pieces(logits, IMPOSSIBLE)
-            probabilities, label_logits, logs = likelihood(logits, label[:, None])
-            losses = -logs + self.epsilon * (label_logits - center)
-            hits = ()
-            if self.hits:
-                best = ops.cast(ops.argmax(logits, axis=-1), "int32")
-                hits = _with_row(found.hits, i, ops.cast(ops.equal(best, label), "float32"))
-            total = found.loss + ops.sum(losses * weight)
-            if training:
-                # Nobody else reads the probabilities any more: q takes their place.
-                q = among_pieces(probabilities - after(total, ops.full((), self.epsilon / size)), 0.0)
-                q = ops.cast(add_to_columns(q, label, ops.full_like(weight, self.epsilon - 1)), part.dtype)
-                to_x = ops.cast(ops.cast(ops.matmul(q, narrow), "float32") * weight[:, None], part.dtype)
-                weighed = ops.cast(ops.cast(part, "float32") * (weight / self.largest)[:, None], part.dtype)
-                to_matrix = transposed_product(q, weighed)  # (V, D)
-                to_bias = () if bias is None else (towards[2] + ops.matmul(weight, ops.cast(q, "float32")),)
-                towards = (_with_row(towards[0], i, to_x), towards[1] + to_matrix, *to_bias)
-            return i + 1, Judged(total, _with_row(found.log_probabilities, i, logs), hits), towards
-
-        start = (ops.zeros((), "int32"), found, towards)
-        _, found, towards = ops.while_loop(lambda i, *_: i < number, one, start)
-        tokens = [x if isinstance(x, tuple) else split.back(x, length) for x in found[1:]]
-        if training:
-            of_pieces = (x if columns == size else x[:size] for x in towards[1:])
-            towards = (split.back(towards[0], length), *of_pieces)
-        return Judged(found.loss, *tokens), towards
+    def only_pieces(self, x, otherwise):
+        """`x` (C, V'), with `otherwise` in the columns that are no piece."""
+        return x if self.columns == self.size else ops.where(ops.arange(self.columns) < self.size, x, otherwise)
 
 
 class _Split(NamedTuple):
-    """Tokens as chunks: every K-th to one, so that where devices share the rows of a batch, each shares each chunk."""
+    """Tokens as chunks. A chunk takes every K-th token, so that devices that share a batch share each chunk."""
 
     count: Any  # B·T
     number: Any  # K
     rows: Any  # C, at least B·T / K
 
+    @classmethod
+    def of(cls, count):
+        number = count // (MOST_TOKENS_ON_GPU * batch_devices() if on_gpu() else MOST_TOKENS) + 1
+        return cls(count, number, aligned(count // number + 1))  # a replica without tokens has a row of padding
+
     def into(self, x):
-        """(B, T, ...) -> (K, C, ...), filled up with zeros."""
+        """(B, T, ...) -> (K, C, ...), padded with zeros."""
         shape = x.shape[2:]
         flat = ops.reshape(x, (-1, *shape))
         flat = ops.pad(flat, ((0, self.number * self.rows - self.count), *((0, 0) for _ in shape)))

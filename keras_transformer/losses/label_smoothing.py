@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from keras_transformer.backend.replicas import sum_over_replicas
-from keras_transformer.backend.scoped import Scoped
 from keras_transformer.ids import PAD
-from keras_transformer.losses.chunks import output_map_of_the_loss
+from keras_transformer.losses.chunks import loss_of_vectors
 from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
 
 
@@ -16,47 +15,49 @@ def token_mask(labels):
 
 
 def token_weights(sample_weight):
-    """Weights of sentences (B,) as (B, 1); others, which must broadcast to (B, T), as they are."""
+    """Weights of sentences (B,) as (B, 1). Other weights, which must broadcast to (B, T), stay as they are."""
     sample_weight = ops.convert_to_tensor(sample_weight)
     return sample_weight[:, None] if len(sample_weight.shape) == 1 else sample_weight
 
 
-def step_tokens(labels):
-    """Target tokens in the `labels` (B, T) of all replicas together: a float32 scalar."""
+def count_tokens(labels):
+    """The number of target tokens in the `labels` (B, T) of all replicas together: a float32 scalar."""
     return sum_over_replicas(ops.sum(token_mask(labels)))
-
-
-_divisor = Scoped("divisor", None)
-
-
-def divided_by(tokens):
-    """Inside it `LabelSmoothedCrossEntropy` divides by `tokens`, those of a whole step, instead of counting.
-
-    So the losses of micro-batches, and their gradients, add up to those of the whole batch.
-    """
-    return _divisor.set_to(tokens)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
 class LabelSmoothedCrossEntropy(keras.losses.Loss):
-    """Mean smoothed cross-entropy over the target tokens of the whole step.
+    """The mean smoothed cross-entropy over the target tokens of a whole step.
 
-    The target distribution is (1-ε)·onehot + ε/V over the whole vocabulary. The sum over tokens is
-    divided by the number of non-padding labels on all replicas together, so that replicas with
-    different amounts of padding add up to the gradient of one replica with the whole batch, and a
-    replica without any token adds nothing. With `compile(..., accumulate_steps=k)` it is the number of
-    the step's k micro-batches together.
+    The target distribution is (1-ε)·onehot + ε/V over the whole vocabulary. The sum over tokens is divided by the
+    number of non-padding labels on all replicas together. So the gradients of replicas with different amounts of
+    padding add up to that of one replica with the whole batch, and a replica without tokens adds nothing. With
+    `compile(..., accumulate_steps=k)` the divisor is the number of tokens in the k micro-batches together.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import LabelSmoothedCrossEntropy
+
+        labels = np.array([[3, 1, 0]])  # (B, T); 0 is padding and does not count
+        logits = np.zeros((1, 3, 5), "float32")  # (B, T, V)
+        loss = LabelSmoothedCrossEntropy(epsilon=0.1)(labels, logits)
+        assert abs(float(loss) - np.log(5)) < 1e-6
+        ```
 
     Args:
-        epsilon: ε, 0 for plain cross-entropy; the paper's is 0.1.
+        epsilon: ε. 0 is plain cross-entropy; the paper uses 0.1.
 
     Call arguments:
         y_true: labels (B, T), 0 at padding.
-        y_pred: logits (B, T, V); or vectors (B, T, D) where the output map is left to the loss, see `chunked_loss`.
-        sample_weight: (B,), a weight for each sentence, or broadcastable to (B, T). The divisor does not change.
+        y_pred: logits (B, T, V).
+        sample_weight: (B,), a weight for each sentence, or broadcastable to (B, T). It does not change the divisor.
 
     Returns:
         A float32 scalar, in nats.
+
+    Raises:
+        ValueError: an `epsilon` outside [0, 1), or another `reduction` than "sum".
     """
 
     def __init__(self, epsilon=0.1, name="label_smoothed_cross_entropy", **kwargs):
@@ -77,15 +78,28 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         labels = ops.cast(y_true, "int32")
-        mask = token_mask(labels)
-        tokens = _divisor.get()
-        if tokens is None:
-            tokens = step_tokens(labels)
-        weights = mask / ops.maximum(tokens, 1.0)
-        output_map = output_map_of_the_loss()
-        if output_map is not None:
-            return output_map.judge(y_pred, labels, weights, self.epsilon)
-        return smoothed_cross_entropy(labels, y_pred, self.epsilon) * weights
+        return smoothed_cross_entropy(labels, y_pred, self.epsilon) * _mean_weights(labels, count_tokens(labels))
+
+    def of_vectors(self, labels, vectors, output_map, divisor, **options):
+        """The same loss, from decoder vectors instead of logits.
+
+        Args:
+            labels: (B, T), 0 at padding.
+            vectors: (B, T, D).
+            output_map: an `OutputMap`.
+            divisor: the number of tokens of the whole step, a float32 scalar.
+            **options: `training`, `with_hits` and `in_place` of `losses.chunks.loss_of_vectors`.
+
+        Returns:
+            A `losses.chunks.VectorsLoss`.
+        """
+        labels = ops.cast(labels, "int32")
+        return loss_of_vectors(vectors, output_map, labels, _mean_weights(labels, divisor), self.epsilon, **options)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _mean_weights(labels, divisor):
+    """The weight of each token in the mean: (B, T) float32, 0 at padding."""
+    return token_mask(labels) / ops.maximum(divisor, 1.0)

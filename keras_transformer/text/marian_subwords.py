@@ -7,8 +7,8 @@ import numpy as np
 import sentencepiece
 import tensorflow as tf
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
-from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
 
+from keras_transformer.backend.compat import sentencepiece_ops
 from keras_transformer.files import BLANK
 from keras_transformer.ids import NUM_RESERVED, UNK
 from keras_transformer.text.subwords import SentencePieceResource
@@ -82,7 +82,7 @@ class MarianSubwords(tf.Module):
         has_code = tf.strings.regex_full_match(strings, _CODE)
         code = tf.where(has_code, tf.strings.regex_replace(strings, _CODE, r"\1"), "")
         text = tf.where(has_code, tf.strings.regex_replace(strings, _CODE, r"\2"), strings)
-        pieces, row_splits = sentencepiece_ops.sentencepiece_tokenize_op(
+        pieces, row_splits = sentencepiece_ops().sentencepiece_tokenize_op(
             self._resource.resource_handle, text, 0, 1.0, False, False, False, tf.string
         )  # best pieces, no sampling, no START, no END, not reversed
         ids = tf.RaggedTensor.from_row_splits(self._ids.lookup(pieces), row_splits, validate=False)

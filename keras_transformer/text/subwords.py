@@ -10,8 +10,8 @@ import sentencepiece
 import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
-from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
 
+from keras_transformer.backend.compat import sentencepiece_ops
 from keras_transformer.files import read_lines
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 
@@ -81,7 +81,7 @@ class SentencePiece(tf.Module):
         return self._processor.id_to_piece(i)
 
     def tokenize(self, strings):
-        ids, row_splits = sentencepiece_ops.sentencepiece_tokenize_op(
+        ids, row_splits = sentencepiece_ops().sentencepiece_tokenize_op(
             self._resource.resource_handle, strings, 0, 1.0, False, False, False, tf.int32
         )  # best pieces, no sampling, no START, no END, not reversed
         return tf.RaggedTensor.from_row_splits(ids, row_splits, validate=False)  # (N, pieces)
@@ -90,7 +90,7 @@ class SentencePiece(tf.Module):
         # The op removes every space before the first text, also the user's own: UNK stands in for that text.
         first = tf.fill([ids.nrows(), 1], UNK)
         ids = tf.concat([first, ids], axis=1)
-        texts = sentencepiece_ops.sentencepiece_detokenize_op(
+        texts = sentencepiece_ops().sentencepiece_detokenize_op(
             self._resource.resource_handle, ids.values, ids.row_splits, False, False, False
         )  # (N,)
         texts = tf.strings.substr(texts, len(self._unknown), 2**30)
@@ -111,7 +111,7 @@ class SentencePieceResource(tf.saved_model.experimental.TrackableResource):
         _ = self.resource_handle  # creates it now, outside any graph
 
     def _create_resource(self):
-        return sentencepiece_ops.sentencepiece_op(model=self._data, shared_name=self._name)
+        return sentencepiece_ops().sentencepiece_op(model=self._data, shared_name=self._name)
 
 
 class WordPiece(tf.Module):

@@ -6,20 +6,22 @@ import jax
 import keras
 from jax import numpy as jnp
 
-from keras_transformer.losses.label_smoothing import divided_by
+from keras_transformer.losses.chunks import VectorsLoss
+from keras_transformer.losses.label_smoothing import count_tokens
+from keras_transformer.train_step import fused
 
 
 def prepare(optimizer):
-    """XLA makes one pass of an update as it is."""
+    """Nothing to do: XLA makes one pass of an update."""
 
 
 def clear_errors(model):
-    """Errors of JAX are clear already."""
+    """A block that changes nothing: errors of JAX are clear already."""
     return contextlib.nullcontext()
 
 
 def watched(model, dataset):
-    """The dataset: JAX traces what it compiles, and `train_step` counts that."""
+    """The dataset. JAX traces what it compiles, and `train_step` counts that."""
     return dataset
 
 
@@ -28,23 +30,26 @@ def train_step(model, state, data):
     model.train_traces += 1
     trainable, non_trainable, optimizer, metrics = state
     batch = keras.utils.unpack_x_y_sample_weight(data)
-    tokens = model.step_tokens(batch[1])
+    tokens = model.count_tokens(batch[1])
     parts = model.accumulate_steps
 
-    def add(carry, micro):
+    def add(carry, micro_batch):
         sums, non_trainable, metrics = carry
-        gradients, *after = gradients_of(model, (trainable, non_trainable, optimizer, metrics), micro, tokens)
+        state = trainable, non_trainable, optimizer, metrics
+        gradients, *after = gradients_of(model, state, micro_batch, tokens)
         return (list(map(jnp.add, sums, gradients)), *after), None
 
     if parts == 1:
         gradients, non_trainable, metrics = gradients_of(model, state, batch, tokens)
     else:
         if model.losses:
-            raise ValueError("accumulate_steps does not go with regularizers and add_loss, which would count k times.")
-        micro = jax.tree.map(lambda rows: split(rows, parts), batch)
+            raise ValueError(
+                "accumulate_steps cannot be combined with regularizers and add_loss: they would count k times."
+            )
+        micro_batches = jax.tree.map(lambda rows: split(rows, parts), batch)
         start = (list(map(jnp.zeros_like, trainable)), non_trainable, metrics)
-        (gradients, non_trainable, metrics), _ = jax.lax.scan(add, start, micro)
-    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+        (gradients, non_trainable, metrics), _ = jax.lax.scan(add, start, micro_batches)
+    with scope_of(model.metrics_variables, metrics) as scope:
         if model._gradient_norm is not None:
             log_norm(model, gradients, optimizer)
         logs = model.get_metrics_result()
@@ -57,11 +62,10 @@ def test_step(model, state, data):
     """The losses and metrics of a batch; returns the logs and the new state."""
     trainable, non_trainable, metrics = state
     batch = keras.utils.unpack_x_y_sample_weight(data)
-    tokens = model.step_tokens(batch[1])
-    with divided_by(tokens), model.logits_left_out(batch[2], training=False):
-        _, aux = model.compute_loss_and_updates(trainable, non_trainable, metrics, *batch, training=False)
-        loss, prediction, non_trainable, metrics = aux
-        metrics, logs = logged(model, metrics, batch, loss, prediction, tokens, 1)
+    tokens = model.count_tokens(batch[1])
+    state = trainable, non_trainable, None, metrics
+    loss, outputs, non_trainable, metrics = forward(model, state, batch, tokens, training=False)
+    metrics, logs = logged(model, metrics, batch, loss, outputs, tokens, parts=1)
     logs.pop("gradient_norm", None)
     return logs, (trainable, non_trainable, metrics)
 
@@ -69,36 +73,60 @@ def test_step(model, state, data):
 def gradients_of(model, state, batch, tokens):
     """Gradients for a (micro-)batch, and the other variables after it."""
     trainable, non_trainable, optimizer, metrics = state
-    with divided_by(tokens), model.logits_left_out(batch[2], training=True) as output_map:
 
-        def loss_of(trainable):
-            loss, aux = model.compute_loss_and_updates(
-                trainable, non_trainable, metrics, *batch, training=True, optimizer_variables=optimizer
-            )
-            return loss, (aux, None if output_map is None else output_map.judged)
+    def loss_of(trainable):
+        state = trainable, non_trainable, optimizer, metrics
+        loss, *others = forward(model, state, batch, tokens, training=True)
+        with scope_of(model.optimizer.variables, optimizer):
+            return model.optimizer.scale_loss(loss), (loss, *others)
 
-        gradients, (aux, judged) = jax.grad(loss_of, has_aux=True)(trainable)
-        if output_map is not None:
-            output_map.judged = judged
-        loss, prediction, non_trainable, metrics = aux
-        metrics, _ = logged(model, metrics, batch, loss, prediction, tokens, model.accumulate_steps)
+    gradients, (loss, outputs, non_trainable, metrics) = jax.grad(loss_of, has_aux=True)(trainable)
+    metrics, _ = logged(model, metrics, batch, loss, outputs, tokens, model.accumulate_steps)
     return list(gradients), non_trainable, metrics
 
 
-def logged(model, metrics, batch, loss, prediction, tokens, parts):
-    """The metrics' variables with one of a batch's `parts` added, and what they say."""
+def forward(model, state, batch, tokens, training):
+    """The share of a (micro-)batch in the step's loss, what metrics need, and the variables after it.
+
+    Metrics need a `VectorsLoss` in the fused way, else the logits.
+    """
+    trainable, non_trainable, optimizer, metrics = state
+    if model.takes_fused_way(batch[2]):
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        with scope_of(variables, [*trainable, *non_trainable]) as scope:
+            loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
+        return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
+    _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
+        trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
+    )
+    if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
+        loss *= count_tokens(batch[1]) / jnp.maximum(tokens, 1.0)
+    return loss, prediction, non_trainable, metrics
+
+
+def logged(model, metrics, batch, loss, outputs, tokens, parts):
+    """The metrics' variables with one of a batch's `parts` added, and their values by name."""
     x, y, sample_weight = batch
     weight = y.shape[0] if tokens is None else tokens / parts
-    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+    with scope_of(model.metrics_variables, metrics) as scope:
         model.loss_tracker.update_state(loss * parts, sample_weight=weight)
-        logs = model.compute_metrics(x, y, prediction, sample_weight)
+        if isinstance(outputs, VectorsLoss):
+            fused.update_metrics(model, y, outputs)
+            logs = model.get_metrics_result()
+        else:
+            logs = model.compute_metrics(x, y, outputs, sample_weight)
     return values(scope, model.metrics_variables, metrics), logs
 
 
+def scope_of(variables, values):
+    """A scope in which variables have these values, and in which assignments do not change the variables."""
+    return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True)))
+
+
 def values(scope, variables, before):
-    """The variables' values in the scope, for those not set there as `before`."""
-    found = map(scope.get_current_value, variables)
-    return [old if new is None else new for new, old in zip(found, before, strict=True)]
+    """The values that variables have in the scope, those of `before` where the scope has set none."""
+    set_there = map(scope.get_current_value, variables)
+    return [old if new is None else new for new, old in zip(set_there, before, strict=True)]
 
 
 def split(rows, parts):
@@ -109,8 +137,8 @@ def split(rows, parts):
 
 
 def log_norm(model, gradients, optimizer):
-    """Add the gradients' norm to its metric; an overflow, which loss scaling skips, is no update."""
-    with keras.StatelessScope(state_mapping=list(zip(model.optimizer.variables, optimizer, strict=True))):
+    """Add the gradients' norm to its metric; an overflow, which loss scaling skips, does not count."""
+    with scope_of(model.optimizer.variables, optimizer):
         scale = model.optimizer.scale_loss(1.0)
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients)) / scale
     counts = jnp.isfinite(norm) | (not hasattr(model.optimizer, "inner_optimizer"))

@@ -41,7 +41,7 @@ def average(paths, output, overwrite=False):
     if Path(output).suffix != ".keras":
         raise ValueError(f"output must end in .keras, got {output}.")
     model = _read(paths[0])
-    if getattr(model, "quantised", False):
+    if getattr(model, "quantized", False):
         raise ValueError(f"{paths[0]} holds 8-bit integers, each model's with its own scales: they have no mean.")
     sums = [_as_sum(weight) for weight in model.weights]
     for path in paths[1:]:

@@ -6,6 +6,7 @@ import logging
 import keras
 import numpy as np
 
+from keras_transformer.backend.compat import start_at_epoch
 from keras_transformer.files import remove_leftovers
 from keras_transformer.training.states import differences, read_state, states_in, write_state
 from keras_transformer.training.workers import Workers, is_chief, of_the_first_worker, scope_of
@@ -86,9 +87,9 @@ class Resumption:
         self._refuse_another_run(self.restored)
         for kind in ("model", "optimizer"):
             self._assign(kind)
-        model._initial_epoch = self.restored["epoch"]  # as Keras' own BackupAndRestore does
+        start_at_epoch(model, self.restored["epoch"])  # as Keras' own BackupAndRestore does
         if any(map(_has_ended, self.callbacks, self.restored["callbacks"])):
-            model._initial_epoch = max(epochs, self.restored["epoch"])
+            start_at_epoch(model, max(epochs, self.restored["epoch"]))
             logger.warning("EarlyStopping has ended this run after epoch %d: nothing is left.", self.restored["epoch"])
         return self.restored
 
@@ -103,7 +104,7 @@ class Resumption:
         if self.restored is None and self.step is None:
             self.write(epoch, 0, {})  # before any other file, so that the folder is known as ours
         if self.restored is not None:
-            self.model._initial_epoch = None  # of this fit alone
+            start_at_epoch(self.model, None)  # only this fit
             if epoch != self.restored["epoch"]:
                 raise ValueError(
                     f"fit began at epoch {epoch}, the newest state in {self.folder} is of epoch "
@@ -162,7 +163,7 @@ class Resumption:
 
     def end(self):
         """Let passes move the dataset on again."""
-        self.model._initial_epoch = None
+        start_at_epoch(self.model, None)
         if self.step is not None:
             self.position.move_to(*divmod(self.step, self.position.batches))
 

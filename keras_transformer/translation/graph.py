@@ -11,6 +11,7 @@ from keras_transformer.decoding.lines import Draw
 from keras_transformer.decoding.rules import Bounds
 from keras_transformer.files import BLANK
 from keras_transformer.ids import END, PAD
+from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.translation.options import suppressed_ids
 
 SEGMENT = 8  # tokens between two looks at which sentences are done
@@ -27,11 +28,12 @@ class TranslationGraph:
 
     def __init__(self, models, tokenizer, options):
         self.models, self.tokenizer, self.options = models, tokenizer, options
-        self.decoder = models[0] if len(models) == 1 else Ensemble(models)
+        self.decoders = [IncrementalDecoder(model) for model in models]
+        self.decoder = self.decoders[0] if len(models) == 1 else Ensemble(self.decoders)
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram)
-        self.weights = tf.function(lambda: [model.step_weights() for model in models], autograph=False)
+        self.weights = tf.function(lambda: [decoder.step_weights() for decoder in self.decoders], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
-        self._quantised = [model.quantised for model in models]
+        self._quantised = [model.quantized for model in models]
 
     @property
     def positions(self):
@@ -41,7 +43,7 @@ class TranslationGraph:
 
     def refuse_changed(self):
         """Raise RuntimeError if a model has been quantised since: what was traced before holds its old weights."""
-        if self._quantised != [model.quantised for model in self.models]:
+        if self._quantised != [model.quantized for model in self.models]:
             raise RuntimeError("a model was quantised after this Translator was made: make another of it.")
 
     def run(self, inputs, **static):
@@ -83,7 +85,7 @@ class TranslationGraph:
             sentences: string tensor [B].
             num_results: how many of the W hypotheses must be the best.
             prefix: string tensor [B], what each translation begins with, or None.
-            weights: a list of `Transformer.step_weights()`, one a model, if at hand.
+            weights: a list of `IncrementalDecoder.step_weights()`, one a model, if at hand.
 
         Returns:
             A dictionary of "texts" (B, W) string, "ids" (B, W, L) int32, "scores" and
@@ -150,8 +152,8 @@ class TranslationGraph:
             with tf.control_dependencies([tf.debugging.assert_less_equal(needed, self.positions, message)]):
                 source = tf.identity(source)
         states = tuple(
-            model.start(model.encode(source), source, longest * 0, width, ready, with_attention)
-            for model, ready in zip(self.models, weights or [None] * len(self.models), strict=True)
+            decoder.start(decoder.model.encode(source), source, longest * 0, width, ready, with_attention)
+            for decoder, ready in zip(self.decoders, weights or [None] * len(self.decoders), strict=True)
         )
         return source, bounds, states[0] if len(states) == 1 else states
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from keras_transformer.backend.int8 import policy_before
+from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
@@ -32,10 +32,10 @@ def load_model(path, dtype=None):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
     if policy is None:
         return model
-    if model.quantised and not policy.quantization_mode:
+    if model.quantized and not policy.quantization_mode:
         raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
-    quantise = policy.quantization_mode and not model.quantised
-    recast = type(model).from_config({**model.get_config(), "dtype": policy_before(policy) if quantise else dtype})
+    quantise = policy.quantization_mode and not model.quantized
+    recast = type(model).from_config({**model.get_config(), "dtype": floating_policy(policy) if quantise else dtype})
     recast.set_weights(model.get_weights())
     if quantise:
         recast.quantize(policy.quantization_mode)

@@ -1,4 +1,4 @@
-"""Products in 8-bit integers against NumPy's and Keras' own, and the quantised Transformer."""
+"""Products in 8-bit integers against NumPy's and Keras' own, and the quantized Transformer."""
 
 import gc
 import weakref
@@ -11,7 +11,8 @@ from layer_contract import values
 from processors import needs_vnni
 
 from keras_transformer import Encoder, FeedForward, MultiHeadAttention, TokenEmbedding, Transformer
-from keras_transformer.backend.int8 import SMALLEST, check_int8, int8_product, keras_deletes_fast
+from keras_transformer.backend.int8 import SMALLEST, check_int8, int8_product
+from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.layers.projection import Projection
 
 pytestmark = [pytest.mark.core, needs_vnni]
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.core, needs_vnni]
 V, B, S, T = 307, 3, 7, 5
 
 
-def quantised_weights(kernel):
+def quantized_weights(kernel):
     """Integers and scales that make the largest of each column 127."""
     scales = 127 / (np.abs(kernel).max(axis=0) + 1e-7)
     return np.round(kernel * scales).astype("int8"), scales.astype("float32")
@@ -57,7 +58,7 @@ def test_a_product_is_that_of_whole_numbers(rows, size, in_graph):
     kernel[:, 0] = kernel[:, 1] = 2.5
     kernel[:, 1] *= -1
     kernel[:, 2] = 0
-    integers, scales = quantised_weights(kernel)
+    integers, scales = quantized_weights(kernel)
     held = [keras.Variable(each, dtype=each.dtype.name) for each in (integers, scales)]
     transposed = [keras.Variable(integers.T, dtype="int8"), held[1]]
     call = compiled if in_graph else lambda function: function
@@ -134,7 +135,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("changes", KINDS)
-def test_a_quantised_model_is_close_and_saved_small(changes, tmp_path):
+def test_a_quantized_model_is_close_and_saved_small(changes, tmp_path):
     model = make(**changes)
     expected = values(model(INPUTS))
     model.save(tmp_path / "float.keras")
@@ -143,7 +144,7 @@ def test_a_quantised_model_is_close_and_saved_small(changes, tmp_path):
     assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
     model.save(tmp_path / "int8.keras")
     again = keras.saving.load_model(tmp_path / "int8.keras")
-    assert again.quantised and again.get_config() == model.get_config()
+    assert again.quantized and again.get_config() == model.get_config()
     np.testing.assert_array_equal(values(again(INPUTS)), found)
     sizes = [(tmp_path / name).stat().st_size for name in ("int8.keras", "float.keras")]
     assert sizes[0] < 0.45 * sizes[1]
@@ -154,12 +155,14 @@ def test_steps_give_the_logits_of_the_whole(changes, width):
     model = make(**changes)
     model.quantize("int8")
 
+    decoder = IncrementalDecoder(model)
+
     def steps(source, target):
-        state = model.start(model.encode(source), source, T, width)
+        state = decoder.start(model.encode(source), source, T, width)
         found = []
         for position in range(T):
             ids = ops.repeat(target[:, position : position + 1], width, axis=1)
-            logits, state = model.step(ids, state)
+            logits, state = decoder.step(ids, state)
             found.append(logits)
         return ops.stack(found, axis=2)  # (B, W, T, V)
 
@@ -169,10 +172,11 @@ def test_steps_give_the_logits_of_the_whole(changes, width):
     for each in range(width):
         difference = np.abs(found[:, each] - whole)
         assert difference.max() < 0.02 * np.abs(whole).max()
-        assert np.median(difference) < 1e-4 or "dtype" in changes
+        # In half precision the logits themselves are rounded to 2⁻⁹ of their size.
+        assert np.median(difference) < (2**-8 * np.abs(whole).max() if "dtype" in changes else 1e-4)
 
 
-def test_neighbours_change_nothing():
+def test_neighbors_change_nothing():
     model = make()
     model.quantize("int8")
     whole = values(model(INPUTS))
@@ -191,7 +195,7 @@ def test_what_is_small_stays():
     assert {path: dtype for path, dtype in kernels.items() if dtype != "int8"} == dict.fromkeys(stays, "float32")
 
 
-def test_layers_alone_are_quantised_too():
+def test_layers_alone_are_quantized_too():
     x = np.random.default_rng(0).normal(size=(2, 3, 16)).astype("float32")
     for layer in (MultiHeadAttention(2), FeedForward(23), Encoder(1, num_heads=2, d_ff=23)):
         before = values(layer(x))
@@ -201,38 +205,38 @@ def test_layers_alone_are_quantised_too():
         assert 0 < np.abs(values(layer(x)) - before).max() < 0.1
 
 
-def test_a_dtype_policy_quantises():
+def test_a_dtype_policy_quantizes():
     model = make(dtype="int8_from_mixed_bfloat16")
-    assert model.quantised and model.compute_dtype == "bfloat16"
+    assert model.quantized and model.compute_dtype == "bfloat16"
     assert model.get_config()["dtype"]["config"] == {"mode": "int8", "source_name": "mixed_bfloat16"}
 
 
 def test_what_is_refused():
     model = make()
-    with pytest.raises(ValueError, match="quantises as 'int8', without a config"):
+    with pytest.raises(ValueError, match="can be quantized as 'int8' only, without other quantizers"):
         model.quantize("int4")
     own = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
-    with pytest.raises(ValueError, match="without a config of one's own"):
+    with pytest.raises(ValueError, match="without other quantizers"):
         model.quantize(config=own)
-    with pytest.raises(ValueError, match="filters"):
+    with pytest.raises(ValueError, match="filters; got"):
         model.quantize("int8", filters="encoder")
     with pytest.raises(ValueError, match="no matrix of this model has 65,536 weights"):
         make(d_model=16, d_ff=16).quantize("int8")
-    with pytest.raises(ValueError, match="variables in float32, those of this model are in bfloat16"):
+    with pytest.raises(ValueError, match="variables in float32; those of this model are in bfloat16"):
         make(dtype="bfloat16").quantize("int8")
     weight = next(each for each in model.weights if each.path.endswith("key/kernel"))
     before = values(weight)
     weight.assign(np.where(np.arange(256) == 3, np.inf, before))
     with pytest.raises(ValueError, match="key/kernel is not finite"):
         model.quantize("int8")
-    assert not model.quantised  # and nothing has happened
+    assert not model.quantized  # and nothing has happened
     weight.assign(before)
     model.compile("adam")
     expected = model.predict(INPUTS, verbose=0)
     model.quantize("int8")
     found = model.predict(INPUTS, verbose=0)
     assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # not by the graph of before
-    with pytest.raises(ValueError, match="quantised already"):
+    with pytest.raises(ValueError, match="quantized already"):
         model.quantize("int8")
     with pytest.raises(ValueError, match="cannot be trained"):
         model.compile("adam")
@@ -245,7 +249,7 @@ def test_an_embedding_alone():
     layer.build()
     expected = values(layer(TARGET))
     before = weakref.ref(layer.embeddings)
-    with pytest.raises(NotImplementedError, match="quantises as 'int8'"):
+    with pytest.raises(NotImplementedError, match="can be quantized as 'int8'"):
         layer.quantize("float8")
     layer.quantize("int8")
     found = values(layer(TARGET))
@@ -265,13 +269,12 @@ def test_old_weights_are_let_go():
     assert not any(each() for each in before)
 
 
-def test_keras_collects_garbage_as_before():
-    with keras_deletes_fast():
-        assert gc.get_freeze_count() > 0
-        with keras_deletes_fast():
-            pass
-        assert gc.get_freeze_count() > 0  # still: the outer one's
-    assert gc.get_freeze_count() == 0
+def test_quantizing_collects_garbage_once_and_freezes_nothing(monkeypatch):
+    """Keras collects garbage once for each variable that it deletes, which takes long in a large process."""
+    model, collections = make(), []
+    monkeypatch.setattr(gc, "collect", lambda *generation: collections.append(gc.get_freeze_count()))
+    model.quantize("int8")
+    assert collections == [0]
 
 
 def test_this_machine_is_exact():

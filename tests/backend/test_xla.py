@@ -26,10 +26,10 @@ def test_relu_and_its_gradient():
 def test_what_is_kept_is_scaled_and_so_is_its_gradient(dtype):
     keep = UPSTREAM > 0
     x = ops.cast(X, dtype)
-    found = xla.kept(x, keep, ops.cast(4, dtype))
+    found = xla.scale_or_zero(x, keep, ops.cast(4, dtype))
     assert keras.backend.standardize_dtype(found.dtype) == dtype
     np.testing.assert_array_equal(values(ops.cast(found, "float32")), values(ops.cast(x, "float32")) * keep * 4)
-    [towards] = gradients(lambda x: ops.sum(xla.kept(x, keep, ops.cast(4, "float32")) * UPSTREAM), X)
+    [towards] = gradients(lambda x: ops.sum(xla.scale_or_zero(x, keep, ops.cast(4, "float32")) * UPSTREAM), X)
     np.testing.assert_array_equal(values(towards), UPSTREAM * keep * 4)
 
 

@@ -9,6 +9,7 @@ from layer_contract import values
 from keras_transformer import Transformer
 from keras_transformer.backend import kernels
 from keras_transformer.ids import START
+from keras_transformer.incremental import IncrementalDecoder
 
 pytestmark = pytest.mark.core
 
@@ -18,7 +19,7 @@ STEPS = 5
 
 
 def make_model():
-    """No weight is left as it was initialised."""
+    """No weight keeps its initial value."""
     model = Transformer(
         vocabulary_size=V, num_encoder_layers=1, num_decoder_layers=2, d_model=12, num_heads=3, d_ff=17, d_k=5, d_v=2
     )
@@ -59,25 +60,30 @@ class Plan:
         return values(model({"source": source, "target": target}))[:, length - 1].reshape(-1, self.width, V)
 
 
-def start(model, width, room):
-    return model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), room, num_hypotheses=width)
+def make_decoder():
+    return IncrementalDecoder(make_model())
+
+
+def start(decoder, width, room, **options):
+    memory = decoder.model.encode(SOURCE)
+    return decoder.start(memory, ops.convert_to_tensor(SOURCE), room, num_hypotheses=width, **options)
 
 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("change", ["keep", "grow", "reorder", "all"])
 def test_steps_after_a_change_equal_the_whole(change, width):
-    model, plan = make_model(), Plan(width)
+    decoder, plan = make_decoder(), Plan(width)
     grows = change in ("grow", "all")
-    state = start(model, width, 0 if grows else STEPS)
+    state = start(decoder, width, 0 if grows else STEPS)
     for t in range(STEPS):
         if grows and t % 2 == 0:
-            state = model.grow(state, 2)
-        logits, state = model.step(ops.convert_to_tensor(plan.ids()), state)
-        np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+            state = decoder.grow(state, 2)
+        logits, state = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+        np.testing.assert_allclose(values(logits), plan.whole(decoder.model), atol=5e-6)
         if change in ("reorder", "all"):
-            state = model.reorder(state, ops.convert_to_tensor(plan.parents()))
+            state = decoder.reorder(state, ops.convert_to_tensor(plan.parents()))
         if change in ("keep", "all") and t in (1, 3):
-            state = model.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
+            state = decoder.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -89,18 +95,18 @@ def test_steps_with_the_kernels_for_much_work_equal_the_whole(monkeypatch, const
 
 def test_growing_drops_slots_that_nobody_descends_from():
     """After five tokens of three hypotheses all go on from one: five slots of fifteen stay, in two rows of three."""
-    model, plan = make_model(), Plan(3)
-    state = start(model, 3, STEPS)
+    decoder, plan = make_decoder(), Plan(3)
+    state = start(decoder, 3, STEPS)
     for _ in range(STEPS):
-        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
-        state = model.reorder(state, ops.convert_to_tensor(plan.parents()))
+        _, state = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+        state = decoder.reorder(state, ops.convert_to_tensor(plan.parents()))
     plan.history = np.repeat(plan.history[:, 1:2], 3, axis=1)
     one = np.ones((len(SOURCE), 3), "int32")
-    state = model.grow(model.reorder(state, ops.convert_to_tensor(one)), 1)
+    state = decoder.grow(decoder.reorder(state, ops.convert_to_tensor(one)), 1)
     assert (int(state.filled), int(state.position)) == (2, 5)
     assert state.past.shape == (len(SOURCE), 3, 3, 3)
-    logits, _ = model.step(ops.convert_to_tensor(plan.ids()), state)
-    np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+    logits, _ = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+    np.testing.assert_allclose(values(logits), plan.whole(decoder.model), atol=5e-6)
 
 
 @pytest.mark.parametrize("grows", [False, True])
@@ -108,48 +114,48 @@ def test_hypotheses_become_more_and_fewer(grows):
     """The first two tokens are of one alone; then three continue it, and two of them at the end."""
     if grows and keras.backend.backend() == "jax":
         pytest.skip("shapes do not change there")
-    model, plan = make_model(), Plan(1)
-    state = model.reorder(start(model, 3, 0 if grows else STEPS), ops.zeros((len(SOURCE), 1), "int32"))
+    decoder, plan = make_decoder(), Plan(1)
+    state = decoder.reorder(start(decoder, 3, 0 if grows else STEPS), ops.zeros((len(SOURCE), 1), "int32"))
     for t in range(STEPS):
         if grows and t % 2 == 0:
-            state = model.grow(state, 2)
-        logits, state = model.step(ops.convert_to_tensor(plan.ids()), state)
-        np.testing.assert_allclose(values(logits), plan.whole(model), atol=5e-6)
+            state = decoder.grow(state, 2)
+        logits, state = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+        np.testing.assert_allclose(values(logits), plan.whole(decoder.model), atol=5e-6)
         if t in (1, 3):
             width = {1: 3, 3: 2}[t]
             parents = np.full((len(SOURCE), width), plan.width // 2, "int32")
             parents[:, 0] = 0
             plan.history, plan.width = np.take_along_axis(plan.history, parents[:, :, None], axis=1), width
-            state = model.reorder(state, ops.convert_to_tensor(parents))
+            state = decoder.reorder(state, ops.convert_to_tensor(parents))
 
 
 def test_a_step_leaves_the_state_it_was_given_as_it_was_outside_graphs():
-    model, plan = make_model(), Plan(2)
-    _, state = model.step(ops.convert_to_tensor(plan.ids()), start(model, 2, 3))
+    decoder, plan = make_decoder(), Plan(2)
+    _, state = decoder.step(ops.convert_to_tensor(plan.ids()), start(decoder, 2, 3))
     ids = ops.convert_to_tensor(plan.ids())
-    first, _ = model.step(ids, state)
-    model.step(ids + 1, state)
-    again, _ = model.step(ids, state)
+    first, _ = decoder.step(ids, state)
+    decoder.step(ids + 1, state)
+    again, _ = decoder.step(ids, state)
     np.testing.assert_array_equal(values(again), values(first))
 
 
 def test_attention_is_the_last_layers_mean_over_heads():
-    model, plan = make_model(), Plan(2)
-    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, 2, with_attention=True)
+    decoder, plan = make_decoder(), Plan(2)
+    state = start(decoder, 2, 3, with_attention=True)
     for _ in range(2):
-        _, state = model.step(ops.convert_to_tensor(plan.ids()), state)
-        found = values(model.attention(state))
+        _, state = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+        found = values(decoder.attention(state))
         source, target = np.repeat(SOURCE, 2, axis=0), plan.history.reshape(8, -1)
-        expected = values(model.attention_weights(source, target)["cross"])[-1].mean(1)[:, -1]
+        expected = values(decoder.model.attention_weights(source, target)["cross"])[-1].mean(1)[:, -1]
         np.testing.assert_allclose(found.reshape(8, -1), expected, atol=5e-6)
         parents = plan.parents()
-        state = model.reorder(state, ops.convert_to_tensor(parents))
+        state = decoder.reorder(state, ops.convert_to_tensor(parents))
     found = np.take_along_axis(found, parents[:, :, None], axis=1)
-    kept = values(model.attention(model.keep(state, ops.convert_to_tensor([3, 1]))))
+    kept = values(decoder.attention(decoder.keep(state, ops.convert_to_tensor([3, 1]))))
     np.testing.assert_array_equal(kept, found[[3, 1]])
 
 
-def graph_of(model, width):
+def graph_of(decoder, width):
     """Steps in two while loops of a graph, with a smaller batch and more room in the second.
 
     Takes the source, ids and parents (T, B, W) for the first loop, the sentences to keep, and ids and
@@ -163,8 +169,8 @@ def graph_of(model, width):
         found = tf.TensorArray(tf.float32, count, element_shape=[None, width, V])
 
         def body(t, state, found):
-            logits, state = model.step(ids[t], state)
-            return t + 1, model.reorder(state, parents[t]), found.write(t, logits)
+            logits, state = decoder.step(ids[t], state)
+            return t + 1, decoder.reorder(state, parents[t]), found.write(t, logits)
 
         _, state, found = tf.while_loop(lambda t, *_: t < count, body, (tf.constant(0), state, found))
         return state, found.stack()
@@ -173,10 +179,10 @@ def graph_of(model, width):
     signature = [tf.TensorSpec([None, None], tf.int32), ids, ids, tf.TensorSpec([None], tf.int32), ids, ids]
 
     def whole(source, first_ids, first_parents, sentences, then_ids, then_parents):
-        state = model.start(model.encode(source), source, tf.shape(first_ids)[0] * 0, width)
-        state = model.grow(state, tf.shape(first_ids)[0])
+        state = decoder.start(decoder.model.encode(source), source, tf.shape(first_ids)[0] * 0, width)
+        state = decoder.grow(state, tf.shape(first_ids)[0])
         state, first = steps(state, first_ids, first_parents)
-        state = model.grow(model.keep(state, sentences), tf.shape(then_ids)[0])
+        state = decoder.grow(decoder.keep(state, sentences), tf.shape(then_ids)[0])
         return first, steps(state, then_ids, then_parents)[1]
 
     return tf.function(whole, input_signature=signature, autograph=False)
@@ -185,17 +191,17 @@ def graph_of(model, width):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="buffers are written to in place there alone")
 @pytest.mark.parametrize("width", [1, 3])
 def test_loops_in_a_graph_equal_the_whole(width):
-    model, plan = make_model(), Plan(width)
+    decoder, plan = make_decoder(), Plan(width)
     expected, fed = ([], []), ([], [])
     sentences = None
     for loop, count in enumerate((3, 4)):
         for _ in range(count):
             ids = plan.ids()
-            expected[loop].append(plan.whole(model))
+            expected[loop].append(plan.whole(decoder.model))
             fed[loop].append((ids, plan.parents()))
         if loop == 0:
             sentences = plan.keep([3, 0, 2])
-    graph = graph_of(model, width)
+    graph = graph_of(decoder, width)
     arguments = [np.stack(x) for pairs in fed for x in zip(*pairs, strict=True)]
     arguments = (SOURCE, *arguments[:2], sentences, *arguments[2:])
     for _ in range(2):  # a second call finds the buffers as the first did

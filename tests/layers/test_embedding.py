@@ -9,7 +9,8 @@ from layer_contract import check_layer, gradients, reloaded, values
 
 from keras_transformer import PositionalEncoding, TokenEmbedding
 from keras_transformer.backend.kernels import WIDE, product_with_transposed
-from keras_transformer.layers.embedding import OutputBias, sinusoids
+from keras_transformer.layers.embedding import OutputBias
+from keras_transformer.layers.positions import sinusoids
 
 pytestmark = pytest.mark.core
 

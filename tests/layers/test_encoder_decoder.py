@@ -9,7 +9,6 @@ from keras.src.backend import get_keras_mask  # no public name
 from layer_contract import check_layer, values
 
 from keras_transformer import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, MultiHeadAttention
-from keras_transformer.layers.decoder import bias_of
 from keras_transformer.layers.residual import Residual
 
 pytestmark = pytest.mark.core
@@ -50,23 +49,6 @@ def test_decoder_layer_is_the_formula(norm):
     layer = shaken(DecoderLayer(**OPTIONS, norm=norm), X, MEMORY)
     expected = reference.decoder_layer(layer, X, MEMORY, MEMORY_MASK[:, None, :])
     np.testing.assert_allclose(values(layer(X, MEMORY, memory_mask=MEMORY_MASK)), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_steps_are_the_whole(norm):
-    """W hypotheses, decoded token by token with caches, equal W rows decoded at once."""
-    width, length = 2, 4
-    x = numbers(2 * width, length, 7, seed=3)
-    decoder = shaken(Decoder(2, **OPTIONS, norm=norm), X, MEMORY)
-    rows = np.repeat(np.arange(2), width)
-    whole = values(decoder(x, MEMORY[rows], memory_mask=MEMORY_MASK[rows]))
-    weights = decoder.step_weights()
-    caches = decoder.start(ops.convert_to_tensor(MEMORY), width, length + 1)
-    past = ops.zeros((2, width, length + 1, width), "bool")
-    for t in range(length):
-        step = ops.convert_to_tensor(x[:, t].reshape(2, width, 7))
-        out, caches, past, _ = decoder.step(step, caches, past, t, bias_of(MEMORY_MASK[:, None, None, :]), weights)
-        np.testing.assert_allclose(values(out).reshape(4, 7), whole[:, t], atol=2e-6)
 
 
 def test_later_tokens_change_nothing():

@@ -1,22 +1,14 @@
 """Output map and loss in chunks against their dense definition, and training with them against training on logits."""
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from layer_contract import gradients, values
 
-from keras_transformer import (
-    LabelSmoothedCrossEntropy,
-    MaskedAccuracy,
-    Perplexity,
-    Transformer,
-    chunked_loss,
-    training_step,
-)
-from keras_transformer.losses.chunks import OutputMap, logits_left_to
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity, Transformer
+from keras_transformer.losses import chunks, label_smoothing
+from keras_transformer.losses.chunks import OutputMap, loss_of_vectors
 
 pytestmark = pytest.mark.core
 
@@ -42,11 +34,11 @@ def dense(bias, epsilon):
     return loss, logs, (to_logits @ matrix, np.einsum("btv,btd->vd", to_logits, x), to_logits.sum((0, 1)))
 
 
-def judge(vectors, matrix, bias, epsilon, training, dtype="float32"):
-    output_map = OutputMap(matrix, bias, dtype, training, hits=True)
-    loss = output_map.judge(vectors, ops.convert_to_tensor(LABELS), ops.convert_to_tensor(WEIGHTS), epsilon)
-    assert loss is output_map.judged.loss
-    return output_map.judged
+def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
+    """`loss_of_vectors` of LABELS and WEIGHTS."""
+    labels, weights = ops.convert_to_tensor(LABELS), ops.convert_to_tensor(WEIGHTS)
+    vectors, output_map = ops.cast(vectors, dtype), OutputMap(matrix, bias)
+    return loss_of_vectors(vectors, output_map, labels, weights, epsilon, training, with_hits=True)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
@@ -54,19 +46,19 @@ def judge(vectors, matrix, bias, epsilon, training, dtype="float32"):
 @pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
 def test_equals_the_dense_definition(monkeypatch, most, multiple, bias, epsilon):
     """Also where rows and pieces are filled up to a multiple, as on a GPU."""
-    monkeypatch.setattr(chunked_loss, "MOST_TOKENS", most)
-    monkeypatch.setattr(chunked_loss, "aligned", lambda size: -(-size // multiple) * multiple)
+    monkeypatch.setattr(chunks, "MOST_TOKENS", most)
+    monkeypatch.setattr(chunks, "aligned", lambda size: -(-size // multiple) * multiple)
     loss, logs, towards = dense(0 if bias is None else bias, epsilon)
     hits = (VECTORS @ MATRIX.T + (0 if bias is None else bias)).argmax(-1) == LABELS
     for training in (True, False):
-        judged = judge(VECTORS, MATRIX, bias, epsilon, training)
-        np.testing.assert_allclose(values(judged.loss), loss, rtol=2e-6)
-        np.testing.assert_allclose(values(judged.log_probabilities), logs, rtol=1e-5, atol=1e-6)
-        np.testing.assert_array_equal(values(judged.hits), hits)
+        result = compute(VECTORS, MATRIX, bias, epsilon, training)
+        np.testing.assert_allclose(values(result.loss), loss, rtol=2e-6)
+        np.testing.assert_allclose(values(result.log_probabilities), logs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(values(result.hits), hits)
     given = (VECTORS, MATRIX) if bias is None else (VECTORS, MATRIX, bias)
 
     def tripled(vectors, matrix, bias=None):
-        return 3 * judge(vectors, matrix, bias, epsilon, training=True).loss
+        return 3 * compute(vectors, matrix, bias, epsilon, training=True).loss
 
     for found, expected in zip(gradients(tripled, *given), towards, strict=False):
         np.testing.assert_allclose(values(found), 3 * expected, rtol=1e-5, atol=1e-5)
@@ -80,21 +72,21 @@ def test_no_more_tokens_at_a_time_than_said(monkeypatch, most):
         seen.append(tuple(logits.shape))
         return likelihood(logits, labels)
 
-    likelihood = chunked_loss.likelihood
-    monkeypatch.setattr(chunked_loss, "MOST_TOKENS", most)
-    monkeypatch.setattr(chunked_loss, "likelihood", watched)
-    judge(VECTORS, MATRIX, None, 0.1, training=False)
+    likelihood = chunks.likelihood
+    monkeypatch.setattr(chunks, "MOST_TOKENS", most)
+    monkeypatch.setattr(chunks, "likelihood", watched)
+    compute(VECTORS, MATRIX, None, 0.1, training=False)
     rows = {shape[0] for shape in seen}  # all chunks are of one size; on JAX they are traced once
     assert len(rows) == 1 and rows.pop() <= most
 
 
 def test_labels_whose_probability_rounds_to_zero(monkeypatch):
-    monkeypatch.setattr(chunked_loss, "MOST_TOKENS", 4)
+    monkeypatch.setattr(chunks, "MOST_TOKENS", 4)
     bias = np.zeros(V, "float32")
     bias[3] = -300
     loss, _, (to_vectors, *_) = dense(bias, 0.1)
-    np.testing.assert_allclose(values(judge(VECTORS, MATRIX, bias, 0.1, training=False).loss), loss, rtol=2e-6)
-    [found] = gradients(lambda x: judge(x, MATRIX, bias, 0.1, training=True).loss, VECTORS)
+    np.testing.assert_allclose(values(compute(VECTORS, MATRIX, bias, 0.1, training=False).loss), loss, rtol=2e-6)
+    [found] = gradients(lambda x: compute(x, MATRIX, bias, 0.1, training=True).loss, VECTORS)
     np.testing.assert_allclose(values(found), to_vectors, rtol=1e-5, atol=1e-5)
 
 
@@ -105,16 +97,16 @@ def test_bfloat16_products():
     assert 1 < abs(logits).max() < 16
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = np.take_along_axis(log_p, LABELS[..., None], -1)[..., 0]
-    found = values(judge(VECTORS, MATRIX, None, 0.0, training=True, dtype="bfloat16").log_probabilities)
+    found = values(compute(VECTORS, MATRIX, None, 0.0, training=True, dtype="bfloat16").log_probabilities)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2 * 16 / 2**9)
     assert abs(found - dense(0, 0.0)[1]).max() > 1e-3
 
 
 class OnLogits(Transformer):
-    """Gives its loss logits, whatever loss it has."""
+    """Computes the logits of whole batches, whatever loss it has."""
 
-    def logits_left_out(self, *args, **kwargs):
-        return contextlib.nullcontext()
+    def takes_fused_way(self, sample_weight):
+        return False
 
 
 BATCHES = [  # rows of source, target and label ids
@@ -149,15 +141,15 @@ def after_three_updates(make, policy, accumulate_steps=1, start=None, **options)
     "options", [{"tie_embeddings": "none", "output_bias": True, "norm": "pre"}, {"accumulate_steps": 2}]
 )
 def test_trains_as_on_logits(monkeypatch, options):
-    monkeypatch.setattr(chunked_loss, "MOST_TOKENS", 3)
+    monkeypatch.setattr(chunks, "MOST_TOKENS", 3)
     expected = after_three_updates(OnLogits, "float32", **options)
     used = []
 
-    def noted(output_map):
-        used.append((output_map.training, output_map.hits))
-        return logits_left_to(output_map)
+    def noted(*arguments, training, with_hits, **options):
+        used.append((training, with_hits))
+        return loss_of_vectors(*arguments, training=training, with_hits=with_hits, **options)
 
-    monkeypatch.setattr(training_step, "logits_left_to", noted)
+    monkeypatch.setattr(label_smoothing, "loss_of_vectors", noted)
     found = after_three_updates(Transformer, "float32", **options)
     assert set(used) == {(True, True), (False, True)}
     for weight, goal in zip(found[0], expected[0], strict=True):
@@ -168,7 +160,7 @@ def test_trains_as_on_logits(monkeypatch, options):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
 def test_bfloat16_ends_as_near_to_float32_as_on_logits(monkeypatch, policy):
-    monkeypatch.setattr(chunked_loss, "MOST_TOKENS", 3)
+    monkeypatch.setattr(chunks, "MOST_TOKENS", 3)
     start = [weight.astype("bfloat16").astype("float32") for weight in Transformer(**SIZES).get_weights()]
     goal = after_three_updates(OnLogits, "float32", start=start)[0]
 
@@ -197,28 +189,79 @@ class OwnMetrics(Transformer):
         return super().compute_metrics(*args, **kwargs)
 
 
+class OwnCall(Transformer):
+    """Its logits are soft-capped."""
+
+    def call(self, *args, **kwargs):
+        return 3 * ops.tanh(super().call(*args, **kwargs) / 3)
+
+
+def steps_of(monkeypatch):
+    """A list that grows with the loss of vectors in each step."""
+    steps = []
+
+    def noted(*arguments, **options):
+        steps.append(options)
+        return loss_of_vectors(*arguments, **options)
+
+    monkeypatch.setattr(label_smoothing, "loss_of_vectors", noted)
+    return steps
+
+
 @pytest.mark.parametrize(
-    ("make", "policy", "loss", "metrics", "sample_weight", "left_out"),
+    ("make", "policy", "loss", "metrics", "sample_weight", "reason"),
     [
-        (Transformer, "float32", LabelSmoothedCrossEntropy, (), None, True),
-        (Transformer, "mixed_bfloat16", LabelSmoothedCrossEntropy, (Perplexity,), None, True),
-        (Transformer, "float32", OtherLoss, (), None, False),
-        (Transformer, "float32", LabelSmoothedCrossEntropy, (Perplexity, OtherMetric), None, False),
-        (OwnLoss, "float32", LabelSmoothedCrossEntropy, (), None, False),
-        (OwnMetrics, "float32", LabelSmoothedCrossEntropy, (), None, False),
-        (Transformer, "mixed_float16", LabelSmoothedCrossEntropy, (), None, False),
-        (Transformer, "float32", LabelSmoothedCrossEntropy, (), np.ones((2, 1)), False),
+        (Transformer, "float32", LabelSmoothedCrossEntropy, (), None, None),
+        (Transformer, "mixed_bfloat16", LabelSmoothedCrossEntropy, (Perplexity,), None, None),
+        (Transformer, "float32", OtherLoss, (), None, "the loss is OtherLoss, not LabelSmoothedCrossEntropy"),
+        (
+            *(Transformer, "float32", LabelSmoothedCrossEntropy, (Perplexity, OtherMetric), None),
+            "the metrics OtherMetric are not among MaskedAccuracy and Perplexity",
+        ),
+        (OwnLoss, "float32", LabelSmoothedCrossEntropy, (), None, "OwnLoss has its own compute_loss"),
+        (OwnMetrics, "float32", LabelSmoothedCrossEntropy, (), None, "OwnMetrics has its own compute_metrics"),
+        (OwnCall, "float32", LabelSmoothedCrossEntropy, (), None, "OwnCall has its own call"),
+        (Transformer, "mixed_float16", LabelSmoothedCrossEntropy, (), None, "the range of float16 is too small"),
+        (Transformer, "float32", LabelSmoothedCrossEntropy, (), np.ones((2, 1)), "the data have sample weights"),
     ],
 )
-def test_only_where_nobody_else_reads_logits(make, policy, loss, metrics, sample_weight, left_out):
-    model = make(**SIZES, dtype=policy)
+def test_the_fused_way_is_taken_or_the_log_says_why_not(
+    monkeypatch, caplog, make, policy, loss, metrics, sample_weight, reason
+):
+    model, steps = make(**SIZES, dtype=policy), steps_of(monkeypatch)
     model.compile("sgd", loss(), metrics=[metric() for metric in metrics], run_eagerly=True)
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     x = {"source": source, "target": target}
-    model.test_on_batch(x, labels, sample_weight)
-    with model.logits_left_out(sample_weight, training=True):
-        assert model(x).shape == ((2, 4, 16) if left_out else (2, 4, 13))
-    assert model(x).shape == (2, 4, 13)
+    for _ in range(2):
+        model.test_on_batch(x, labels, sample_weight)
+    assert len(steps) == (2 if reason is None else 0)
+    lines = [record.getMessage() for record in caplog.records if "logits of whole batches" in record.getMessage()]
+    assert len(lines) == (0 if reason is None else 1)
+    assert all(reason in line for line in lines)
+
+
+def test_a_call_of_ones_own_is_what_is_trained_and_evaluated():
+    model, x = (
+        OwnCall(**SIZES),
+        {name: np.array(rows, "int32") for name, rows in zip(("source", "target"), BATCHES[0], strict=False)},
+    )
+    labels, loss = np.array(BATCHES[0][2], "int32"), LabelSmoothedCrossEntropy(0.1)
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics=[Perplexity()])
+    expected = float(loss(labels, model(x)))
+    assert expected != pytest.approx(float(loss(labels, Transformer.call(model, x))), rel=1e-3)
+    for logs in (model.test_on_batch(x, labels, return_dict=True), model.train_on_batch(x, labels, return_dict=True)):
+        assert float(logs["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_weights_are_heard():
+    source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
+    losses = {}
+    for weight in (None, 2.0):
+        keras.utils.set_random_seed(3)
+        model = Transformer(**SIZES)
+        model.compile("sgd", LabelSmoothedCrossEntropy(0.1), loss_weights=weight)
+        losses[weight] = model.test_on_batch({"source": source, "target": target}, labels, return_dict=True)["loss"]
+    assert losses[2.0] == pytest.approx(2 * losses[None], rel=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="float64 is switched off there")
@@ -230,21 +273,16 @@ def test_float64_trains_as_on_logits(options):
         np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
 
 
-def test_metrics_of_the_last_compile_stay_where_none_are_given():
+def test_metrics_of_the_last_compile_stay_where_none_are_given(monkeypatch):
     """As Keras does: what they need is decided by them."""
     model = Transformer(**SIZES)
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     x, loss = {"source": source, "target": target}, LabelSmoothedCrossEntropy(0.1)
-    for metrics, left_out in (([MaskedAccuracy()], True), ([OtherMetric()], False), ([], True)):
+    steps = steps_of(monkeypatch)
+    for metrics, is_fused in (([MaskedAccuracy()], True), ([OtherMetric()], False), ([], True)):
         model.compile("sgd", loss, metrics=metrics, run_eagerly=True)
         expected = model.test_on_batch(x, labels, return_dict=True)
         model.compile("sgd", loss, run_eagerly=True)
         assert model.test_on_batch(x, labels, return_dict=True) == expected
-        with model.logits_left_out(None, training=True):
-            assert model(x).shape[-1] == (16 if left_out else 13)
-
-
-def test_the_context_ends_with_its_block():
-    with pytest.raises(KeyError), logits_left_to(OutputMap(MATRIX, None, "float32", False, False)):
-        raise KeyError
-    assert chunked_loss.output_map_of_the_loss() is None
+        assert len(steps) == (2 if is_fused else 0)
+        steps.clear()

@@ -10,6 +10,7 @@ from keras import ops
 from layer_contract import reloaded, values
 
 from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity, Transformer, TransformerSchedule
+from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.presets import PRESETS
 
 pytestmark = pytest.mark.core
@@ -94,9 +95,10 @@ def test_steps_equal_the_whole(changes, width):
     generator = np.random.default_rng(1)
     target = generator.integers(4, V, (2 * width, 4)).astype("int32")
     whole = logits(model, SOURCE[rows], target)
-    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 5, num_hypotheses=width)
+    decoder = IncrementalDecoder(model)
+    state = decoder.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 5, num_hypotheses=width)
     for t in range(4):
-        step_logits, state = model.step(ops.convert_to_tensor(target[:, t].reshape(2, width)), state)
+        step_logits, state = decoder.step(ops.convert_to_tensor(target[:, t].reshape(2, width)), state)
         np.testing.assert_allclose(values(step_logits).reshape(-1, V), whole[:, t], atol=5e-6)
 
 
@@ -106,11 +108,12 @@ def test_reordered_hypotheses_go_on_from_their_new_past():
     first = generator.integers(4, V, (4, 2)).astype("int32")
     then = generator.integers(4, V, (4, 1)).astype("int32")
     parents = np.array([[1, 1], [1, 0]], "int32")
-    state = model.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, num_hypotheses=2)
+    decoder = IncrementalDecoder(model)
+    state = decoder.start(model.encode(SOURCE), ops.convert_to_tensor(SOURCE), 3, num_hypotheses=2)
     for t in range(2):
-        _, state = model.step(ops.convert_to_tensor(first[:, t].reshape(2, 2)), state)
-    state = model.reorder(state, ops.convert_to_tensor(parents))
-    step_logits, _ = model.step(ops.convert_to_tensor(then.reshape(2, 2)), state)
+        _, state = decoder.step(ops.convert_to_tensor(first[:, t].reshape(2, 2)), state)
+    state = decoder.reorder(state, ops.convert_to_tensor(parents))
+    step_logits, _ = decoder.step(ops.convert_to_tensor(then.reshape(2, 2)), state)
     whole = logits(model, SOURCE[[0, 0, 1, 1]], np.concatenate([first[[1, 1, 3, 2]], then], axis=1))
     np.testing.assert_allclose(values(step_logits).reshape(4, V), whole[:, 2], atol=5e-6)
 

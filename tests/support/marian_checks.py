@@ -10,6 +10,7 @@ from keras_transformer.decoding import beam_search, greedy_search
 from keras_transformer.decoding.beam import BeamOptions
 from keras_transformer.decoding.rules import Bounds
 from keras_transformer.ids import END, PAD, START
+from keras_transformer.incremental import IncrementalDecoder
 
 MAX_LENGTH = 40
 
@@ -43,13 +44,14 @@ def check_logits(model, ids, source, target, logits):
 
 def search(model, source, beam_size, max_length=MAX_LENGTH):
     """Rows of ids without padding, W for each sentence, and their log P."""
-    state = model.start(model.encode(source), tf.constant(source), max_length, beam_size)
+    decoder = IncrementalDecoder(model)
+    state = decoder.start(model.encode(source), tf.constant(source), max_length, beam_size)
     bounds = Bounds(tf.fill([len(source)], max_length), (), ())
     if beam_size == 1:
-        found = greedy_search(model, state, bounds, max_length, alpha=0.0)
+        found = greedy_search(decoder, state, bounds, max_length, alpha=0.0)
     else:
         options = BeamOptions(beam_size, alpha=0.0, num_results=beam_size)
-        found = beam_search(model, state, bounds, max_length, options)
+        found = beam_search(decoder, state, bounds, max_length, options)
     rows = values(found.ids).reshape(-1, max_length)
     return [row[row != PAD].tolist() for row in rows], values(found.log_probabilities).reshape(-1)
 

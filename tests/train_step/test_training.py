@@ -12,8 +12,7 @@ import tiny
 from rich.console import Console
 
 from keras_transformer import Tokenizer, TransformerSchedule, Translator, parallel_corpus
-from keras_transformer.backend.kernels import kernels_alone
-from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
+from keras_transformer.backend.kernels import add_to_columns
 from keras_transformer.training import (
     Checkpoint,
     SampleTranslations,
@@ -273,22 +272,18 @@ def test_it_learns_to_reverse_digits(tokenizer, tmp_path):
     assert sum(a == b for a, b in zip(translations, references, strict=True)) >= 95
 
 
-def test_the_loss_has_one_gradient_compiled_or_not():
-    """XLA lacks the op that adds to the gradient's columns in place."""
-    labels, logits = np.array([[3, 5, 1, 0]]), np.random.default_rng(0).normal(size=(1, 4, 7)).astype("float32")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_adding_to_columns_is_the_same_in_place_and_compiled(in_place):
+    """XLA lacks the op that adds in place."""
+    x = tf.constant(np.random.default_rng(0).normal(size=(5, 7)).astype("float32"))
+    columns, values = np.array([3, 0, 6, 6, 1], "int32"), np.arange(5, dtype="float32")
+    expected = x.numpy()
+    expected[np.arange(5), columns] += values
 
-    def towards_logits(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            loss = tf.reduce_sum(smoothed_cross_entropy(labels, x, 0.1))
-        return tape.gradient(loss, x)
+    def added(x):
+        return add_to_columns(2 * x - x, columns, values, in_place)
 
-    def alone(x):
-        with kernels_alone():
-            return towards_logits(x)
-
-    x = tf.constant(logits)
-    expected = towards_logits(x)
-    np.testing.assert_array_equal(alone(x), expected)
-    np.testing.assert_array_equal(tf.function(alone)(x), expected)
-    np.testing.assert_allclose(tf.function(towards_logits, jit_compile=True)(x), expected, atol=1e-6)
+    np.testing.assert_allclose(added(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(tf.function(added)(x), expected, rtol=1e-6)
+    if not in_place:
+        np.testing.assert_allclose(tf.function(added, jit_compile=True)(x), expected, rtol=1e-6)

@@ -33,7 +33,7 @@ def load(folder):
 @pytest.mark.parametrize("members", [1, 2])
 def test_a_search_and_scores_agree(folders, members):
     translator = load(folders[:members])
-    assert all(model.quantised for model in translator.models)
+    assert all(model.quantized for model in translator.models)
     found = translator.n_best(SENTENCES, workers=1, details=True)
     again = translator.n_best(SENTENCES, workers=2, batch_size=2, details=True)
     plain = Translator.load(folders[:members], beam_size=3, max_extra_length=5).n_best(SENTENCES)

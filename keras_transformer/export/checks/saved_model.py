@@ -8,11 +8,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from keras_transformer.backend.compat import must_compile_by_xla
+
 MODEL_FILE = "saved_model.pb"
 TAG = "serve"
 DEFAULT = "serving_default"  # the signature that a request gets which names none
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-MUST_COMPILE = "_XlaMustCompile"  # what jit_compile=True leaves behind
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def read_saved_model(path):
     functions = meta.graph_def.library.function
     names = {function.signature.name for function in functions}
     nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
-    must_compile = [function.signature.name for function in functions if function.attr[MUST_COMPILE].b]
-    must_compile += [node.name for node in nodes if node.attr[MUST_COMPILE].b]
+    must_compile = [function.signature.name for function in functions if must_compile_by_xla(function.attr)]
+    must_compile += [node.name for node in nodes if must_compile_by_xla(node.attr)]
     return Contents(
         path=path,
         tensorflow_version=meta.meta_info_def.tensorflow_version,

@@ -3,11 +3,12 @@
 import hashlib
 import json
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transformer.backend.compat import weights_as
 from keras_transformer.export.graph.precision import Stored
+from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.incremental.state import StepWeights
 
 
@@ -74,41 +75,37 @@ class Weights:
         return Computed(lambda: tf.cast(self._stored.value(key), dtype), f"{self._name}_matrix_{number}")
 
     def _prepared(self, model, number):
-        """`model.step_weights()`, with a `Computed` for each tensor."""
+        """`IncrementalDecoder.step_weights()`, with a `Computed` for each tensor."""
 
         def computed(name, owner, compute):
-            def in_scope():  # from what is stored: a `Computed` may come after this one
-                with scope_of({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
+            def from_stored():  # not from another `Computed`, which may be initialized later
+                with weights_as({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
                     return compute()
 
-            return Computed(in_scope, f"{self._name}_{number}_{name}")
+            return Computed(from_stored, f"{self._name}_{number}_{name}")
 
+        decoder = IncrementalDecoder(model)
         layers = [
             [
-                computed(f"layer_{depth}_{part}", layer, lambda layer=layer, part=part: layer.step_weights()[part])
-                for part in range(len(layer.step_weights()))
+                computed(
+                    f"layer_{depth}_{part}", layer, lambda depth=depth, part=part: decoder.layer_weights(depth)[part]
+                )
+                for part in range(len(decoder.layer_weights(depth)))
             ]
             for depth, layer in enumerate(model.decoder.layers)
         ]
-        output = computed("output", model.output_map, model.output_weights)
+        output = computed("output", model.output_map, decoder.output_weights)
         return StepWeights(layers, output, cast=[])  # `scope` has them cast
 
     def scope(self):
-        """A scope in which the models' variables have the export's values, read where this is called."""
-        return scope_of(
+        """A block in which the models' variables have the export's values, read where this is called."""
+        return weights_as(
             {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
         )
 
     def step_weights(self):
-        """`Transformer.step_weights()` of each model, read where this is called."""
+        """`IncrementalDecoder.step_weights()` of each model, read where this is called."""
         return tf.nest.map_structure(lambda computed: computed.read(), self._steps)
-
-
-def scope_of(values):
-    """A scope in which variables have other values: {id(variable): tensor}, whatever its dtype."""
-    scope = keras.StatelessScope()
-    scope.state_mapping = values  # set here, as the scope's own argument would cast them back
-    return scope
 
 
 def _digest(models, variables):

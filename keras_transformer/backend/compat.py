@@ -1,0 +1,131 @@
+"""Private parts of Keras and TensorFlow: one small function for each, so that a new version breaks in one place.
+
+`tests/backend/test_compat.py` has a test for each function. Its name says which private part has changed.
+"""
+
+import contextlib
+
+import keras
+
+
+def keras_mask(x):
+    """The mask that Keras attached to `x`, or None."""
+    return getattr(x, "_keras_mask", None)
+
+
+@contextlib.contextmanager
+def weights_as(values):
+    """A block in which variables have other values.
+
+    Keras casts the values that `StatelessScope` takes to the dtype of their variables. These keep their own dtype.
+
+    Args:
+        values: {id(variable): tensor}. An empty dictionary changes nothing.
+    """
+    if not values:  # a scope of the caller keeps its values
+        yield
+        return
+    scope = keras.StatelessScope()
+    scope.state_mapping = dict(values)
+    with scope:
+        yield
+
+
+def all_layers(model):
+    """Every layer of a model, at any depth."""
+    return model._flatten_layers()
+
+
+def mark_as_quantized(layer):
+    """Make Keras refuse to quantize `layer` again."""
+    layer._is_quantized = True
+
+
+def delete_variable(layer, name):
+    """Delete a layer's attribute `name`, a variable. Keras would collect the garbage of the whole process, too."""
+    layer._untrack_variable(getattr(layer, name))
+    super(keras.layers.Layer, layer).__delattr__(name)
+
+
+def kernel_variable(dense):
+    """The variable of a `keras.layers.Dense`, in integers if it is quantized; `dense.kernel` adds LoRA to it."""
+    return dense._kernel
+
+
+def adam_moments(adam, variable):
+    """Adam's two moments of a variable, as Keras variables."""
+    index = adam._get_variable_index(variable)
+    return adam._momentums[index], adam._velocities[index]
+
+
+def set_update_step(optimizer, update):
+    """Let `optimizer` update each variable by `update(gradient, variable, learning_rate)`."""
+    optimizer.update_step = update
+
+
+def start_at_epoch(model, epoch):
+    """Let the `fit` that is about to begin start at `epoch`; None is its own choice."""
+    model._initial_epoch = epoch
+
+
+def additional_loss(model, loss):
+    """One of `model.losses` as `compute_loss` adds it: on several replicas, the share of this one."""
+    return model._aggregate_additional_loss(loss)
+
+
+def compiled_metrics(model, labels, outputs):
+    """The metrics that `compile` was given, as objects. Keras makes them when it first sees labels and outputs."""
+    metrics = model._compile_metrics
+    if metrics is None:
+        return []
+    if not metrics.built:
+        metrics.build(labels, outputs)
+    return metrics.metrics
+
+
+class TrainerHooks:
+    """The private methods of `keras.Model` that training replaces. A model takes this class before `keras.Model`."""
+
+    def _get_metrics_result_or_logs(self, logs):
+        """What `fit` logs after a step on TensorFlow."""
+        return self.logs_of(logs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """How `fit` builds metrics and optimizer before the first step. Keras would draw a batch of the dataset."""
+        super()._maybe_symbolic_build(data_batch=self.batch_to_build_from(data_batch))
+
+
+def sentencepiece_ops():
+    """TensorFlow Text's ops of SentencePiece; its public class has no way to give them a resource."""
+    from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
+
+    return gen_sentencepiece_tokenizer
+
+
+def must_compile_by_xla(attributes):
+    """Whether a node or function of a TensorFlow graph, given its attributes, must be compiled by XLA."""
+    return attributes["_XlaMustCompile"].b
+
+
+def write_rows_in_place(x, rows, values):
+    """TensorFlow's `x` (R, N) with `values` (n, N) at `rows` (n,), in the memory of `x`."""
+    import tensorflow as tf
+
+    return tf.raw_ops.InplaceUpdate(x=x, i=rows, v=values)
+
+
+def add_at_in_place(x, places, values):
+    """TensorFlow's `x` (R, V) with `values` (n,) added at `places` (n, 2), in the memory of `x` where it is free.
+
+    XLA does not have this op.
+    """
+    import tensorflow as tf
+
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=places, updates=values)
+
+
+def unset_rows(count, width, dtype):
+    """A TensorFlow buffer (count, width) of zeros. `tf.zeros` would become one constant of the graph for all calls."""
+    import tensorflow as tf
+
+    return tf.raw_ops.Empty(shape=tf.stack([count, width]), dtype=tf.as_dtype(dtype), init=True)

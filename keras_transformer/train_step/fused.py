@@ -1,0 +1,95 @@
+"""The fused way: loss and metrics from decoder vectors. The logits (B, T, V) never exist as a whole."""
+
+import logging
+
+import keras
+
+from keras_transformer.backend import compat
+from keras_transformer.losses.chunks import OutputMap
+from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
+from keras_transformer.metrics import MaskedAccuracy, Perplexity
+
+METRICS = frozenset({MaskedAccuracy, Perplexity})
+
+logger = logging.getLogger("keras_transformer")
+
+
+def reason_for_logits(model, sample_weight):
+    """Why a step must compute the logits as a whole, in words; None if it can take the fused way.
+
+    Args:
+        model: a compiled `TokenTraining`.
+        sample_weight: the weights that came with the batch, or None.
+    """
+    if type(model.loss) is not LabelSmoothedCrossEntropy:
+        return f"the loss is {_name(model.loss)}, not LabelSmoothedCrossEntropy"
+    foreign = sorted(kind.__name__ for kind in model.kinds_of_metrics - METRICS)
+    if foreign:
+        return f"the metrics {', '.join(foreign)} are not among MaskedAccuracy and Perplexity"
+    own = [name for name in ("call", "compute_loss", "compute_metrics") if overrides(model, name)]
+    if own:
+        return f"{type(model).__name__} has its own {' and '.join(own)}"
+    if model.has_loss_weights:
+        return "compile was given loss_weights"
+    if sample_weight is not None:
+        return "the data have sample weights"
+    if model.compute_dtype == "float16":
+        return "the range of float16 is too small for gradients that are not scaled yet"
+    return None
+
+
+def overrides(model, name):
+    """Whether a subclass of the library's models defines the method `name`."""
+    return any(name in vars(kind) for kind in type(model).__mro__ if getattr(kind, "trains_on_tokens", False))
+
+
+def log_reason(reason):
+    """Say that the fused way is not taken, and why."""
+    logger.warning(
+        "Training computes the logits of whole batches, which takes more memory: %s. "
+        "Loss and metrics are the same either way.",
+        reason,
+    )
+
+
+def output_map(model):
+    """The `OutputMap` of a model."""
+    return OutputMap(*model.output_variables)
+
+
+def loss_of(model, batch, output_map, divisor, training, in_place=False):
+    """The loss of a (micro-)batch from decoder vectors.
+
+    Args:
+        model: a compiled `TokenTraining`.
+        batch: inputs, labels and None.
+        output_map: the model's `OutputMap`; its matrix may be a tensor with the value of the variable.
+        divisor: the number of target tokens of the whole step, a float32 scalar.
+        training: whether the gradient is needed.
+        in_place: see `add_to_columns`.
+
+    Returns:
+        The whole loss with the model's additional losses, a float32 scalar, and the `VectorsLoss`.
+    """
+    x, labels, _ = batch
+    result = model.loss.of_vectors(
+        labels,
+        model.decoder_vectors(x, training=training),
+        output_map,
+        divisor,
+        training=training,
+        with_hits=MaskedAccuracy in model.kinds_of_metrics,
+        in_place=in_place,
+    )
+    additional = [compat.additional_loss(model, loss) for loss in model.losses]
+    return sum(additional, result.loss), result
+
+
+def update_metrics(model, labels, vectors_loss):
+    """Add a (micro-)batch to the compiled metrics."""
+    for metric in compat.compiled_metrics(model, labels, keras.KerasTensor((None, None, 1), "float32")):
+        metric.update_from_loss(labels, vectors_loss)
+
+
+def _name(loss):
+    return loss if isinstance(loss, str) or loss is None else getattr(loss, "__name__", type(loss).__name__)
