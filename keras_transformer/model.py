@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import keras
 from keras import ops
 
+from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import floating_policy, quantize_model
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.dropout import Dropout
@@ -93,6 +94,7 @@ class Transformer(TokenTraining):
             config["activation"] = keras.activations.serialize(keras.activations.get(activation))
         policy = keras.dtype_policies.get(dtype)
         parts = make_parts(config, floating_policy(policy) if policy.quantization_mode else dtype)
+        compat.list_first(self, filter(None, vars(parts).values()))
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
         logits = output_logits(parts, vectors(parts, source, target))

@@ -21,11 +21,11 @@ PRESETS = {
     "multi30k_tiny": _paper(
         num_encoder_layers=4, num_decoder_layers=4, d_model=128, num_heads=4, d_ff=256, dropout=0.3
     ),
-    # What to start with on a few ten thousand sentence pairs and a laptop's processor.
+    # A first choice for some ten thousand sentence pairs and the processor of a laptop.
     "multi30k_small": _paper(
         num_encoder_layers=3, num_decoder_layers=3, d_model=256, num_heads=4, d_ff=512, dropout=0.2
     ),
-    # Learns the embedded corpus of examples/quickstart.py within minutes on two cores.
+    # Learns the corpus of examples/quickstart.py within minutes on two cores.
     "quickstart": _paper(num_encoder_layers=2, num_decoder_layers=2, d_model=128, num_heads=4, d_ff=256, dropout=0.0),
 }
 

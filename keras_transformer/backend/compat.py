@@ -31,6 +31,16 @@ def weights_as(values):
         yield
 
 
+def list_first(model, layers):
+    """Before `keras.Model.__init__`: list the variables of these layers first, in this order.
+
+    A functional model would list them in the order of its graph. A file holds an optimizer's state in this order.
+    """
+    model._initialize_tracker()
+    for layer in layers:
+        model._tracker.track(layer)
+
+
 def all_layers(model):
     """Every layer of a model, at any depth."""
     return model._flatten_layers()

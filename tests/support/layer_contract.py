@@ -1,4 +1,4 @@
-"""What every layer must keep, called by each layer's own test."""
+"""The contract of every layer, which the test of each layer calls."""
 
 import keras
 import numpy as np
@@ -9,11 +9,16 @@ def values(x):
 
 
 def gradients(function, *arguments):
-    """Of a function that gives one number, with respect to each argument, on the backend of the tests."""
+    """The gradients of a function that gives one number, for each argument, on the backend of the tests."""
     if keras.backend.backend() == "jax":
         import jax
 
         return jax.grad(function, range(len(arguments)))(*arguments)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        arguments = [torch.tensor(argument, requires_grad=True) for argument in arguments]
+        return torch.autograd.grad(function(*arguments), arguments)
     import tensorflow as tf
 
     arguments = [tf.constant(argument) for argument in arguments]

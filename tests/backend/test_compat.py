@@ -1,0 +1,178 @@
+"""Each private part of Keras and TensorFlow that we use. A failure here names the part that a new version changed."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from keras_transformer.backend import compat
+from keras_transformer.layers.projection import Projection
+
+
+def dense():
+    layer = keras.layers.Dense(3)
+    layer.build((None, 2))
+    return layer
+
+
+def test_keras_mask_is_the_mask_that_a_keras_layer_attached():
+    """If Keras stores it elsewhere, masks would be dropped without a word."""
+    embedded = keras.layers.Embedding(7, 3, mask_zero=True)(np.array([[4, 5, 0]]))
+    np.testing.assert_array_equal(compat.keras_mask(embedded), [[True, True, False]])
+    assert compat.keras_mask(tf.zeros([1, 3])) is None
+
+
+def test_weights_as_gives_other_values_of_any_dtype_inside_its_block():
+    layer = dense()
+    other = tf.ones([2, 3], tf.bfloat16)
+    with compat.weights_as({id(layer.kernel): other}):
+        assert layer.kernel.value is other
+    assert layer.kernel.value.dtype == tf.float32
+    with compat.weights_as({id(layer.kernel): other}), compat.weights_as({}):  # nothing: the outer block counts
+        assert layer.kernel.value is other
+
+
+def test_list_first_decides_the_order_of_variables():
+    class Model(keras.Model):
+        def __init__(self, order):
+            x = keras.Input((2,))
+            first, second = (
+                keras.layers.Dense(3, use_bias=False, name="a"),
+                keras.layers.Dense(5, use_bias=False, name="b"),
+            )
+            compat.list_first(self, [first, second][::order])
+            super().__init__(x, second(first(x)))
+
+    assert [variable.path for variable in Model(1).variables] == ["a/kernel", "b/kernel"]
+    assert [variable.path for variable in Model(-1).variables] == ["b/kernel", "a/kernel"]
+
+
+def test_all_layers_are_found_at_any_depth():
+    model = tiny.make_model()
+    found = compat.all_layers(model)
+    attention = model.decoder.layers[0].memory_attention
+    assert {id(attention.query_projection), id(model.target_embedding)} <= {id(layer) for layer in found}
+
+
+def test_mark_as_quantized_makes_keras_refuse_a_second_time():
+    layer = dense()
+    compat.mark_as_quantized(layer)
+    with pytest.raises(ValueError, match="already quantized"):
+        layer.quantize("int8")
+
+
+def test_delete_variable_forgets_it_without_a_collection(monkeypatch):
+    layer = dense()
+    monkeypatch.setattr(gc, "collect", lambda *generation: pytest.fail("the garbage was collected"))
+    compat.delete_variable(layer, "bias")
+    assert not hasattr(layer, "bias")
+    assert [weight.name for weight in layer.weights] == ["kernel"]
+
+
+def test_kernel_variable_is_the_integers_of_a_quantized_dense():
+    layer = Projection(3)
+    layer.build((None, 2))
+    assert compat.kernel_variable(layer) is layer.kernel
+    layer.quantize("int8")
+    assert compat.kernel_variable(layer).dtype == "int8"
+
+
+def test_adam_moments_are_those_that_the_update_changes():
+    layer, adam = dense(), keras.optimizers.Adam(0.1, beta_1=0.5, beta_2=0.75)
+    adam.build(layer.trainable_variables)
+    adam.apply([tf.fill([2, 3], 2.0), tf.zeros([3])])
+    first, second = compat.adam_moments(adam, layer.kernel)
+    np.testing.assert_allclose(first, np.full((2, 3), 1.0), rtol=1e-6)  # (1 - 0.5) · 2
+    np.testing.assert_allclose(second, np.full((2, 3), 1.0), rtol=1e-6)  # (1 - 0.75) · 2²
+
+
+def test_set_update_step_is_what_apply_calls():
+    layer, adam, calls = dense(), keras.optimizers.Adam(0.1), []
+    compat.set_update_step(adam, lambda gradient, variable, learning_rate: calls.append(variable.shape))
+    adam.build(layer.trainable_variables)
+    adam.apply([tf.zeros([2, 3]), tf.zeros([3])])
+    assert calls == [(2, 3), (3,)]
+
+
+def test_start_at_epoch_is_where_fit_starts():
+    model, epochs = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), []
+
+    class Begin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            compat.start_at_epoch(self.model, 2)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(epoch)
+
+    model.compile("sgd", "mse")
+    model.fit(np.ones((3, 2)), np.ones((3, 1)), epochs=4, verbose=0, callbacks=[Begin()])
+    assert epochs == [2, 3]
+
+
+def test_additional_loss_is_what_compute_loss_adds():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_regularizer="l2")])
+    model.compile("sgd", "mse")
+    x, y = np.ones((3, 2)), np.ones((3, 1))
+    whole = float(model.compute_loss(x, y, y))  # the prediction is right
+    assert whole == pytest.approx(float(compat.additional_loss(model, model.losses[0])))
+    assert whole > 0
+
+
+def test_compiled_metrics_are_the_objects_that_were_given():
+    model, metric = tiny.make_model(), keras.metrics.Mean(name="mine")
+    model.compile("sgd", "mse", metrics=[metric])
+    assert compat.compiled_metrics(model, keras.KerasTensor((2, 3)), keras.KerasTensor((2, 3, 5))) == [metric]
+    assert compat.compiled_metrics(tiny.make_model(), None, None) == []
+
+
+def test_trainer_hooks_are_called_by_fit():
+    class Model(compat.TrainerHooks, keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.calls = keras.layers.Dense(1), set()
+
+        def call(self, x):
+            return self.dense(x)
+
+        def logs_of(self, logs):
+            self.calls.add("logs_of")
+            return logs
+
+        def batch_to_build_from(self, data_batch):
+            self.calls.add("batch_to_build_from")
+            return data_batch
+
+    model = Model()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((3, 2)), np.ones((3, 1)), verbose=0)
+    assert model.calls == {"logs_of", "batch_to_build_from"}
+
+
+def test_sentencepiece_ops_take_a_resource():
+    for name in ("sentencepiece_op", "sentencepiece_tokenize_op", "sentencepiece_detokenize_op"):
+        assert hasattr(compat.sentencepiece_ops(), name)
+
+
+def test_must_compile_by_xla_is_what_jit_compile_leaves_in_a_graph():
+    for jit in (False, True):
+        function = tf.function(lambda x: x + 1, jit_compile=jit, input_signature=[tf.TensorSpec([])])
+        definition = function.get_concrete_function().function_def
+        assert compat.must_compile_by_xla(definition.attr) is jit
+
+
+def test_write_rows_in_place_and_unset_rows():
+    @tf.function
+    def written():
+        x = compat.unset_rows(4, 2, "float32")
+        return compat.write_rows_in_place(x, tf.constant([2]), tf.constant([[5.0, 6.0]]))
+
+    for _ in range(2):  # a second call gets a buffer of its own
+        np.testing.assert_array_equal(written(), [[0, 0], [0, 0], [5, 6], [0, 0]])
+
+
+def test_add_at_in_place_adds():
+    found = compat.add_at_in_place(tf.zeros([2, 3]), tf.constant([[0, 2], [1, 0]]), tf.constant([4.0, 5.0]))
+    np.testing.assert_array_equal(found, [[0, 0, 4], [5, 0, 0]])
