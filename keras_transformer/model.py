@@ -90,10 +90,10 @@ class Transformer(TokenTraining):
     ):
         config = {key: value for key, value in locals().items() if key in CONFIG}  # of the arguments above
         config["target_vocabulary_size"] = target_vocabulary_size or vocabulary_size
-        if not isinstance(activation, str):  # a file holds its name
-            config["activation"] = keras.activations.serialize(keras.activations.get(activation))
         policy = keras.dtype_policies.get(dtype)
         parts = make_parts(config, floating_policy(policy) if policy.quantization_mode else dtype)
+        if not isinstance(activation, str):  # a file holds its name
+            config["activation"] = keras.activations.serialize(keras.activations.get(activation))
         compat.list_first(self, filter(None, vars(parts).values()))
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")

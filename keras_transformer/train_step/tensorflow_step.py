@@ -95,11 +95,11 @@ def several_steps(model, step):
     """
     strategy, logged = model.distribute_strategy, set()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def on_replicas(data):
         logged.update(strategy.run(step, args=(data,)))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def loop(iterator):
         count = model.steps_per_execution
 
