@@ -150,6 +150,26 @@ def random_bits(shape, generator):
     return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32)
 
 
+def random_integers(rows, size, levels, generator):
+    """Uniformly random integers in [0, levels), (*rows, size), from one random number for several of them.
+
+    Args:
+        rows: a tuple of sizes.
+        size: the size of the last axis, known now or only at run time.
+        levels: 2⁸ or 2¹⁶.
+        generator: a `keras.random.SeedGenerator`.
+    """
+    shape = (*rows, size)
+    if keras.backend.backend() == "torch":  # it has no unsigned integers of 16 bits
+        return keras.random.randint(shape, 0, levels, dtype="int32", seed=generator)
+    per_word = {2**8: 4, 2**16: 2}[levels]
+    words = -(-size // per_word)  # in a row
+    bits = random_bits((*rows, words, 1), generator)  # `view` must know the last axis, hence the 1
+    integers = ops.view(bits, {2**8: "uint8", 2**16: "uint16"}[levels])
+    integers = ops.reshape(integers, (*rows, words * per_word))
+    return integers[..., :size] if not isinstance(size, int) or size % per_word else integers
+
+
 def product_with_transposed(x, matrix):
     """x·matrixᵀ: (..., D), (V, D) -> (..., V).
 

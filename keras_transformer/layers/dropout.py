@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.backend.kernels import random_bits
+from keras_transformer.backend.kernels import random_integers
 from keras_transformer.backend.xla import scale_or_zero
 
 NEAR_ENOUGH = 0.02  # the largest relative error of the rates of dropping and of keeping
@@ -40,12 +40,7 @@ class Dropout(keras.layers.Dropout):
         if not training or self.rate == 0:
             return x
         dropped, levels = threshold(self.rate)
-        (*rows, size), per_word = ops.shape(x), {2**8: 4, 2**16: 2}[levels]
-        words = -(-size // per_word)  # in a row
-        bits = random_bits((*rows, words, 1), self.seed_generator)  # `view` must know the last axis, hence the 1
-        bits = ops.view(bits, {2**8: "uint8", 2**16: "uint16"}[levels])
-        bits = ops.reshape(bits, (*rows, words * per_word))
-        if not isinstance(size, int) or size % per_word:
-            bits = bits[..., :size]
+        *rows, size = ops.shape(x)
+        integers = random_integers(rows, size, levels, self.seed_generator)
         scale = ops.cast(levels / (levels - dropped), x.dtype)
-        return scale_or_zero(x, ops.greater_equal(bits, ops.cast(dropped, bits.dtype)), scale)
+        return scale_or_zero(x, ops.greater_equal(integers, ops.cast(dropped, integers.dtype)), scale)

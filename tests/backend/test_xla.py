@@ -18,18 +18,19 @@ X[0, 0, 0] = 0
 
 def test_relu_and_its_gradient():
     np.testing.assert_array_equal(values(xla.relu(X)), np.maximum(X, 0))
-    [found] = gradients(lambda x: ops.sum(xla.relu(x) * UPSTREAM), X)
+    [found] = gradients(lambda x: ops.sum(xla.relu(x) * ops.convert_to_tensor(UPSTREAM)), X)
     np.testing.assert_array_equal(values(found), UPSTREAM * (X > 0))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_kept_is_scaled_and_so_is_its_gradient(dtype):
     keep = UPSTREAM > 0
-    x = ops.cast(X, dtype)
-    found = xla.scale_or_zero(x, keep, ops.cast(4, dtype))
+    x, kept = ops.cast(X, dtype), ops.convert_to_tensor(keep)
+    found = xla.scale_or_zero(x, kept, ops.cast(4, dtype))
     assert keras.backend.standardize_dtype(found.dtype) == dtype
     np.testing.assert_array_equal(values(ops.cast(found, "float32")), values(ops.cast(x, "float32")) * keep * 4)
-    [towards] = gradients(lambda x: ops.sum(xla.scale_or_zero(x, keep, ops.cast(4, "float32")) * UPSTREAM), X)
+    upstream, scale = ops.convert_to_tensor(UPSTREAM), ops.cast(4, "float32")
+    [towards] = gradients(lambda x: ops.sum(xla.scale_or_zero(x, kept, scale) * upstream), X)
     np.testing.assert_array_equal(values(towards), UPSTREAM * keep * 4)
 
 

@@ -222,15 +222,16 @@ QUICK_TO_COMPILE = (  # thousands of small programs that each run once: a third 
 )
 
 
-def test_the_core_passes_its_tests_on_jax_without_tensorflow():
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: pip install -e '.[jax]'")
+@pytest.mark.parametrize(("backend", "tests"), [("jax", "core"), ("torch", "core and not trains")])
+def test_the_core_passes_its_tests_without_tensorflow(backend, tests):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     files = sorted(marked_as_core())
     assert {Path(file).parts[1] for file in files} == CORE_TESTS
     result = run(
-        # In one process: two would compile many programs twice, and the other tests go on beside it.
-        *("-m", "pytest", "-q", "-n", "0", "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
-        KERAS_BACKEND="jax",
+        # In one process: two would compile many programs twice, and the other tests run at the same time.
+        *("-m", "pytest", "-q", "-n", "0", "-m", tests, "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
+        KERAS_BACKEND=backend,
         PYTHONPATH=str(ROOT / "tests" / "support"),
         XLA_FLAGS=" ".join(QUICK_TO_COMPILE),
     )

@@ -18,23 +18,26 @@ def numbers(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
+def weights_of(query, key, mask=None):
+    query, key = map(ops.convert_to_tensor, (query, key))
+    return values(attention_weights(query, key, None if mask is None else ops.convert_to_tensor(mask)))
+
+
 def test_weights_by_hand():
     # d_k = 4, scores 2·ln(3)·… : softmax of (ln 3, 0) is (3/4, 1/4).
     query = np.array([[[2.0, 0, 0, 0]]], "float32")
     key = np.array([[[np.log(3.0), 0, 0, 0], [0, 5, 5, 5]]], "float32")
-    np.testing.assert_allclose(values(attention_weights(query, key)), [[[0.75, 0.25]]], rtol=1e-6)
+    np.testing.assert_allclose(weights_of(query, key), [[[0.75, 0.25]]], rtol=1e-6)
 
 
 def test_nothing_to_attend_to_is_uniform_not_nan():
-    weights = values(attention_weights(numbers(1, 2, 3), numbers(1, 5, 3), mask=np.zeros((1, 2, 5), bool)))
+    weights = weights_of(numbers(1, 2, 3), numbers(1, 5, 3), np.zeros((1, 2, 5), bool))
     np.testing.assert_allclose(weights, np.full((1, 2, 5), 0.2), rtol=1e-6)
 
 
 def test_one_position_gets_all_the_weight():
     mask = np.array([[[True], [False]]])
-    np.testing.assert_array_equal(
-        values(attention_weights(numbers(1, 2, 3), numbers(1, 1, 3), mask)), np.ones((1, 2, 1))
-    )
+    np.testing.assert_array_equal(weights_of(numbers(1, 2, 3), numbers(1, 1, 3), mask), np.ones((1, 2, 1)))
 
 
 def test_masks_by_hand():

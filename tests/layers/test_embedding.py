@@ -177,8 +177,10 @@ def test_both_products_of_the_output_map_and_their_gradients(width):
     rng = np.random.default_rng(0)
     x, matrix = (rng.normal(size=shape).astype("float32") for shape in ((2, 3, width), (5, width)))
     upstream = rng.normal(size=(2, 3, 5)).astype("float32")
-    np.testing.assert_allclose(values(product_with_transposed(x, matrix)), x @ matrix.T, rtol=1e-4, atol=1e-4)
-    found = gradients(lambda *a: ops.sum(product_with_transposed(*a) * upstream), x, matrix)
+    np.testing.assert_allclose(
+        values(product_with_transposed(*map(ops.convert_to_tensor, (x, matrix)))), x @ matrix.T, rtol=1e-4, atol=1e-4
+    )
+    found = gradients(lambda *a: ops.sum(product_with_transposed(*a) * ops.convert_to_tensor(upstream)), x, matrix)
     np.testing.assert_allclose(values(found[0]), upstream @ matrix, rtol=1e-4, atol=1e-4)
     expected = upstream.reshape(-1, 5).T @ x.reshape(-1, width)
     np.testing.assert_allclose(values(found[1]), expected, rtol=1e-4, atol=1e-4)

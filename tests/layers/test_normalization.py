@@ -25,7 +25,7 @@ def reference(x, gamma, beta, epsilon):
 
 def weighted(function):
     """Σ UPSTREAM · function."""
-    return lambda *arguments: ops.sum(function(*arguments) * UPSTREAM)
+    return lambda *arguments: ops.sum(function(*arguments) * ops.convert_to_tensor(UPSTREAM))
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.5])

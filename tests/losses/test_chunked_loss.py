@@ -41,6 +41,7 @@ def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
     return loss_of_vectors(vectors, output_map, labels, weights, epsilon, training, with_hits=True)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("bias", [None, BIAS], ids=["no bias", "bias"])
 @pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
@@ -80,6 +81,7 @@ def test_no_more_tokens_at_a_time_than_said(monkeypatch, most):
     assert len(rows) == 1 and rows.pop() <= most
 
 
+@pytest.mark.trains
 def test_labels_whose_probability_rounds_to_zero(monkeypatch):
     monkeypatch.setattr(chunks, "MOST_TOKENS", 4)
     bias = np.zeros(V, "float32")
@@ -137,6 +139,7 @@ def after_three_updates(make, policy, accumulate_steps=1, start=None, **options)
     return model.get_weights(), logs, model.evaluate(**data, return_dict=True)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     "options", [{"tie_embeddings": "none", "output_bias": True, "norm": "pre"}, {"accumulate_steps": 2}]
 )
@@ -158,6 +161,7 @@ def test_trains_as_on_logits(monkeypatch, options):
         assert logs == {name: pytest.approx(value, rel=1e-5) for name, value in goal.items()}
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
 def test_bfloat16_ends_as_near_to_float32_as_on_logits(monkeypatch, policy):
     monkeypatch.setattr(chunks, "MOST_TOKENS", 3)
@@ -208,6 +212,7 @@ def steps_of(monkeypatch):
     return steps
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("make", "policy", "loss", "metrics", "sample_weight", "reason"),
     [
@@ -240,6 +245,7 @@ def test_the_fused_way_is_taken_or_the_log_says_why_not(
     assert all(reason in line for line in lines)
 
 
+@pytest.mark.trains
 def test_a_call_of_ones_own_is_what_is_trained_and_evaluated():
     model, x = (
         OwnCall(**SIZES),
@@ -253,6 +259,7 @@ def test_a_call_of_ones_own_is_what_is_trained_and_evaluated():
         assert float(logs["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.trains
 def test_loss_weights_are_heard():
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     losses = {}
@@ -264,6 +271,7 @@ def test_loss_weights_are_heard():
     assert losses[2.0] == pytest.approx(2 * losses[None], rel=1e-5)
 
 
+@pytest.mark.trains
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="float64 is switched off there")
 @pytest.mark.parametrize("options", [{}, {"accumulate_steps": 2, "output_bias": True, "tie_embeddings": "none"}])
 def test_float64_trains_as_on_logits(options):
@@ -273,6 +281,7 @@ def test_float64_trains_as_on_logits(options):
         np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
 
 
+@pytest.mark.trains
 def test_metrics_of_the_last_compile_stay_where_none_are_given(monkeypatch):
     """As Keras does: what they need is decided by them."""
     model = Transformer(**SIZES)

@@ -231,6 +231,7 @@ def test_mixed_precision_keeps_float32_logits(policy):
     np.testing.assert_allclose(values(result), logits(exact), atol=0.15)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns(policy):
     model = tiny(dtype=policy, dropout=0.1)
@@ -306,6 +307,7 @@ def test_a_mistyped_argument_is_refused():
         tiny(droput=0.3)
 
 
+@pytest.mark.trains
 def test_it_learns_to_copy_a_batch():
     model = tiny(dropout=0.0, num_decoder_layers=2)
     model.compile(
