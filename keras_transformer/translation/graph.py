@@ -4,11 +4,17 @@ import threading
 
 import tensorflow as tf
 
-from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search, sample
-from keras_transformer.decoding.beam import BeamOptions
+from keras_transformer.decoding import (
+    BeamOptions,
+    Bounds,
+    Ensemble,
+    Rules,
+    SamplingOptions,
+    beam_search,
+    greedy_search,
+    sample,
+)
 from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.decoding.lines import Draw
-from keras_transformer.decoding.rules import Bounds
 from keras_transformer.files import BLANK
 from keras_transformer.ids import END, PAD
 from keras_transformer.translation.options import suppressed_ids
@@ -104,14 +110,18 @@ class TranslationGraph:
             `Hypotheses` of W.
         """
         options = self.options
-        penalty = {"alpha": options.length_penalty, "length": options.length_normalization}
+        penalty = {"length_penalty": options.length_penalty, "length_normalization": options.length_normalization}
         with_attention = options.coverage_penalty > 0
         source, bounds, state = self._start(source, prefix, weights, options.beam_size, with_attention)
         longest = _longest(bounds)
         if options.beam_size == 1 and not options.coverage_penalty:
             return greedy_search(self.decoder, state, bounds, longest, rules=self.rules, segment=SEGMENT, **penalty)
         beam = BeamOptions(
-            options.beam_size, coverage=options.coverage_penalty, rules=self.rules, num_results=num_results, **penalty
+            options.beam_size,
+            coverage_penalty=options.coverage_penalty,
+            rules=self.rules,
+            num_results=num_results,
+            **penalty,
         )
         return beam_search(self.decoder, state, bounds, longest, beam, source != PAD, SEGMENT)
 
@@ -120,15 +130,18 @@ class TranslationGraph:
 
         Args:
             luck: (B, n, L) float32, uniform in [0, 1); L at least the longest limit.
-            temperature, top_k, top_p: of a `decoding.lines.Draw`.
+            temperature, top_k, top_p: of a `SamplingOptions`.
             The others: as in `search`.
 
         Returns:
             As `search`, n translations a sentence, in the order drawn.
         """
-        penalty = {"alpha": self.options.length_penalty, "length": self.options.length_normalization}
+        penalty = {
+            "length_penalty": self.options.length_penalty,
+            "length_normalization": self.options.length_normalization,
+        }
         _, bounds, state = self._start(self.source_ids(sentences), prefix, weights, luck.shape[1])
-        draw = Draw(temperature, top_k, top_p)
+        draw = SamplingOptions(temperature, top_k, top_p)
         found = sample(
             self.decoder, state, bounds, _longest(bounds), luck, draw, rules=self.rules, segment=SEGMENT, **penalty
         )

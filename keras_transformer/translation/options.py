@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from keras_transformer.decoding.penalties import LENGTH_PENALTIES
+from keras_transformer.decoding.penalties import LENGTH_NORMALIZATIONS
 from keras_transformer.ids import END, PAD, START, UNK
 
 INT32 = 2**31 - 1
@@ -72,9 +72,9 @@ class SearchOptions:
             self._keep_number(name, Real, float, limits)
         if not isinstance(self.replace_unknown, bool):
             raise TypeError(f"replace_unknown must be True or False, got {self.replace_unknown!r}.")
-        if self.length_normalization not in LENGTH_PENALTIES:
+        if self.length_normalization not in LENGTH_NORMALIZATIONS:
             raise ValueError(
-                f"length_normalization must be one of {LENGTH_PENALTIES}, got {self.length_normalization!r}."
+                f"length_normalization must be one of {LENGTH_NORMALIZATIONS}, got {self.length_normalization!r}."
             )
         if self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(f"min_length={self.min_length} is more than max_length={self.max_length}.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 from keras_transformer.ids import PAD, UNK
 from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
 from keras_transformer.translation.hypotheses import Hypothesis, Score
@@ -44,7 +44,7 @@ class Searcher:
             batches: `Batches`.
             n: how many a sentence, as far as there are; None for all.
             luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
-            draw: how a sample is drawn, a `Draw`.
+            draw: how a sample is drawn, `SamplingOptions`.
             details: with the tokens' log-probabilities.
             **kind: of `TranslationGraph.run`.
         """
@@ -85,7 +85,7 @@ class Searcher:
         """The hypotheses of one sentence."""
         found = []
         for text, score, log_probability, finished, ids in zip(*rows, strict=True):
-            if score > UNREACHED / 2:
+            if score > LOWEST_SCORE:
                 text = text.decode()
                 if self.options.replace_unknown and UNK in ids:
                     text = self._without_unknown(text, sentence, source, ids[ids != PAD].tolist())

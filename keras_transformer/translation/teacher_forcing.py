@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_transformer.decoding.penalties import coverage_penalty, length_penalty
+from keras_transformer.decoding.penalties import coverage_term, length_divisor
 from keras_transformer.ids import PAD, START
 
 
@@ -79,9 +79,9 @@ class TeacherForcing:
             options: `SearchOptions`, for the penalties.
         """
         lengths = np.array([len(target) for target in targets])
-        penalties = length_penalty(lengths, options.length_penalty, options.length_normalization)
+        penalties = length_divisor(lengths, options.length_penalty, options.length_normalization)
         scores = np.array([row.sum() for row in logs]) / np.asarray(penalties)
         if options.coverage_penalty:
             coverage = [array.sum(axis=0) for array in self.alignments(sources, targets)]
-            scores += [float(coverage_penalty(row, options.coverage_penalty)) for row in coverage]
+            scores += [float(coverage_term(row, options.coverage_penalty)) for row in coverage]
         return scores.tolist()

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transformer.decoding.lines import Draw, check_draw
+from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import START
 from keras_transformer.text.tokenizer import Tokenizer
@@ -145,8 +145,8 @@ class Translator:
             raise ValueError(f"n must be at least 1, got {n}.")
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}.")
-        draw = Draw(float(temperature), top_k, float(top_p))
-        check_draw(draw)
+        draw = SamplingOptions(float(temperature), top_k, float(top_p))
+        check_sampling(draw)
 
         def luck(chosen, limits):
             numbers = np.zeros((len(chosen), n, max(limits)), np.float32)

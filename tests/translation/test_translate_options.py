@@ -9,7 +9,7 @@ import tiny
 from plain_search import plain_beam_search, text_of
 
 from keras_transformer import Translator
-from keras_transformer.decoding import length_penalty
+from keras_transformer.decoding import length_divisor
 from keras_transformer.ids import UNK
 from keras_transformer.translation.options import SearchOptions, suppressed_ids
 
@@ -200,7 +200,7 @@ def test_numpys_numbers_become_pythons():
 
 @pytest.mark.parametrize("kind", ["gnmt", "power"])
 def test_the_strongest_length_penalty_leaves_scores_of_a_million_tokens(kind):
-    scores = -np.float32(1e-1) / np.array(length_penalty(np.array([1, 10**6]), 6.0, kind))
+    scores = -np.float32(1e-1) / np.array(length_divisor(np.array([1, 10**6]), 6.0, kind))
     assert np.isfinite(scores).all() and (scores < -np.finfo(np.float32).tiny).all()
 
 
