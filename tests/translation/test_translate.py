@@ -239,7 +239,7 @@ def test_saving_overwrites_only_when_asked(greedy, tmp_path):
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int8_from_int32", "nonsense"])
 def test_a_dtype_that_no_model_has_is_refused(greedy, tmp_path, dtype):
     greedy.save(tmp_path / "run")
-    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, and 'int8_from_float32' for"):
+    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, or 'int8_from_float32' for"):
         Translator.load(tmp_path / "run", dtype=dtype)
 
 

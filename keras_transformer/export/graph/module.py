@@ -10,7 +10,7 @@ from keras_transformer.export.graph.requests import closed, pieces_of, readable,
 from keras_transformer.export.graph.weights import Weights
 from keras_transformer.files import BLANK
 from keras_transformer.ids import PAD
-from keras_transformer.translation.teacher_forcing import judged
+from keras_transformer.translation.teacher_forcing import teacher_forced
 
 STRINGS = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -105,9 +105,9 @@ class Answers:
         return found.ids, found.scores
 
     def _judge(self, source, labels):
-        """`judged` by the export's weights."""
+        """`teacher_forced` by the export's weights."""
         with self.weights.scope():
-            return judged(self.models, source, labels)
+            return teacher_forced(self.models, source, labels)
 
     def _translated(self, source, blank):
         """The best translations' ids (B, T) and scores [B]."""
