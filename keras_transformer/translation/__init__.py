@@ -1,4 +1,4 @@
-"""Sentences to translations."""
+"""From sentences to translations."""
 
 from keras_transformer.translation.translator import Hypothesis, Score, Translator, load_model
 

@@ -1,4 +1,4 @@
-"""Sentences of like length together, batches side by side, and how far the work is."""
+"""Sentences of similar length in one batch, batches at the same time, and a progress bar."""
 
 import contextlib
 from collections import deque
@@ -9,24 +9,24 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-WORKERS = 2  # two small products at the same time go faster than one on two threads
-# A batch is shared out among idle workers if each gets as many sentences as this: measured, 8 sentences of Multi30k
-# in two batches took 12 to 20 % less time than in one, 64 took 17 %.
+WORKERS = 2  # two small matrix products at the same time are faster than one on two threads
+# A batch is divided among idle workers if each gets at least this many sentences (measured).
 FEWEST = 4
 
 
 class Batches(NamedTuple):
-    """How a list is worked through: sentences at a time, a progress bar or none, batches at the same time."""
+    """How a list is divided into batches."""
 
-    size: int = 64
-    progress: bool = False
-    workers: int = WORKERS
+    size: int = 64  # the most sentences of a batch
+    progress: bool = False  # show a progress bar
+    workers: int = WORKERS  # batches at the same time
 
 
 def by_length(lengths, batch_size, workers=1):
-    """Yield index arrays of items of like length, the longest first, in batches of almost the same size.
+    """Yield arrays of indices: batches of items of similar length, the longest first, of almost the same size.
 
-    They are as few as `batch_size` allows, or one for each of the workers that `FEWEST` items fall to.
+    There are as few batches as `batch_size` allows. But while each worker gets at least `FEWEST` items, there is a
+    batch for each worker.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
     count = max(-(-len(order) // batch_size), min(workers, len(order) // FEWEST))
@@ -35,10 +35,10 @@ def by_length(lengths, batch_size, workers=1):
 
 
 def at_the_same_time(work, items, workers):
-    """Yield each item with `work(item)`, in order, `workers` of them being worked at in threads.
+    """Yield each item with `work(item)`, in order. As many threads as `workers` do the work.
 
-    One worker is the caller's own thread, whose `tf.device` then counts, which TensorFlow keeps by thread.
-    Where `work` fails, or whoever reads stops, what has not begun is not begun any more.
+    One worker is the caller's own thread: TensorFlow keeps `tf.device` by thread, so the caller's device counts.
+    When `work` fails, or the caller stops reading, items that have not begun are dropped.
     """
     if workers == 1:
         yield from ((item, work(item)) for item in items)
@@ -59,9 +59,9 @@ def at_the_same_time(work, items, workers):
 
 @contextlib.contextmanager
 def progress_bar(label, total, shown, done=0):
-    """Give a function that says how many more of `total` items are done.
+    """Give a function that takes how many more of the `total` items are done.
 
-    The bar stands on standard error, where that is a terminal and `shown` is True.
+    The bar is on standard error. It appears only if that is a terminal and `shown` is True.
     """
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:

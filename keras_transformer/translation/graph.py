@@ -1,24 +1,29 @@
-"""The way from strings to strings in TensorFlow ops: what runs here and in an export."""
+"""The search as TensorFlow graphs, from ids to translations. An export has the same search."""
 
 import threading
 
 import tensorflow as tf
 
-from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search, sample
-from keras_transformer.decoding.beam import BeamOptions
-from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.decoding.lines import Draw
-from keras_transformer.decoding.rules import Bounds
-from keras_transformer.files import BLANK
-from keras_transformer.ids import END, PAD
+from keras_transformer.decoding import (
+    BeamOptions,
+    Bounds,
+    Ensemble,
+    Hypotheses,
+    Rules,
+    SamplingOptions,
+    beam_search,
+    greedy_search,
+    sample,
+)
+from keras_transformer.ids import PAD
 from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.translation.options import suppressed_ids
 
-SEGMENT = 8  # tokens between two looks at which sentences are done
+SEGMENT = 8  # tokens between two times at which sentences that are done leave the batch
 
 
 class TranslationGraph:
-    """Tokenizer, search over one model or several, detokenizer.
+    """Search over one model or several, and the detokenizer.
 
     Args:
         models: `Transformer`s of the tokenizer's vocabulary.
@@ -33,142 +38,140 @@ class TranslationGraph:
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram)
         self.weights = tf.function(lambda: [decoder.step_weights() for decoder in self.decoders], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
-        self._quantised = [model.quantized for model in models]
+        self._quantized = [model.quantized for model in models]
 
     @property
     def positions(self):
-        """How many positions every model has learnt; None for sinusoids, which have no end."""
+        """How many learned positions every model has; None for sinusoids, which have no end."""
         configs = [model.get_config() for model in self.models]
         return min((config["max_length"] for config in configs if config["positions"] == "learned"), default=None)
 
-    def refuse_changed(self):
-        """Raise RuntimeError if a model has been quantised since: what was traced before holds its old weights."""
-        if self._quantised != [model.quantized for model in self.models]:
-            raise RuntimeError("a model was quantised after this Translator was made: make another of it.")
+    @property
+    def penalty(self):
+        """The options of the length penalty, as the searches take them."""
+        names = ("length_penalty", "length_normalization")
+        return {name: getattr(self.options, name) for name in names}
 
-    def run(self, inputs, **static):
-        """`search`, or `sample` where there is `luck`, compiled once for each kind of call; from any thread.
+    def check_unchanged(self):
+        """Raise RuntimeError if a model has been quantized: the compiled graphs hold its old weights."""
+        if self._quantized != [model.quantized for model in self.models]:
+            raise RuntimeError("a model was quantized after this Translator was made. Make a new Translator of it.")
 
-        Args:
-            inputs: a dictionary of their arguments that are tensors.
-            **static: the others: `num_results` of the one, `top_k` of the other.
-        """
-        width = inputs["luck"].shape[1] if "luck" in inputs else None
-        kind = (*sorted(inputs), *static.items(), width)
-        with self._compiling:
-            if kind not in self._compiled:
-                self._compiled[kind] = self._compile(inputs, static, width)
-        return self._compiled[kind](inputs)
+    def run(self, inputs, top_k=0):
+        """Run the compiled search, or the compiled sampling if there are random numbers. Any thread may call it.
 
-    def _compile(self, inputs, static, width):
-        def find(inputs):
-            return (self.search if width is None else self.sample)(**inputs, **static)
-
-        strings = tf.TensorSpec([None], tf.string)
-        free = {"sentences": strings, "prefix": strings, "luck": tf.TensorSpec([None, width, None], tf.float32)}
-        specs = {
-            name: free.get(name) or tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), value)
-            for name, value in inputs.items()
-        }
-        return tf.function(find, input_signature=[specs], autograph=False)
-
-    def source_ids(self, sentences):
-        """Strings [B] -> ids (B, S) int32, pieces + END, padded."""
-        pieces = self.tokenizer.tokenize(sentences)
-        end = tf.fill([tf.shape(sentences)[0], 1], END)
-        return tf.concat([pieces, end], axis=1).to_tensor(PAD)
-
-    def search(self, sentences, num_results=1, prefix=None, weights=None):
-        """The whole way in TensorFlow ops, for `tf.function` and export.
+        One graph serves batches of all sizes and every `num_results`, and one every number of samples. There is
+        another graph for each other set of inputs, and for each `top_k`.
 
         Args:
-            sentences: string tensor [B].
-            num_results: how many of the W hypotheses must be the best.
-            prefix: string tensor [B], what each translation begins with, or None.
-            weights: a list of `IncrementalDecoder.step_weights()`, one a model, if at hand.
+            inputs: a dictionary of tensors, the arguments of `search_ids` or of `sample_ids`.
+            top_k: of `sample_ids`.
 
         Returns:
-            A dictionary of "texts" (B, W) string, "ids" (B, W, L) int32, "scores" and
-            "log_probabilities" (B, W) float32 and "finished" (B, W) bool, best first.
+            A dictionary of "texts" (B, n) string, "ids" (B, n, L) int32, "scores" and "log_probabilities"
+            (B, n) float32, and "finished" (B, n) bool. In a search, n is `num_results`, best first.
         """
-        found = self.search_ids(self.source_ids(sentences), num_results, prefix, weights)
-        first = tf.range(self.options.beam_size)[None, :] == 0
-        return self._strings(sentences, found, tf.where(first, 0.0, UNREACHED))
+        key = (*sorted(inputs), top_k)
+        with self._compiling:
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(inputs, top_k)
+        return self._compiled[key](inputs)
+
+    def _compile(self, inputs, top_k):
+        def translate(inputs):
+            if "random_numbers" in inputs:
+                return self._with_texts(self.sample_ids(**inputs, top_k=top_k))
+            hypotheses = self.search_ids(**inputs)
+            return self._with_texts(Hypotheses(*(x[:, : inputs["num_results"]] for x in hypotheses)))
+
+        def spec(name, x):
+            by_batch = name in ("source", "prefix", "random_numbers")
+            return tf.TensorSpec([None] * len(x.shape) if by_batch else x.shape, x.dtype)
+
+        specs = {name: tf.nest.map_structure(lambda x, name=name: spec(name, x), inputs[name]) for name in inputs}
+        return tf.function(translate, input_signature=[specs], autograph=False)
 
     def search_ids(self, source, num_results=1, prefix=None, weights=None):
-        """The search alone, from ids to ids.
+        """Greedy search or beam search, from ids to ids, in TensorFlow ops.
 
         Args:
-            source: (B, S) int32, pieces + END, padded.
-            The others: as in `search`.
+            source: (B, S) int32, the sentences' ids, closed by END and padded.
+            num_results: how many of the W hypotheses must be the best; an int or a scalar tensor.
+            prefix: (B, P) int32, the ids that each translation begins with, padded; or None.
+            weights: a list of `IncrementalDecoder.step_weights()`, one for each model, if they are known.
 
         Returns:
             `Hypotheses` of W.
         """
         options = self.options
-        penalty = {"alpha": options.length_penalty, "length": options.length_normalization}
         with_attention = options.coverage_penalty > 0
-        source, bounds, state = self._start(source, prefix, weights, options.beam_size, with_attention)
-        longest = _longest(bounds)
-        if options.beam_size == 1 and not options.coverage_penalty:
-            return greedy_search(self.decoder, state, bounds, longest, rules=self.rules, segment=SEGMENT, **penalty)
+        bounds, state, max_length = self._start(source, prefix, weights, options.beam_size, with_attention)
+        if options.beam_size == 1 and not with_attention:
+            return greedy_search(
+                self.decoder, state, bounds, max_length, rules=self.rules, segment=SEGMENT, **self.penalty
+            )
         beam = BeamOptions(
-            options.beam_size, coverage=options.coverage_penalty, rules=self.rules, num_results=num_results, **penalty
+            options.beam_size,
+            coverage_penalty=options.coverage_penalty,
+            rules=self.rules,
+            num_results=num_results,
+            **self.penalty,
         )
-        return beam_search(self.decoder, state, bounds, longest, beam, source != PAD, SEGMENT)
+        return beam_search(self.decoder, state, bounds, max_length, beam, source != PAD, SEGMENT)
 
-    def sample(self, sentences, luck, temperature=1.0, top_k=0, top_p=1.0, prefix=None, weights=None):
-        """Translations drawn by chance; no coverage penalty is in their scores.
+    def sample_ids(self, source, random_numbers, temperature=1.0, top_k=0, top_p=1.0, prefix=None, weights=None):
+        """Sampling, from ids to ids, in TensorFlow ops. The scores have no coverage penalty.
 
         Args:
-            luck: (B, n, L) float32, uniform in [0, 1); L at least the longest limit.
-            temperature, top_k, top_p: of a `decoding.lines.Draw`.
-            The others: as in `search`.
+            random_numbers: (B, n, L) float32, uniform in [0, 1). L is at least the longest limit.
+            temperature, top_k, top_p: of `SamplingOptions`.
+            The others: see `search_ids`.
 
         Returns:
-            As `search`, n translations a sentence, in the order drawn.
+            `Hypotheses` of n, in the order drawn.
         """
-        penalty = {"alpha": self.options.length_penalty, "length": self.options.length_normalization}
-        _, bounds, state = self._start(self.source_ids(sentences), prefix, weights, luck.shape[1])
-        draw = Draw(temperature, top_k, top_p)
-        found = sample(
-            self.decoder, state, bounds, _longest(bounds), luck, draw, rules=self.rules, segment=SEGMENT, **penalty
+        bounds, state, max_length = self._start(source, prefix, weights, width=1)
+        size, count, length = tf.unstack(tf.shape(random_numbers))
+        # Each sample becomes a sentence of its own with one hypothesis: decoders need a width that is known here,
+        # and so one graph serves every n.
+        rows = tf.repeat(tf.range(size), count)  # (B·n,)
+        samples = sample(
+            self.decoder,
+            self.decoder.keep(state, rows),
+            tf.nest.map_structure(lambda x: tf.gather(x, rows), bounds),
+            max_length,
+            tf.reshape(random_numbers, [size * count, 1, length]),
+            SamplingOptions(temperature, top_k, top_p),
+            rules=self.rules,
+            segment=SEGMENT,
+            **self.penalty,
         )
-        return self._strings(sentences, found, tf.zeros_like(found.scores))
+        ids, *columns = samples
+        return Hypotheses(tf.reshape(ids, [size, count, max_length]), *(tf.reshape(x, [size, count]) for x in columns))
 
     def _start(self, source, prefix, weights, width, with_attention=False):
-        """Source ids (B, S), `Bounds`, and the decoder's state."""
+        """`Bounds`, the decoder's state before the first token, and the longest limit."""
         lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
         limits = self.options.limit(lengths, tf.minimum)
-        least = self.options.least(lengths, tf.maximum)
-        begun = ()
-        if prefix is not None:
-            begun = self.tokenizer.tokenize(prefix, side="target").to_tensor(PAD)
-        bounds = Bounds(limits, () if least is None else tf.minimum(least, limits), begun)
-        longest = _longest(bounds)
+        minimums = self.options.minimum(lengths, tf.maximum)
+        max_length = tf.maximum(tf.reduce_max(limits), 1)  # the maximum of an empty batch is below 1
+        bounds = Bounds(
+            limits, () if minimums is None else tf.minimum(minimums, limits), () if prefix is None else prefix
+        )
         if self.positions is not None:
             message = f"a sentence and its translation need more than the model's {self.positions} learned positions"
-            needed = tf.maximum(longest, tf.shape(source)[1])
+            needed = tf.maximum(max_length, tf.shape(source)[1])
             with tf.control_dependencies([tf.debugging.assert_less_equal(needed, self.positions, message)]):
                 source = tf.identity(source)
+        no_room = max_length * 0  # `grow` makes room; a tensor, because the shape is not fixed
         states = tuple(
-            decoder.start(decoder.model.encode(source), source, longest * 0, width, ready, with_attention)
+            decoder.start(decoder.model.encode(source), source, no_room, width, ready, with_attention)
             for decoder, ready in zip(self.decoders, weights or [None] * len(self.decoders), strict=True)
         )
-        return source, bounds, states[0] if len(states) == 1 else states
+        return bounds, states[0] if len(states) == 1 else states, max_length
 
-    def _strings(self, sentences, found, nothing):
-        """The dictionary of `search`; where a sentence is blank, empty texts with the scores `nothing`."""
-        texts = self.tokenizer.detokenize(tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]]))
-        blank = tf.strings.regex_full_match(sentences, BLANK)[:, None]
-        return {
-            "texts": tf.where(blank, "", tf.reshape(texts, tf.shape(found.scores))),
-            "ids": tf.where(blank[:, :, None], PAD, found.ids),
-            "scores": tf.where(blank, nothing, found.scores),
-            "log_probabilities": tf.where(blank, nothing, found.log_probabilities),
-            "finished": blank | found.finished,
-        }
-
-
-def _longest(bounds):
-    return tf.maximum(tf.reduce_max(bounds.limits), 1)  # an empty batch has no longest sentence
+    def _with_texts(self, hypotheses):
+        """The `Hypotheses` as a dictionary, with their texts."""
+        ids = hypotheses.ids
+        texts = self.tokenizer.detokenize(tf.reshape(ids, [-1, tf.shape(ids)[2]]))
+        return {"texts": tf.reshape(texts, tf.shape(hypotheses.scores)), **hypotheses._asdict()}

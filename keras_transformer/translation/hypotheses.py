@@ -1,4 +1,4 @@
-"""What a `Translator` gives back beside strings."""
+"""The results of a `Translator`."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,22 @@ class Hypothesis:
     """One translation of a sentence."""
 
     text: str
-    score: float  # log P / length penalty, what the search ranks by
+    score: float  # log P over the length penalty, plus the coverage penalty: the search ranks by it
     log_probability: float  # natural logarithm of P(translation | sentence), END included
     finished: bool  # False where the length limit cut it off
-    tokens: tuple = ()  # the pieces, END included where it is finished; none for an empty sentence
-    token_log_probabilities: tuple | None = None  # one a token, where details were asked for
+    tokens: tuple = ()  # its pieces, END included where it is finished; none for an empty sentence
+    token_log_probabilities: tuple | None = None  # one for each token, if details were asked for
 
 
 @dataclass(frozen=True)
 class Score:
-    """What the models make of a given translation."""
+    """The score of a translation that was given."""
 
-    score: float  # what the search ranks by
+    score: float  # the search ranks by it
     log_probability: float  # natural logarithm of P(translation | sentence), END included
-    tokens: tuple  # the pieces, END included; none for an empty sentence without translation
-    token_log_probabilities: tuple  # one a token
+    tokens: tuple  # its pieces, END included; none for an empty translation of an empty sentence
+    token_log_probabilities: tuple  # one for each token
+
+
+# The translation of a blank sentence.
+EMPTY = Hypothesis("", 0.0, 0.0, True)

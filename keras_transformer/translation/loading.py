@@ -1,4 +1,4 @@
-"""Read what training or `Translator.save` wrote."""
+"""Read the files that training or `Translator.save` wrote."""
 
 from pathlib import Path
 
@@ -15,18 +15,28 @@ def load_model(path, dtype=None):
 
     Args:
         path: the file.
-        dtype: a Keras dtype policy instead of the trained one; a quantised one quantises.
+        dtype: a Keras dtype policy in place of the one that the model was trained under. A quantized policy
+            quantizes the model.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a broken file, another kind of model, or integers under another policy; the message names the
-            file. A `dtype` that is no policy, or computes with integers before any quantising.
+        ValueError: a broken file, another kind of model, or 8-bit integers under a policy of floating point; the
+            message names the file. Also a `dtype` that is no policy, or that computes with integers only.
         IntegersNotExact: see `Transformer.quantize`.
+
+    Example:
+        ```python
+        from keras_transformer import Transformer, load_model
+
+        model = Transformer(vocabulary_size=20, num_encoder_layers=1, num_decoder_layers=1, d_model=16, d_ff=32)
+        model.save("model.keras")
+        print(load_model("model.keras", dtype="mixed_bfloat16").compute_dtype)
+        ```
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
-    policy = None if dtype is None else _floating(dtype)
+    policy = None if dtype is None else _floating_policy(dtype)
     model = read_keras(path)
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")
@@ -34,19 +44,23 @@ def load_model(path, dtype=None):
         return model
     if model.quantized and not policy.quantization_mode:
         raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
-    quantise = policy.quantization_mode and not model.quantized
-    recast = type(model).from_config({**model.get_config(), "dtype": floating_policy(policy) if quantise else dtype})
+    quantize = policy.quantization_mode and not model.quantized
+    recast = type(model).from_config({**model.get_config(), "dtype": floating_policy(policy) if quantize else dtype})
     recast.set_weights(model.get_weights())
-    if quantise:
+    if quantize:
         recast.quantize(policy.quantization_mode)
     return recast
 
 
-def _floating(dtype):
-    """The dtype policy that `dtype` names, if it computes in floating point."""
+def _floating_policy(dtype):
+    """The dtype policy that `dtype` names.
+
+    Raises:
+        ValueError: no such policy, or one that does not compute in floating point.
+    """
     rule = (
-        f"dtype={dtype!r} is no Keras dtype policy for a model: floating point is, such as 'float32' or "
-        "'mixed_bfloat16', and 'int8_from_float32' for products in 8-bit integers."
+        f"dtype={dtype!r} is no Keras dtype policy for a model. Give one of floating point, such as 'float32' or "
+        "'mixed_bfloat16', or 'int8_from_float32' for products in 8-bit integers."
     )
     try:
         policy = keras.dtype_policies.get(dtype)
@@ -61,12 +75,12 @@ def one_tokenizer(folders):
     """The path of the tokenizer that all `folders` hold.
 
     Raises:
-        ValueError: two that differ; the message names them.
-        FileNotFoundError: a folder without one.
+        ValueError: two tokenizers that differ; the message names them.
+        FileNotFoundError: a folder without a tokenizer.
     """
     paths = [folder / TOKENIZER_FILE for folder in folders]
     first, *others = paths
     for other in others:
         if other.read_bytes() != first.read_bytes():
-            raise ValueError(f"{other} is not {first}: models of an ensemble need one vocabulary.")
+            raise ValueError(f"{other} differs from {first}. The models of an ensemble need one vocabulary.")
     return first

@@ -1,15 +1,15 @@
-"""What a `Translator` may be asked for, checked."""
+"""The options of a `Translator`, checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from keras_transformer.decoding.penalties import LENGTH_PENALTIES
+from keras_transformer.decoding.penalties import LENGTH_NORMALIZATIONS
 from keras_transformer.ids import END, PAD, START, UNK
 
 INT32 = 2**31 - 1
-HALF = 2**30  # so many tokens more than a source of fewer than that are still an int32
-# Option: its least and its greatest value.
+HALF = 2**30  # a source of fewer tokens than this may gain as many: the sum is an int32
+# Each option with its least and its greatest value.
 INTEGERS = {
     "beam_size": (1, INT32),
     "max_extra_length": (0, HALF),
@@ -19,8 +19,8 @@ INTEGERS = {
     "no_repeat_ngram": (0, INT32),
 }
 OPTIONAL = ("max_length", "min_extra_length")
-# With these, the penalty of a million tokens, 10^36, is finite in float32, and the coverage of 20,000 source tokens
-# costs less than what marks a hypothesis as UNREACHED.
+# With these limits, the length divisor of a million tokens, 10^36, is finite in float32, and the coverage term of
+# 20,000 source tokens stays far above UNREACHED.
 NUMBERS = {"length_penalty": (0, 6), "coverage_penalty": (0, 1000)}
 
 
@@ -28,27 +28,28 @@ NUMBERS = {"length_penalty": (0, 6), "coverage_penalty": (0, 1000)}
 class SearchOptions:
     """How a `Translator` searches.
 
-    Lengths count the END of a sentence. Where a sentence's limit is below its minimum, the limit counts.
+    Lengths count END. If the most tokens of a translation are fewer than its fewest, the most tokens count.
 
     Args:
-        beam_size: W, hypotheses kept for each sentence; 1 is greedy search. The paper's is 4.
-        length_penalty: α of the length penalty, from 0 to 6. The paper's is 0.6.
-        max_extra_length: a translation has at most this many tokens more than its source. The paper's is 50.
-        length_normalization: "gnmt", log P / ((5+|Y|)/6)^α as in the paper; "power", log P / |Y|^α as in fairseq.
+        beam_size: W, the hypotheses kept for each sentence; 1 is greedy search. The paper has 4.
+        length_penalty: α of the length penalty, from 0 to 6. The paper has 0.6.
+        max_extra_length: a translation has at most this many tokens more than its source. The paper has 50.
+        length_normalization: "gnmt" is log P / ((5+|Y|)/6)^α as in the paper; "power" is log P / |Y|^α as in fairseq.
         coverage_penalty: β of the coverage penalty (Wu et al. 2016, equation 14), from 0 to 1000.
         max_length: the most tokens of a translation, whatever its source.
         min_length: the fewest tokens of a translation, whatever its source.
         min_extra_length: a translation has at least this many tokens more than its source, or fewer if negative.
-        no_repeat_ngram: no sequence of this many tokens comes twice; 0 is no rule.
-        suppress: pieces, by name or id, that never appear; "unk" is the unknown piece of any tokenizer, also where
-            another piece is spelled so, which its id names.
-        replace_unknown: put the source word an unknown piece attends to most in its place.
+        no_repeat_ngram: no sequence of this many tokens appears twice; 0 is no rule.
+        suppress: pieces, by name or id, that never appear. "unk" is the unknown piece of every tokenizer. If a
+            tokenizer has another piece with this name, give its id.
+        replace_unknown: replace each unknown piece by the source word that it attends to most. A translation
+            keeps its unknown pieces, and a warning is logged, if the source's pieces cannot be assigned to words.
 
-    NumPy's numbers are taken too, and kept as Python's.
+    Numbers of NumPy become numbers of Python.
 
     Raises:
-        TypeError: an option of another type; None for one other than `max_length` and `min_extra_length`; `suppress` a
-            string, or with something in it that is neither a piece nor an id.
+        TypeError: an option of another type. Only `max_length` and `min_extra_length` may be None. `suppress` may
+            not be a string, and holds only strings and ints.
         ValueError: an option out of range, or two that contradict each other.
     """
 
@@ -67,14 +68,14 @@ class SearchOptions:
     def __post_init__(self):
         for name, limits in INTEGERS.items():
             if getattr(self, name) is not None or name not in OPTIONAL:
-                self._keep_number(name, Integral, int, limits)
+                self._set_number(name, Integral, int, limits)
         for name, limits in NUMBERS.items():
-            self._keep_number(name, Real, float, limits)
+            self._set_number(name, Real, float, limits)
         if not isinstance(self.replace_unknown, bool):
             raise TypeError(f"replace_unknown must be True or False, got {self.replace_unknown!r}.")
-        if self.length_normalization not in LENGTH_PENALTIES:
+        if self.length_normalization not in LENGTH_NORMALIZATIONS:
             raise ValueError(
-                f"length_normalization must be one of {LENGTH_PENALTIES}, got {self.length_normalization!r}."
+                f"length_normalization must be one of {LENGTH_NORMALIZATIONS}, got {self.length_normalization!r}."
             )
         if self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(f"min_length={self.min_length} is more than max_length={self.max_length}.")
@@ -88,26 +89,26 @@ class SearchOptions:
             raise TypeError(f"suppress must be a list of pieces or ids, got {self.suppress!r}.")
         object.__setattr__(self, "suppress", tuple(_piece_or_id(entry) for entry in self.suppress))
 
-    def _keep_number(self, name, kind, python, limits):
-        """Put an option's value, a number of this `kind`, in its place as Python's type `python`, if it may be."""
+    def _set_number(self, name, abstract_type, python_type, limits):
+        """Check the value of an option, and set it as a number of Python."""
         value, (least, most) = getattr(self, name), limits
-        if not isinstance(value, kind) or isinstance(value, bool):
-            noun = "an int" if python is int else "a number"
+        if not isinstance(value, abstract_type) or isinstance(value, bool):
+            noun = "an int" if python_type is int else "a number"
             raise TypeError(f"{name} must be {noun}, got {value!r}.")
-        if not least <= value <= most:  # NaN is not
+        if not least <= value <= most:  # false for NaN
             raise ValueError(f"{name} must be from {least} to {most}, got {value}.")
-        object.__setattr__(self, name, python(value))
+        object.__setattr__(self, name, python_type(value))
 
-    def limit(self, length, minimum=min):
-        """The most tokens of a translation for a source of `length` tokens, END counted in both."""
+    def limit(self, length, smaller=min):
+        """The most tokens of a translation of a source of `length` tokens, END counted in both."""
         limit = length + self.max_extra_length
-        return limit if self.max_length is None else minimum(limit, self.max_length)
+        return limit if self.max_length is None else smaller(limit, self.max_length)
 
-    def least(self, length, maximum=max):
-        """The fewest tokens of a translation for a source of `length` tokens; None for no rule."""
+    def minimum(self, length, larger=max):
+        """The fewest tokens of a translation of a source of `length` tokens; None for no rule."""
         if self.min_extra_length is None:
             return self.min_length + 0 * length if self.min_length else None
-        return maximum(length + self.min_extra_length, self.min_length)
+        return larger(length + self.min_extra_length, self.min_length)
 
 
 def _piece_or_id(entry):
@@ -120,19 +121,19 @@ def suppressed_ids(suppress, tokenizer):
     """The ids of `SearchOptions.suppress`, in order.
 
     Raises:
-        ValueError: no such piece or id, or END, without which no translation closes.
+        ValueError: no such piece or id; or END, because no translation could end.
     """
     ids = {piece: i for i, piece in enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size)))}
     ids["unk"] = UNK
-    found = set()
+    suppressed = set()
     for entry in suppress:
         token = ids.get(entry) if isinstance(entry, str) else entry
         if token not in range(tokenizer.vocabulary_size):
             raise ValueError(
-                f"suppress has {entry!r}: no piece of the tokenizer, whose ids run from 0 to "
+                f"suppress has {entry!r}, which is no piece of the tokenizer. Its ids are from 0 to "
                 f"{tokenizer.vocabulary_size - 1}."
             )
         if token == END:
-            raise ValueError(f"suppress has {entry!r}, the end of a sentence: no translation would close.")
-        found.add(int(token))
-    return tuple(sorted(found - {PAD, START}))
+            raise ValueError(f"suppress has {entry!r}, the end of a sentence. Without it no translation can end.")
+        suppressed.add(int(token))
+    return tuple(sorted(suppressed - {PAD, START}))

@@ -1,4 +1,4 @@
-"""Texts as ids with END, and ids as the names of their pieces."""
+"""Texts as ids closed by END, and ids as the names of their pieces."""
 
 import numpy as np
 
@@ -6,48 +6,55 @@ from keras_transformer.ids import END, NUM_RESERVED, PAD, UNK
 
 
 class Pieces:
-    """A `Tokenizer`'s vocabulary by name."""
+    """The pieces of a `Tokenizer`, by id and by name."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.names = np.array(tokenizer.pieces(range(tokenizer.vocabulary_size)), object)
         self.ids = {name: i for i, name in enumerate(self.names)}
 
-    def source(self, sentences):
-        """Strings -> lists of ids, closed by END."""
-        return [[*ids, END] for ids in self.tokenizer.encode(sentences)] if sentences else []
+    def sources(self, sentences):
+        """A list of strings -> lists of ids, closed by END."""
+        return [[*ids, END] for ids in self._encode(sentences, "source")]
 
-    def target(self, translation):
-        """A string or a list of pieces -> ids, closed by END.
+    def targets(self, translations):
+        """A list of translations, each a string or a list of pieces -> lists of ids, closed by END.
 
         Raises:
             ValueError: a name that no piece of a text has.
         """
-        if isinstance(translation, str):
-            return [*self.tokenizer.encode(translation, side="target"), END]
-        ids = [self.ids.get(name) for name in translation]
+        # A list of pieces counts as an empty text here, so that an error about a text gives its place in the list.
+        texts = [translation if isinstance(translation, str) else "" for translation in translations]
+        encoded = self._encode(texts, "target")
+        return [
+            [*(ids if isinstance(translation, str) else self._ids_of(translation)), END]
+            for translation, ids in zip(translations, encoded, strict=True)
+        ]
+
+    def prefixes(self, texts):
+        """A list of strings -> lists of ids, not closed."""
+        return self._encode(texts, "target")
+
+    def names_of(self, ids):
+        """A list of ids -> a tuple of names."""
+        return tuple(self.names[ids])
+
+    def _encode(self, texts, side):
+        return self.tokenizer.encode(texts, side) if texts else []
+
+    def _ids_of(self, names):
+        """The ids of a translation's pieces, without END."""
+        ids = [self.ids.get(name) for name in names]
         ids = ids[:-1] if ids and ids[-1] == END else ids
-        for name, i in zip(translation, ids, strict=False):
+        for name, i in zip(names, ids, strict=False):
             if i is None or (i < NUM_RESERVED and i != UNK):
                 raise ValueError(f"{name!r} is no piece of a translation by this tokenizer.")
-        return [*ids, END]
-
-    def named(self, ids):
-        """An array of ids -> a tuple of names, padding left out."""
-        ids = np.asarray(ids, np.int32)
-        return tuple(self.names[ids[ids != PAD]])
+        return ids
 
 
-def listed(sentences, batch_size, workers=1, name="sentences"):
-    """The arguments of a call, checked: a list of strings, the argument `name`.
-
-    Raises:
-        TypeError: one string.
-        ValueError: a batch size or a number of workers below 1.
-    """
-    if isinstance(sentences, str):
-        raise TypeError(f"{name} must be a list of strings, got one string: write [{sentences[:60]!r}].")
-    for argument, value in (("batch_size", batch_size), ("workers", workers)):
-        if value < 1:
-            raise ValueError(f"{argument} must be at least 1, got {value}.")
-    return list(sentences)
+def pad_rows(rows):
+    """Lists of ids -> (B, L) int32, with padding."""
+    ids = np.full((len(rows), max(1, *map(len, rows))), PAD, np.int32)
+    for row, tokens in zip(ids, rows, strict=True):
+        row[: len(tokens)] = tokens
+    return ids

@@ -1,188 +1,169 @@
-"""Lists of sentences and of pairs through the models: what goes in is checked, what comes out is read."""
+"""Search and sampling for lists of sentences of any length."""
 
-import math
+import logging
 from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from keras_transformer.decoding.hypotheses import UNREACHED
+from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 from keras_transformer.ids import PAD, UNK
 from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
-from keras_transformer.translation.hypotheses import Hypothesis, Score
-from keras_transformer.translation.pieces import listed
+from keras_transformer.translation.hypotheses import EMPTY, Hypothesis
+from keras_transformer.translation.pieces import pad_rows
+from keras_transformer.translation.requests import Request, SentenceError, check_sentences, is_blank, read_requests
 from keras_transformer.translation.unknown import replace_unknown, source_words
 
-COLUMNS = ("texts", "scores", "log_probabilities", "finished", "ids")
+logger = logging.getLogger("keras_transformer")
+
+COLUMNS = ("ids", "texts", "scores", "log_probabilities", "finished")  # the outputs of `TranslationGraph.run`
 NOT_FINITE = "the model's probabilities are not finite. Was its training stopped by NaN?"
 
 
-class SentenceError(ValueError):
-    """What is wrong with one sentence: `rule`, of the sentence of this `number` in its list."""
+class SearchResult(NamedTuple):
+    """One hypothesis of a search. Its ids have no names yet."""
 
-    def __init__(self, number, rule):
-        super().__init__(f"sentence {number} {rule}")
-        self.number, self.rule = number, rule
+    request: Request
+    ids: list  # without padding
+    text: str
+    score: float
+    log_probability: float
+    finished: bool
 
 
 class Searcher:
-    """Search and scores for lists of any length.
+    """Searches and samples translations.
 
     Args:
         graph: a `TranslationGraph`.
-        given: a `TeacherForcing` over the same models.
+        teacher_forcing: a `TeacherForcing` of the same models.
         pieces: the `Pieces` of their tokenizer.
     """
 
-    def __init__(self, graph, given, pieces):
-        self.graph, self.given, self.pieces = graph, given, pieces
+    def __init__(self, graph, teacher_forcing, pieces):
+        self.graph, self.teacher_forcing, self.pieces = graph, teacher_forcing, pieces
         self.options = graph.options
 
-    def find(self, sentences, prefixes, batches, n=None, luck=None, draw=None, details=False, **kind):
-        """Lists of `Hypothesis`, in the order of the sentences; those of like length share a batch.
+    def search(self, sentences, prefixes, batches, n, details=False):
+        """The `n` best translations of each sentence, or fewer if the search reached fewer.
 
         Args:
+            sentences, prefixes: lists of strings; `prefixes` may be None.
             batches: `Batches`.
-            n: how many a sentence, as far as there are; None for all.
-            luck: a function from indices and limits of sentences to the luck (B, n, L) of a sample.
-            draw: how a sample is drawn, a `Draw`.
-            details: with the tokens' log-probabilities.
-            **kind: of `TranslationGraph.run`.
+            details: give the tokens' log-probabilities.
+
+        Returns:
+            A list of `Hypothesis` for each sentence.
         """
-        self.graph.refuse_changed()
-        sentences = listed(sentences, batches.size, batches.workers)
-        sources = self.pieces.source(sentences)
-        limits = [self.options.limit(len(ids)) for ids in sources]
-        self._refuse_long(sentences, sources, limits)
-        if prefixes is not None:
-            prefixes = self._listed_prefixes(prefixes, sentences, limits)
-        shared = {"weights": self.graph.weights()}
-        if draw is not None:
-            shared["temperature"] = tf.constant(draw.temperature)  # a graph serves all
-            shared |= {"top_p": tf.constant(draw.top_p)} if draw.top_p < 1 else {}
-            kind["top_k"] = draw.top_k
+        inputs = {"num_results": tf.constant(n, tf.int32)}  # a tensor, so that one graph serves every n
+        return self._translate(sentences, prefixes, batches, lambda batch: inputs, details=details)
 
-        def search(chosen):
-            inputs = {"sentences": tf.constant([sentences[i] for i in chosen]), **shared}
-            if prefixes is not None:
-                inputs["prefix"] = tf.constant([prefixes[i] for i in chosen])
-            if luck is not None:
-                inputs["luck"] = tf.constant(luck(chosen, [limits[i] for i in chosen]))
-            found = self.graph.run(inputs, **kind)
-            return [found[name].numpy() for name in COLUMNS]
+    def sample(self, sentences, prefixes, batches, n, sampling, seed):
+        """`n` translations of each sentence, drawn with `SamplingOptions`; see `search`.
 
-        results = [None] * len(sentences)
-        alike = by_length([len(ids) for ids in sources], batches.size, batches.workers)
-        with progress_bar("translating", len(sentences), batches.progress) as advance:
-            for chosen, columns in at_the_same_time(search, alike, batches.workers):
-                for index, *rows in zip(chosen, *columns, strict=True):
-                    results[index] = self._read(index, sentences[index], sources[index], rows)[:n]
-                if details:
-                    self._add_details(results, sources, chosen, batches.size)
-                advance(len(chosen))
+        The random numbers of a sentence depend only on the seed and on its place in the list.
+        """
+        inputs = {"temperature": tf.constant(sampling.temperature)}  # tensors, so that one graph serves every value
+        if sampling.top_p < 1:
+            inputs["top_p"] = tf.constant(sampling.top_p)
+
+        def inputs_of(batch):
+            numbers = np.zeros((len(batch), n, max(request.limit for request in batch)), np.float32)
+            for row, request in zip(numbers, batch, strict=True):
+                generator = np.random.default_rng([seed, request.number])
+                row[:, : request.limit] = generator.random((n, request.limit), np.float32)
+            return {**inputs, "random_numbers": tf.constant(numbers)}
+
+        return self._translate(sentences, prefixes, batches, inputs_of, sampling.top_k, num_empty=n)
+
+    def _translate(self, sentences, prefixes, batches, inputs_of, top_k=0, num_empty=1, details=False):
+        """Lists of `Hypothesis`, in the order of the sentences.
+
+        Args:
+            inputs_of: a function from a list of `Request` to further inputs of `TranslationGraph.run`.
+            top_k: of `TranslationGraph.run`.
+            num_empty: how many empty translations a blank sentence gets.
+        """
+        self.graph.check_unchanged()
+        sentences = check_sentences(sentences, batches.size, batches.workers)
+        requests = read_requests(sentences, prefixes, self.pieces, self.options, self.graph.positions)
+        empty = replace(EMPTY, token_log_probabilities=() if details else None)
+        hypotheses = [[empty] * num_empty if is_blank(sentence) else [] for sentence in sentences]
+        to_search = [request for request in requests if not is_blank(request.sentence)]
+        without_words, done = [], len(requests) - len(to_search)
+        with progress_bar("translating", len(requests), batches.progress, done) as advance:
+            for batch, outputs in self._run(to_search, batches, inputs_of, top_k):
+                results = self._read(batch, outputs)
+                if self.options.replace_unknown:
+                    results = [self._replace_unknown(result, without_words) for result in results]
+                logs = self._log_probabilities(results, batches.size) if details else [None] * len(results)
+                for (request, ids, *columns), row in zip(results, logs, strict=True):
+                    hypotheses[request.number].append(Hypothesis(*columns, self.pieces.names_of(ids), row))
+                advance(len(batch))
+        if without_words:
+            logger.warning(
+                "replace_unknown left the unknown pieces of %d translations in place: the pieces of their sentences "
+                "cannot be assigned to words. One of these sentences: %r",
+                len(without_words),
+                without_words[0],
+            )
+        return hypotheses
+
+    def _run(self, requests, batches, inputs_of, top_k):
+        """Yield batches of requests of similar length, each with the outputs of `TranslationGraph.run`, as arrays."""
+        weights, with_prefix = self.graph.weights(), any(request.prefix for request in requests)
+
+        def run(batch):
+            inputs = {"source": tf.constant(pad_rows([request.source for request in batch])), "weights": weights}
+            if with_prefix:
+                inputs["prefix"] = tf.constant(pad_rows([request.prefix for request in batch]))
+            outputs = self.graph.run({**inputs, **inputs_of(batch)}, top_k)
+            return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+        groups = by_length([len(request.source) for request in requests], batches.size, batches.workers)
+        return at_the_same_time(run, ([requests[i] for i in group] for group in groups), batches.workers)
+
+    def _read(self, batch, outputs):
+        """The `SearchResult`s of a batch of requests, in order.
+
+        Raises:
+            SentenceError: a sentence that the search has no hypothesis for.
+        """
+        results = []
+        rows = zip(*(outputs[name] for name in COLUMNS), strict=True)
+        for request, columns in zip(batch, rows, strict=True):
+            hypotheses = [row for row in zip(*columns, strict=True) if row[COLUMNS.index("scores")] > LOWEST_SCORE]
+            if not hypotheses:
+                raise SentenceError(request.number, f"got no translation, {request.sentence[:60]!r}: {NOT_FINITE}")
+            for ids, text, score, log_probability, finished in hypotheses:
+                ids = ids[ids != PAD].tolist()
+                results.append(
+                    SearchResult(request, ids, text.decode(), float(score), float(log_probability), bool(finished))
+                )
         return results
 
-    def _read(self, index, sentence, source, rows):
-        """The hypotheses of one sentence."""
-        found = []
-        for text, score, log_probability, finished, ids in zip(*rows, strict=True):
-            if score > UNREACHED / 2:
-                text = text.decode()
-                if self.options.replace_unknown and UNK in ids:
-                    text = self._without_unknown(text, sentence, source, ids[ids != PAD].tolist())
-                tokens = self.pieces.named(ids)
-                found.append(Hypothesis(text, float(score), float(log_probability), bool(finished), tokens))
-        if not found:
-            raise SentenceError(index, f"got no translation, {sentence[:60]!r}: {NOT_FINITE}")
-        return found
+    def _replace_unknown(self, result, without_words):
+        """The result with source words in the place of unknown pieces.
 
-    def _without_unknown(self, text, sentence, source, ids):
-        words = source_words(sentence, self.pieces.tokenizer)
+        Args:
+            without_words: a list, to which the sentence is added if its pieces cannot be assigned to words.
+        """
+        if UNK not in result.ids:
+            return result
+        sentence, source = result.request.sentence, result.request.source
+        words = source_words(sentence, source[:-1], self.pieces.tokenizer)
         if words is None:
-            return text
-        [alignment] = self.given.alignments([source], [ids])
-        return replace_unknown(ids, alignment, words, self.pieces.tokenizer)
+            without_words.append(sentence)
+            return result
+        [alignment] = self.teacher_forcing.alignments([source], [result.ids])
+        return result._replace(text=replace_unknown(result.ids, alignment, words, self.pieces.tokenizer))
 
-    def _add_details(self, results, sources, chosen, batch_size):
-        """Give the hypotheses of the `chosen` sentences their tokens' log-probabilities."""
-        places = [(index, rank) for index in chosen for rank in range(len(results[index]))]
-        for start in range(0, len(places), batch_size):
-            some = places[start : start + batch_size]
-            targets = [[self.pieces.ids[name] for name in results[i][rank].tokens] for i, rank in some]
-            logs = self.given.tokens([sources[i] for i, _ in some], targets)
-            for (index, rank), row in zip(some, logs, strict=True):
-                results[index][rank] = replace(results[index][rank], token_log_probabilities=tuple(row.tolist()))
-
-    def _refuse_long(self, sentences, sources, limits):
-        positions = self.graph.positions
-        for number, (sentence, source, limit) in enumerate(zip(sentences, sources, limits, strict=True)):
-            if positions is not None and max(len(source), limit) > positions:
-                raise SentenceError(
-                    number,
-                    f"has {len(source) - 1} pieces; with its END, or in a translation of up to {limit} tokens, that "
-                    f"is more than the model's {positions} learned positions: {sentence[:60]!r}.",
-                )
-
-    def _listed_prefixes(self, prefixes, sentences, limits):
-        prefixes = listed(prefixes, batch_size=1, name="prefixes")
-        if len(prefixes) != len(sentences):
-            raise ValueError(
-                f'prefixes must be as many as the sentences, "" for none: got {len(prefixes)} for {len(sentences)}.'
-            )
-        tokens = self.pieces.tokenizer.encode(prefixes, side="target") if prefixes else []
-        for number, (ids, sentence, limit) in enumerate(zip(tokens, sentences, limits, strict=True)):
-            if ids and not sentence.strip():
-                raise ValueError(
-                    f"sentence {number} is empty, and so is its translation: it cannot begin with {prefixes[number]!r}."
-                )
-            if UNK in ids:
-                raise ValueError(
-                    f"the prefix of sentence {number} has text the tokenizer has no piece for: {prefixes[number]!r}."
-                )
-            if len(ids) + 1 > limit:
-                raise ValueError(
-                    f"the prefix of sentence {number} has {len(ids)} pieces; with END that is more than the "
-                    f"{limit} tokens its translation may have: {prefixes[number][:60]!r}."
-                )
-        return prefixes
-
-    def refuse_long_pair(self, name, sentence, source, target):
-        """Raise ValueError for a pair, of these ids, that has more tokens on a side than learned positions."""
-        positions = self.graph.positions
-        if positions is not None and max(len(source), len(target)) > positions:
-            raise ValueError(
-                f"{name} has {len(source)} and {len(target)} tokens, END counted; the model has {positions} learned "
-                f"positions: {sentence[:60]!r}."
-            )
-
-    def score(self, sources, targets, batch_size, progress):
-        """See `Translator.score`."""
-        self.graph.refuse_changed()
-        sources, targets = listed(sources, batch_size, name="sources"), listed(targets, batch_size, name="targets")
-        if len(sources) != len(targets):
-            raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
-        source_ids, target_ids = self.pieces.source(sources), [self.pieces.target(target) for target in targets]
-        for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
-            self.refuse_long_pair(f"pair {number}", sources[number], *pair)
-        lengths = [sum(map(len, pair)) for pair in zip(source_ids, target_ids, strict=True)]
-        results = [None] * len(sources)
-        with progress_bar("scoring", len(sources), progress) as advance:
-            for chosen in by_length(lengths, batch_size):
-                pairs = [source_ids[i] for i in chosen], [target_ids[i] for i in chosen]
-                logs = self.given.tokens(*pairs)
-                scores = self.given.scores(*pairs, logs, self.options)
-                for index, row, score in zip(chosen, logs, scores, strict=True):
-                    tokens = self.pieces.named(target_ids[index])
-                    results[index] = Score(score, float(row.sum()), tokens, tuple(row.tolist()))
-                    if not sources[index].strip():
-                        results[index] = _score_for_nothing(targets[index], tokens)
-                    if math.isnan(results[index].score):
-                        raise ValueError(f"pair {index} got no score, {sources[index][:60]!r}: {NOT_FINITE}")
-                advance(len(chosen))
-        return results
-
-
-def _score_for_nothing(target, tokens):
-    """The `Score` of an empty sentence's translation: certain if it is empty too, otherwise impossible."""
-    if (not target.strip()) if isinstance(target, str) else len(tokens) == 1:
-        return Score(0.0, 0.0, (), ())
-    return Score(-math.inf, -math.inf, tokens, (-math.inf,) * len(tokens))
+    def _log_probabilities(self, results, batch_size):
+        """The log-probabilities of each result's tokens: a list of tuples of float."""
+        rows = []
+        for start in range(0, len(results), batch_size):
+            chunk = results[start : start + batch_size]
+            sources, targets = [result.request.source for result in chunk], [result.ids for result in chunk]
+            rows += [tuple(row.tolist()) for row in self.teacher_forcing.log_probabilities(sources, targets)]
+        return rows

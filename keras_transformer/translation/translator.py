@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transformer.decoding.lines import Draw, check_draw
+from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
 from keras_transformer.ids import START
 from keras_transformer.text.tokenizer import Tokenizer
@@ -15,6 +15,8 @@ from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.loading import load_model, one_tokenizer
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
+from keras_transformer.translation.requests import check_pair
+from keras_transformer.translation.scorer import Scorer
 from keras_transformer.translation.searcher import Searcher
 from keras_transformer.translation.teacher_forcing import TeacherForcing
 from keras_transformer.translation.whole_file import translate_file
@@ -23,7 +25,7 @@ __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
 
 
 def check_backend():
-    """RuntimeError on another backend of Keras than TensorFlow, whose graphs translate."""
+    """Raise RuntimeError if Keras has another backend than TensorFlow, because the search is a TensorFlow graph."""
     if (backend := keras.backend.backend()) != "tensorflow":
         raise RuntimeError(
             f"a Translator needs Keras' TensorFlow backend, and this process runs on {backend!r}. Save the model, by "
@@ -32,26 +34,38 @@ def check_backend():
 
 
 class Translator:
-    """Translates with beam search, section 6.1: strings to strings, in one TensorFlow graph.
+    """Translates sentences with beam search, as in section 6.1 of the paper.
 
-    The translation of an empty sentence, or one of white space alone, is empty and scores 0.
+    The translation of a sentence that is empty, or white space only, is empty and has score 0.
 
     Args:
-        model: a `Transformer`, or a list of them: an ensemble, whose next-token probabilities are the
-            mean of its members'.
-        tokenizer: the `Tokenizer` they were trained with.
+        model: a `Transformer`, or a list of them: an ensemble. The next-token probabilities of an ensemble are the
+            mean of its members' probabilities.
+        tokenizer: the `Tokenizer` that they were trained with.
         beam_size, length_penalty, max_extra_length, **more: see `SearchOptions`.
 
     Attributes:
         model, models: the first model, and all.
         tokenizer, options: the `Tokenizer` and the `SearchOptions`.
-        folder: where one model was loaded from, else None.
+        folder: the folder that one model was loaded from, else None.
         graph: the `TranslationGraph`, for an export.
 
     Raises:
         ValueError: a tokenizer of another size than a model's vocabulary, or an option out of range.
         TypeError: an unknown option, or one of another type.
         RuntimeError: another backend of Keras than TensorFlow.
+
+    Example:
+        ```python
+        from pathlib import Path
+        from keras_transformer import Tokenizer, Transformer, Translator
+
+        Path("text").write_text("one two three four five six")
+        tokenizer = Tokenizer.train("text", vocabulary_size=280)
+        model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+        translator = Translator(model, tokenizer, beam_size=2, max_extra_length=5)
+        print(translator(["one two", "three"]))
+        ```
     """
 
     def __init__(self, model, tokenizer, beam_size=4, length_penalty=0.6, max_extra_length=50, **more):
@@ -73,9 +87,10 @@ class Translator:
             raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")
         self.folder = None
         self._pieces = Pieces(tokenizer)
-        self._given = TeacherForcing(self.models)
+        self._teacher_forcing = TeacherForcing(self.models)
         self.graph = TranslationGraph(self.models, tokenizer, self.options)
-        self._searcher = Searcher(self.graph, self._given, self._pieces)
+        self._searcher = Searcher(self.graph, self._teacher_forcing, self._pieces)
+        self._scorer = Scorer(self.graph, self._teacher_forcing, self._pieces)
 
     @property
     def beam_size(self):
@@ -90,46 +105,60 @@ class Translator:
         return self.options.max_extra_length
 
     def __call__(self, sentences, prefixes=None, batch_size=64, progress=False, workers=WORKERS):
-        """Translate a list of strings; the result has the same order.
+        """Translate a list of strings. The result has the same order.
 
         Args:
             sentences: a list of strings.
-            prefixes: what each translation must begin with, a list of as many strings; "" for nothing.
+            prefixes: a list of as many strings. Each translation begins with its prefix; "" is no prefix.
             batch_size: the most sentences decoded at a time.
-            progress: show a progress bar on standard error, where that is a terminal.
-            workers: batches decoded at the same time, each with the whole memory of one.
+            progress: show a progress bar on standard error, if that is a terminal.
+            workers: batches decoded at the same time. Each needs the memory of a batch.
+
+        Returns:
+            A list of strings.
 
         Raises:
-            ValueError: a prefix that leaves no room for END, that has unknown pieces, or for an empty sentence; a
+            ValueError: a prefix that leaves no room for END, or has unknown pieces, or is for an empty sentence; a
                 sentence longer than learned positions; a model whose probabilities are not finite.
         """
-        found = self._searcher.find(sentences, prefixes, Batches(batch_size, progress, workers))
-        return [hypotheses[0].text for hypotheses in found]
+        best = self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), 1)
+        return [hypothesis.text for [hypothesis] in best]
 
     def n_best(self, sentences, n=None, prefixes=None, batch_size=64, progress=False, details=False, workers=WORKERS):
         """The `n` best translations of each sentence, best first, as lists of `Hypothesis`.
 
-        A sentence gets fewer where the search reached fewer.
+        A sentence gets fewer if the search reached fewer.
 
         Args:
-            n: at most the beam's size, which is the default.
-            details: give `token_log_probabilities` too, for one more pass of the models.
+            n: at most the beam size, which is the default.
+            details: give `token_log_probabilities` too. This takes one more pass of the models.
             The others: as in a call.
 
         Raises:
-            ValueError: `n` larger than the beam, and as in a call.
+            ValueError: `n` larger than the beam size, and as in a call.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            for hypothesis in Translator(model, tokenizer, max_extra_length=5).n_best(["one two"], 3)[0]:
+                print(hypothesis.score, hypothesis.finished, hypothesis.tokens)
+            ```
         """
         n = self.beam_size if n is None else n
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
-        kind = {"details": details, "num_results": n}
-        return self._searcher.find(sentences, prefixes, Batches(batch_size, progress, workers), n, **kind)
+        return self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), n, details)
 
     def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, batch_size=64, **more):
-        """`n` translations of each sentence drawn by chance, as lists of `Hypothesis` in the order drawn.
+        """`n` translations of each sentence, drawn by chance, as lists of `Hypothesis` in the order drawn.
 
-        What is drawn depends on the seed and the sentence's place in the list, and not on the batches.
-        Log-probabilities are the models' own, whatever the temperature.
+        The draws depend on the seed and on the sentence's place in the list, and not on the batches.
+        The log-probabilities are the models' own, whatever the temperature.
 
         Args:
             temperature: logits are divided by it; above 0.
@@ -140,48 +169,67 @@ class Translator:
 
         Raises:
             ValueError: an argument out of range, and as in a call.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            for hypothesis in Translator(model, tokenizer, max_extra_length=5).sample(["one two"], n=3, seed=1)[0]:
+                print(hypothesis.log_probability, hypothesis.tokens)
+            ```
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}.")
-        draw = Draw(float(temperature), top_k, float(top_p))
-        check_draw(draw)
-
-        def luck(chosen, limits):
-            numbers = np.zeros((len(chosen), n, max(limits)), np.float32)
-            for row, index, limit in zip(numbers, chosen, limits, strict=True):
-                row[:, :limit] = np.random.default_rng([seed, index]).random((n, limit), np.float32)
-            return numbers
-
-        return self._searcher.find(sentences, prefixes, Batches(batch_size, **more), luck=luck, draw=draw)
+        sampling = SamplingOptions(float(temperature), top_k, float(top_p))
+        check_sampling(sampling)
+        return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
     def score(self, sources, targets, batch_size=64, progress=False):
-        """What the models make of given translations: a list of `Score`.
+        """The models' scores of given translations: a list of `Score`.
+
+        The score has the length and coverage penalties of the search. So the tokens of a finished hypothesis get the
+        score that the search gave them. The empty translation of an empty sentence is certain: its score is 0. Any
+        other translation of an empty sentence has score -inf.
 
         Args:
             sources: a list of strings.
-            targets: the translation of each: a string, or a list of pieces such as a hypothesis' `tokens`,
-                which the search may have cut otherwise than the tokenizer would.
+            targets: the translation of each: a string, or a list of pieces, such as a hypothesis' `tokens`. The
+                tokenizer may cut a hypothesis' text into other pieces than the search did.
             batch_size, progress: as in a call.
 
         Returns:
-            `Score`s in the order given. The score has the length and coverage penalties of the search, so
-            a finished hypothesis' tokens score as it did. An empty sentence has the empty translation
-            for certain, with score 0; any other has score -inf.
+            `Score`s in the order given.
 
         Raises:
-            ValueError: lists of unlike length, an unknown piece name, or a pair longer than learned positions; a model
-                whose probabilities are not finite.
+            ValueError: lists of different length, an unknown piece name, or a pair longer than learned positions; a
+                model whose probabilities are not finite.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            [score] = Translator(model, tokenizer).score(["one two"], ["six five"])
+            print(score.score, list(zip(score.tokens, score.token_log_probabilities)))
+            ```
         """
-        return self._searcher.score(sources, targets, batch_size, progress)
+        return self._scorer.score(sources, targets, batch_size, progress)
 
     def attention(self, sentence, translation):
-        """Whom every head of the first model attends to while it reads and writes this pair, for plots.
+        """The attention of every head of the first model for a sentence and its translation, for plots.
 
         Args:
             sentence: a string.
-            translation: a string, or a list of pieces such as a hypothesis' `tokens`.
+            translation: a string, or a list of pieces, such as a hypothesis' `tokens`.
 
         Returns:
             The source's pieces and END (S), the target's pieces and END (T) as labels, and a dictionary
@@ -189,15 +237,27 @@ class Translator:
             is the step that predicts target label t.
 
         Raises:
-            ValueError: an unknown piece name, or a pair longer than learned positions, of any of the models.
+            ValueError: an unknown piece name, or a pair longer than the learned positions of any of the models.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            source, target, weights = Translator(model, tokenizer).attention("one two", "six five")
+            print(source, target, weights["cross"].shape)
+            ```
         """
-        source, target = self._pair(sentence, translation)
+        source, target = self._ids_of_pair(sentence, translation)
         weights = self.model.attention_weights(np.array([source]), np.array([[START, *target[:-1]]]))
         arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
         return self.tokenizer.pieces(source), self.tokenizer.pieces(target), arrays
 
     def alignment(self, sentence, translation):
-        """Whom each token of a translation attends to: the mean over the last layer's heads, and the models.
+        """The attention of each token of a translation to the source: the mean over the last layer's heads and models.
 
         Args:
             sentence, translation: as in `attention`.
@@ -208,19 +268,32 @@ class Translator:
         Raises:
             ValueError: as in `attention`.
         """
-        self.graph.refuse_changed()
-        source, target = self._pair(sentence, translation)
-        [array] = self._given.alignments([source], [target])
+        self.graph.check_unchanged()
+        source, target = self._ids_of_pair(sentence, translation)
+        [array] = self._teacher_forcing.alignments([source], [target])
         return self.tokenizer.pieces(source), self.tokenizer.pieces(target), array
 
-    def _pair(self, sentence, translation):
+    def _ids_of_pair(self, sentence, translation):
         """The ids of both, closed by END, if the models have positions for them."""
-        [source], target = self._pieces.source([sentence]), self._pieces.target(translation)
-        self._searcher.refuse_long_pair("the pair", sentence, source, target)
+        [source], [target] = self._pieces.sources([sentence]), self._pieces.targets([translation])
+        check_pair("the pair", sentence, source, target, self.graph.positions)
         return source, target
 
     def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
-        """Translate a file line by line, and go on after a break; see `keras_transformer.translation.whole_file`."""
+        """Translate a file line by line, and resume after a break; see `keras_transformer.translation.whole_file`.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("source.txt").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("source.txt", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            Translator(model, tokenizer, max_extra_length=5).translate_file("source.txt", "target.txt")
+            print(Path("target.txt").read_text())
+            ```
+        """
         translate_file(self, source_path, target_path, batch_size, window, overwrite, progress)
 
     def save(self, folder, overwrite=False):
@@ -228,10 +301,12 @@ class Translator:
 
         Raises:
             FileExistsError: the folder exists and `overwrite` is False, or it holds other files too.
-            ValueError: an ensemble, whose members are saved each in its folder.
+            ValueError: an ensemble. Save each member in a folder of its own.
         """
         if len(self.models) > 1:
-            raise ValueError(f"a folder holds one model, this translator has {len(self.models)}: save each by itself.")
+            raise ValueError(
+                f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
+            )
         with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
@@ -256,10 +331,10 @@ class Translator:
                 exactly.
         """
         check_backend()
-        folders = [Path(one) for one in (folder if isinstance(folder, (list, tuple)) else [folder])]
+        folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
         if not folders:
             raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
-        models = [load_model(one / MODEL_FILE, dtype) for one in folders]
+        models = [load_model(path / MODEL_FILE, dtype) for path in folders]
         translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
         translator.folder = folders[0] if len(folders) == 1 else None
         return translator
@@ -268,11 +343,11 @@ class Translator:
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`.
 
         Args:
-            path, overwrite, **options: as there.
+            path, overwrite, **options: see `keras_transformer.export.export`.
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
-            ValueError: `replace_unknown`, which no exported graph does, and as there.
+            ValueError: `replace_unknown`, which no exported graph does; and what `keras_transformer.export` raises.
         """
         from keras_transformer.export.write import export
 

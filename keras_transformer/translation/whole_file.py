@@ -1,4 +1,4 @@
-"""Translate a file of any length, window after window, and go on after a break."""
+"""Translate a file of any length, window after window, and resume after a break."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_transformer.files import lock, read_lines, sha256, written_beside
 from keras_transformer.translation.batches import progress_bar
-from keras_transformer.translation.searcher import SentenceError
+from keras_transformer.translation.requests import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
@@ -20,11 +20,10 @@ LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 def translate_file(translator, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
     """Write the translation of each line of a file, in order, one a line.
 
-    The source is read in windows, inside which sentences of like length share a batch; no more than a
-    window is held. What is done stands in `<target_path>.part`, and a journal beside it says of what:
-    after a break, the same call goes on after the last complete line. At the end the file moves into
-    place and the journal goes. A line break inside a translation becomes a space. One process writes a
-    target at a time.
+    The source is read in windows. Sentences of similar length in a window share a batch, and no more than a window
+    is in memory. Finished lines are in `<target_path>.part`. A journal beside it says what work they belong to. After
+    a break, the same call resumes after the last complete line. At the end, the file gets its name and the journal
+    is removed. A line break inside a translation becomes a space. Only one process at a time can write a target.
 
     Args:
         translator: a `Translator`.
@@ -32,96 +31,108 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         target_path: the file to write, plain text.
         batch_size: sentences decoded at a time.
         window: lines read at a time.
-        overwrite: replace `target_path` if it exists, when all is done.
-        progress: show a progress bar on standard error, where that is a terminal.
+        overwrite: replace `target_path` if it exists, at the end.
+        progress: show a progress bar on standard error, if that is a terminal.
 
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
         IsADirectoryError: `target_path` is a folder.
-        ValueError: a target that is the source, keeps its unfinished work there, or is `.gz`; unfinished work of
-            another source, model or option, which the message names; a source that is not UTF-8, or changes
-            meanwhile; a window or batch size below 1; and what a call of the translator raises, with the line if
-            one is too long.
+        ValueError: a target that is the source, or that keeps its unfinished work there, or that ends in `.gz`;
+            unfinished work of another source, model or option, which the message names; a source that is not
+            UTF-8, or that changes meanwhile; a window or batch size below 1; and what a call of the translator
+            raises. The message gives the line of a sentence that is too long.
         BlockingIOError: another process is writing the same target.
     """
     source_path, target_path = Path(source_path), Path(target_path)
+    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
     for name, value in (("window", window), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    if target_path.suffix == ".gz":
-        raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
-    if target_path.resolve() == source_path.resolve():
-        raise ValueError(f"source_path and target_path are the same file, {target_path}.")
-    if target_path.is_dir():
-        raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
-    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
-    if source_path.resolve() in (part.resolve(), journal.resolve()):
-        raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
+    _check_paths(source_path, target_path, (part, journal))
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
-    found = _version(source_path)
+    version = _version(source_path)
     total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
     work = _work(translator, source_path)
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "a+b") as stream:
         if not lock(stream, part):
             raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
-        done = _begin(stream, part, journal, work)
+        done = _prepare(stream, part, journal, work)
         lines = islice(read_lines(source_path), done, None)
         with progress_bar("translating", total, progress, done) as advance:
             while sentences := list(islice(lines, window)):
                 try:
-                    texts = [LINE_BREAK.sub(" ", text) for text in translator(sentences, batch_size=batch_size)]
+                    texts = translator(sentences, batch_size=batch_size)
                 except SentenceError as error:
                     raise ValueError(f"{source_path}, line {done + error.number + 1}, {error.rule}") from error
-                stream.write("".join(f"{text}\n" for text in texts).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
+                _append(stream, texts)
                 done += len(sentences)
                 advance(len(sentences))
-        if _version(source_path) != found:
-            raise ValueError(f"{source_path} has changed meanwhile, and {part} may be of both: remove it.")
+        if _version(source_path) != version:
+            raise ValueError(f"{source_path} has changed meanwhile. {part} may be of both versions: remove it.")
         if target_path.exists() and not overwrite:
-            raise FileExistsError(f"{target_path} exists by now. What is done stands in {part}.")
+            raise FileExistsError(f"{target_path} exists by now. The translations are in {part}.")
         os.replace(part, target_path)
         journal.unlink(missing_ok=True)
 
 
+def _check_paths(source_path, target_path, unfinished):
+    """Raise if the target cannot be written, or if its `unfinished` files or the target would be the source."""
+    if target_path.suffix == ".gz":
+        raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
+    if target_path.resolve() == source_path.resolve():
+        raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    if target_path.is_dir():
+        raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
+    if source_path.resolve() in (path.resolve() for path in unfinished):
+        raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
+
+
+def _append(stream, texts):
+    """Write a line for each text, and wait until it is on the disk."""
+    stream.write("".join(f"{LINE_BREAK.sub(' ', text)}\n" for text in texts).encode())
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
 def _version(path):
-    """What changes with a file, as a rule: its size and time."""
+    """The size and the time of a file, which a change of the file usually changes."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
-def _begin(stream, part, journal, work):
-    """Make ready to append to the `stream` of `part`: how many lines it holds already.
+def _prepare(stream, part, journal, work):
+    """Prepare the `stream` of `part` for appending, and return how many lines it holds.
 
     Raises:
         ValueError: it is part of other work.
     """
     if not stream.seek(0, os.SEEK_END):  # nothing is done yet
-        with written_beside(journal, overwrite=True) as beside:  # on the disk before any line is
+        with written_beside(journal, overwrite=True) as beside:  # the journal is on the disk before any line
             beside.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
         return 0
     try:
-        begun = json.loads(journal.read_text(encoding="utf-8"))
+        recorded = json.loads(journal.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f"{part} is unfinished work, but {journal} does not say of what: remove {part}.") from error
-    differing = [name for name in work if begun.get(name) != work[name]]
+        raise ValueError(
+            f"{part} is unfinished work, but {journal} does not say what work it is. Remove {part}."
+        ) from error
+    differing = [name for name in work if recorded.get(name) != work[name]]
     if differing:
-        were = ", ".join(f"{name} was {begun.get(name)!r} and is {work[name]!r}" for name in differing)
-        raise ValueError(f"{part} is unfinished work of another kind: {were}. Finish that, or remove {part}.")
+        changes = ", ".join(f"{name} was {recorded.get(name)!r} and is {work[name]!r}" for name in differing)
+        raise ValueError(f"{part} is unfinished work of another kind: {changes}. Finish that work, or remove {part}.")
     stream.seek(0)
-    done = complete = 0
+    lines = complete = 0
     for line in stream:
         if line.endswith(b"\n"):
-            done, complete = done + 1, complete + len(line)
+            lines, complete = lines + 1, complete + len(line)
     stream.truncate(complete)
-    return done
+    return lines
 
 
 def _work(translator, source_path):
-    """What decides about the translations, as JSON has it."""
+    """Everything that the translations depend on, as JSON has it."""
     work = {"source": str(source_path.resolve()), "source_size": source_path.stat().st_size}
     work |= {"source_sha256": sha256(source_path)}
     work |= {"models": [_fingerprint(model) for model in translator.models]}

@@ -6,7 +6,7 @@ from keras import ops
 from scripted import Task, assert_is_ranked, plain_beam, plain_greedy, run_beam, run_greedy, script, tokens_of
 
 from keras_transformer.decoding import Rules
-from keras_transformer.decoding.candidates import LARGE, block_size, largest, log_normaliser
+from keras_transformer.decoding.candidates import LARGE, block_size, largest, log_normalizer
 
 pytestmark = pytest.mark.core
 
@@ -33,7 +33,7 @@ def test_largest_is_the_head_of_a_stable_sort(size, k, kinds):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_normaliser_is_that_of_float64(size):
+def test_the_normalizer_is_that_of_float64(size):
     x = np.random.default_rng(0).normal(size=(7, size)).astype("float32") * 3
     x[1] = 0.0  # log V
     x[2] += 500.0
@@ -43,11 +43,11 @@ def test_the_normaliser_is_that_of_float64(size):
     exact = x.astype("float64")
     expected = exact.max(-1) + np.log(np.exp(exact - exact.max(-1, keepdims=True)).sum(-1))
     logits = ops.convert_to_tensor(x)
-    found = ops.convert_to_numpy(log_normaliser(logits, *largest(logits, 3)))
+    found = ops.convert_to_numpy(log_normalizer(logits, *largest(logits, 3)))
     np.testing.assert_allclose(found[:, 0], expected, rtol=5e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("rules", [Rules(), Rules(suppressed=(7, 9), no_repeat=1)], ids=["free", "ruled"])
+@pytest.mark.parametrize("rules", [Rules(), Rules(suppressed=(7, 9), no_repeat_ngram=1)], ids=["free", "ruled"])
 def test_search_in_a_large_vocabulary_is_the_plain_one(rules):
     table = script(4, size=LARGE + 32)
     table[..., 3] += 5.0
@@ -63,7 +63,7 @@ def test_peaked_logits_give_finite_right_numbers():
     """A gap of 200: the others have e^-200, too little for float32, and a logarithm all the same."""
     table = np.zeros((1, 101, 6), "float32")
     table[..., 4], table[..., 3] = 200.0, 10.0
-    found = run_beam(table, [Task(4, prefix=(4, 5))], beam_size=3, num_results=3, alpha=0.0)
+    found = run_beam(table, [Task(4, prefix=(4, 5))], beam_size=3, num_results=3, length_penalty=0.0)
     assert [tokens_of(ids) for ids in found.ids[0]] == [(4, 5, 3), (4, 5, 4, 3), (4, 5, 4, 4)]
     np.testing.assert_array_equal(found.finished[0], [True, True, False])
     np.testing.assert_allclose(found.log_probabilities[0], [-390.0, -390.0, -200.0], rtol=1e-6)

@@ -8,16 +8,15 @@ from scripted import (
     Scripted,
     Task,
     assert_is_ranked,
+    attention_for,
     bounds_of,
     every_translation,
-    glances_for,
     numbers,
     plain_beam,
     script,
 )
 
-from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search
-from keras_transformer.decoding.beam import BeamOptions
+from keras_transformer.decoding import BeamOptions, Ensemble, Rules, beam_search, greedy_search
 
 pytestmark = pytest.mark.core
 
@@ -79,18 +78,18 @@ def test_members_of_extreme_opinions_give_finite_numbers():
 
 def test_attention_is_the_members_mean():
     table = script(1)
-    glances = [glances_for(table, seed, 5) for seed in (1, 2)]
+    attention = [attention_for(table, seed, 5) for seed in (1, 2)]
     ensemble = Ensemble([Scripted(), Scripted()])
-    states = tuple(Scripted.start(table, 2, 9, x) for x in glances)
+    states = tuple(Scripted.start(table, 2, 9, x) for x in attention)
     _, states = ensemble.step(ops.convert_to_tensor(np.full((BATCH, 2), 4, "int32")), states)
     found = ops.convert_to_numpy(ensemble.attention(states))
-    np.testing.assert_allclose(found, np.mean(glances, axis=0)[:, [7, 7]], rtol=1e-6)
+    np.testing.assert_allclose(found, np.mean(attention, axis=0)[:, [7, 7]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("num_results", [1, 108])
 def test_ensemble_prefix_minimum_suppressed_and_n_best_together(num_results):
     tables = [script(seed, end_bias=0.5) for seed in (4, 5)]
-    tasks, rules = [Task(5, 4, (4,)), Task(4, 3), Task(5, 0, (5, 1))], Rules(suppressed=(1,), no_repeat=2)
+    tasks, rules = [Task(5, 4, (4,)), Task(4, 3), Task(5, 0, (5, 1))], Rules(suppressed=(1,), no_repeat_ngram=2)
     found = run(tables, tasks, 108, num_results=num_results, rules=rules)
     for row, (table, task) in enumerate(zip(mean_of(tables), tasks, strict=True)):
         expected = every_translation(table, task, rules)

@@ -31,13 +31,16 @@ CASES = {
     "minimum": (MINIMUMS, Rules()),
     "prefix": (PREFIXES, Rules()),
     "suppressed": (FREE, Rules(suppressed=(4, UNK))),
-    "no unigram": (FREE, Rules(no_repeat=1)),
-    "no bigram": (FREE, Rules(no_repeat=2)),
-    "no trigram": ([Task(5), Task(4), Task(5)], Rules(no_repeat=3)),
+    "no unigram": (FREE, Rules(no_repeat_ngram=1)),
+    "no bigram": (FREE, Rules(no_repeat_ngram=2)),
+    "no trigram": ([Task(5), Task(4), Task(5)], Rules(no_repeat_ngram=3)),
     "minimum and prefix": (BOTH, Rules()),
-    "prefix against suppressed and unigrams": (PREFIXES, Rules(suppressed=(5, 1), no_repeat=1)),
-    "all": (BOTH, Rules(suppressed=(UNK,), no_repeat=2)),
-    "nothing left but an early END": ([Task(4, 4), Task(4, 3, (5, 5)), Task(3)], Rules(suppressed=(4,), no_repeat=1)),
+    "prefix against suppressed and unigrams": (PREFIXES, Rules(suppressed=(5, 1), no_repeat_ngram=1)),
+    "all": (BOTH, Rules(suppressed=(UNK,), no_repeat_ngram=2)),
+    "nothing left but an early END": (
+        [Task(4, 4), Task(4, 3, (5, 5)), Task(3)],
+        Rules(suppressed=(4,), no_repeat_ngram=1),
+    ),
 }
 every_case = pytest.mark.parametrize("tasks, rules", CASES.values(), ids=CASES.keys())
 
@@ -51,7 +54,7 @@ def long(tasks):
 def test_a_wide_beam_finds_every_translation_that_is_allowed(tasks, rules):
     table = script(7, end_bias=0.5)
     # 3^4 hypotheses of four tokens have 4 extensions each; fewer in the other cases
-    width = 324 if rules.no_repeat == 3 else WIDE
+    width = 324 if rules.no_repeat_ngram == 3 else WIDE
     found = run_beam(table, tasks, beam_size=width, num_results=width, rules=rules)
     different = 0
     for row, task in enumerate(tasks):
@@ -168,8 +171,8 @@ def test_the_models_probabilities_stay_its_own():
 
 def test_the_rules_of_this_file_by_hand():
     assert choices((), Task(9)) == [1, 3, 4, 5]
-    assert choices((4, 5, 4), Task(9), Rules(no_repeat=2)) == [1, 3, 4]
-    assert choices((4, 5, 4, 5), Task(9), Rules(no_repeat=3)) == [1, 3, 5]
+    assert choices((4, 5, 4), Task(9), Rules(no_repeat_ngram=2)) == [1, 3, 4]
+    assert choices((4, 5, 4, 5), Task(9), Rules(no_repeat_ngram=3)) == [1, 3, 5]
     assert choices((4,), Task(9, 3), Rules((1,), 1)) == [5]
     assert choices((4, 5), Task(9, 9), Rules((1,), 1)) == [END]
     assert choices((4,), Task(9, prefix=(4, 4)), Rules((4,), 1)) == [4]

@@ -4,12 +4,18 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from scripted import Scripted, Task, bounds_of, glances_for, numbers, run_beam, run_greedy, run_sample, script
+from scripted import Scripted, Task, attention_for, bounds_of, numbers, run_beam, run_greedy, run_sample, script
 
-from keras_transformer.decoding import Ensemble, Rules, beam_search, greedy_search, sample
-from keras_transformer.decoding.beam import BeamOptions
-from keras_transformer.decoding.lines import Draw
-from keras_transformer.decoding.rules import Bounds
+from keras_transformer.decoding import (
+    BeamOptions,
+    Bounds,
+    Ensemble,
+    Rules,
+    SamplingOptions,
+    beam_search,
+    greedy_search,
+    sample,
+)
 
 pytestmark = pytest.mark.core
 if keras.backend.backend() != "tensorflow":
@@ -21,10 +27,10 @@ LIMITS = (11, 2, 7, 1, 5, 3, 11)
 PREFIXES = ((), (4,), (5, 5, 1), (4, 4), (), (1,), ())
 FREE = [Task(limit) for limit in LIMITS]
 ASKED = [Task(*row) for row in zip(LIMITS, (0, 3, 2, 0, 5, 0, 8), PREFIXES, strict=True)]
-RULES = Rules(suppressed=(1,), no_repeat=3)
-LUCK = np.random.default_rng(3).uniform(size=(BATCH, 2, 11)).astype("float32")
+RULES = Rules(suppressed=(1,), no_repeat_ngram=3)
+NUMBERS = np.random.default_rng(3).uniform(size=(BATCH, 2, 11)).astype("float32")
 TABLE = script(6, end_bias=0.4, batch=BATCH)
-GLANCES = glances_for(TABLE, 2, 5)
+ATTENTION = attention_for(TABLE, 2, 5)
 
 SEARCHES = {
     "greedy": lambda segment, tasks=FREE: run_greedy(TABLE, tasks, segment),
@@ -32,9 +38,9 @@ SEARCHES = {
     "beam": lambda segment: run_beam(TABLE, FREE, segment, beam_size=3),
     "all of the beam": lambda segment: run_beam(TABLE, FREE, segment, beam_size=3, num_results=3),
     "beam by rules": lambda segment: run_beam(
-        TABLE, ASKED, segment, GLANCES, MASK, beam_size=3, num_results=2, coverage=0.3, rules=RULES
+        TABLE, ASKED, segment, ATTENTION, MASK, beam_size=3, num_results=2, coverage_penalty=0.3, rules=RULES
     ),
-    "sampling": lambda segment: run_sample(TABLE, ASKED, LUCK, Draw(0.7, top_k=3, top_p=0.9), segment),
+    "sampling": lambda segment: run_sample(TABLE, ASKED, NUMBERS, SamplingOptions(0.7, top_k=3, top_p=0.9), segment),
 }
 
 
@@ -75,7 +81,7 @@ def test_finished_sentences_are_left_out():
 
 
 def in_graph(search):
-    """`search` of the table, the mask, the luck and the bounds, as a graph of unknown shapes."""
+    """`search` of the table, the mask, the random_numbers and the bounds, as a graph of unknown shapes."""
     import tensorflow as tf
 
     whole = tf.int32
@@ -89,15 +95,15 @@ def in_graph(search):
         tf.TensorSpec([None, None], whole),
     ]
 
-    def traced(table, glances, mask, luck, *bounds):
+    def traced(table, attention, mask, random_numbers, *bounds):
         longest = tf.maximum(tf.reduce_max(bounds[0]), 1)
-        return search(table, glances, mask, luck, Bounds(*bounds), longest)
+        return search(table, attention, mask, random_numbers, Bounds(*bounds), longest)
 
     return tf.function(traced, input_signature=specs, autograph=False)
 
 
 def graph_greedy(segment):
-    def search(table, glances, mask, luck, bounds, longest):
+    def search(table, attention, mask, random_numbers, bounds, longest):
         state = Scripted.start(table, 1, 0 if segment else longest)
         return greedy_search(Scripted(), state, bounds, longest, rules=RULES, segment=segment)
 
@@ -105,22 +111,22 @@ def graph_greedy(segment):
 
 
 def graph_beam(segment):
-    options = BeamOptions(3, coverage=0.3, rules=RULES, num_results=2)
+    options = BeamOptions(3, coverage_penalty=0.3, rules=RULES, num_results=2)
 
-    def search(table, glances, mask, luck, bounds, longest):
+    def search(table, attention, mask, random_numbers, bounds, longest):
         decoder = Ensemble([Scripted(), Scripted()])
         room = 0 if segment else longest
-        state = tuple(Scripted.start(t, 3, room, glances) for t in (table, table[:, ::-1]))
+        state = tuple(Scripted.start(t, 3, room, attention) for t in (table, table[:, ::-1]))
         return beam_search(decoder, state, bounds, longest, options, mask, segment)
 
     return search
 
 
 def graph_sample(segment):
-    def search(table, glances, mask, luck, bounds, longest):
+    def search(table, attention, mask, random_numbers, bounds, longest):
         state = Scripted.start(table, 2, 0 if segment else longest)
-        draw = Draw(0.7, top_k=3, top_p=0.9)
-        return sample(Scripted(), state, bounds, longest, luck, draw, rules=RULES, segment=segment)
+        sampling = SamplingOptions(0.7, top_k=3, top_p=0.9)
+        return sample(Scripted(), state, bounds, longest, random_numbers, sampling, rules=RULES, segment=segment)
 
     return search
 
@@ -129,7 +135,7 @@ def graph_sample(segment):
 def test_a_graph_of_unknown_shapes_finds_the_same(search):
     """One graph a segment, for any batch: whole, in part, empty."""
     bounds = bounds_of(ASKED)
-    arguments = [np.asarray(x) for x in (TABLE, GLANCES, MASK, LUCK, *bounds)]
+    arguments = [np.asarray(x) for x in (TABLE, ATTENTION, MASK, NUMBERS, *bounds)]
     graphs = [in_graph(search(segment)) for segment in (None, 1, 3, 16)]
     for rows in (slice(None), slice(2, 5), slice(0, 0)):
         part = [x[rows] for x in arguments]

@@ -186,7 +186,8 @@ def test_translates_strings_and_serves_them(loaded, ids, expected, tmp_path):
 
 def test_unknown_pieces_become_the_words_they_attend_to(loaded):
     tokenizer = loaded[1]
-    words = source_words("  ka xxx  rse ", tokenizer)
+    sentence = "  ka xxx  rse "
+    words = source_words(sentence, tokenizer.encode(sentence), tokenizer)
     assert words == ["ka", "xxx", "xxx", "rse"]  # <unk>, ▁, <unk>, ▁rse
     [piece] = tokenizer.encode("rse")
     alignment = np.eye(5)[[3, 0, 2]]

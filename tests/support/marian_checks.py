@@ -48,9 +48,9 @@ def search(model, source, beam_size, max_length=MAX_LENGTH):
     state = decoder.start(model.encode(source), tf.constant(source), max_length, beam_size)
     bounds = Bounds(tf.fill([len(source)], max_length), (), ())
     if beam_size == 1:
-        found = greedy_search(decoder, state, bounds, max_length, alpha=0.0)
+        found = greedy_search(decoder, state, bounds, max_length, length_penalty=0.0)
     else:
-        options = BeamOptions(beam_size, alpha=0.0, num_results=beam_size)
+        options = BeamOptions(beam_size, length_penalty=0.0, num_results=beam_size)
         found = beam_search(decoder, state, bounds, max_length, options)
     rows = values(found.ids).reshape(-1, max_length)
     return [row[row != PAD].tolist() for row in rows], values(found.log_probabilities).reshape(-1)

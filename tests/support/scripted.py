@@ -6,10 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_transformer.decoding import Rules, beam_search, greedy_search, sample
-from keras_transformer.decoding.beam import BeamOptions
-from keras_transformer.decoding.hypotheses import Hypotheses
-from keras_transformer.decoding.rules import Bounds
+from keras_transformer.decoding import BeamOptions, Bounds, Hypotheses, Rules, beam_search, greedy_search, sample
 from keras_transformer.ids import END, PAD, START
 
 V = 6  # PAD, UNK, START, END and two words
@@ -25,7 +22,7 @@ def script(seed, end_bias=0.0, batch=BATCH, size=V):
     return table
 
 
-def glances_for(table, seed, length):
+def attention_for(table, seed, length):
     """What each hypothesis attends to, (B, 101, S): some tokens a good deal, most hardly at all."""
     raw = np.random.default_rng(seed).gumbel(size=(*table.shape[:2], length)) * 1.5
     return (np.exp(raw) / np.exp(raw).sum(-1, keepdims=True)).astype("float32")
@@ -38,7 +35,7 @@ def hashed(code, token):
 class State(NamedTuple):
     code: Any  # (B, W) int32: the hash of each hypothesis
     table: Any  # (B, 101, V)
-    glances: Any  # (B, 101, S)
+    attention: Any  # (B, 101, S)
     position: Any  # () int32
     room: Any  # () int32
 
@@ -50,11 +47,13 @@ class Scripted:
         self.calls = 0
 
     @staticmethod
-    def start(table, width, room, glances=None):
+    def start(table, width, room, attention=None):
         table = ops.convert_to_tensor(table)
-        glances = ops.zeros((ops.shape(table)[0], CODES, 1)) if glances is None else ops.convert_to_tensor(glances)
+        attention = (
+            ops.zeros((ops.shape(table)[0], CODES, 1)) if attention is None else ops.convert_to_tensor(attention)
+        )
         code = ops.zeros((ops.shape(table)[0], width), "int32")
-        return State(code, table, glances, ops.zeros((), "int32"), ops.convert_to_tensor(room, "int32"))
+        return State(code, table, attention, ops.zeros((), "int32"), ops.convert_to_tensor(room, "int32"))
 
     @staticmethod
     def look_up(table, code):
@@ -74,15 +73,15 @@ class Scripted:
 
     @staticmethod
     def keep(state, sentences):
-        code, table, glances = (ops.take(x, sentences, axis=0) for x in state[:3])
-        return state._replace(code=code, table=table, glances=glances)
+        code, table, attention = (ops.take(x, sentences, axis=0) for x in state[:3])
+        return state._replace(code=code, table=table, attention=attention)
 
     @staticmethod
     def grow(state, more):
         return state._replace(room=state.room + more)
 
     def attention(self, state):
-        return self.look_up(state.glances, state.code)
+        return self.look_up(state.attention, state.code)
 
 
 class Task(NamedTuple):
@@ -113,10 +112,10 @@ def numbers(found):
     return Hypotheses(*(np.asarray(ops.convert_to_numpy(x)) for x in found))
 
 
-def run_beam(table, tasks, segment=None, glances=None, source_mask=None, decoder=None, **options):
+def run_beam(table, tasks, segment=None, attention=None, source_mask=None, decoder=None, **options):
     tasks, options = tasks_of(tasks), BeamOptions(**options)
     longest = max(task.limit for task in tasks)
-    state = Scripted.start(table, options.beam_size, 0 if segment else longest, glances)
+    state = Scripted.start(table, options.beam_size, 0 if segment else longest, attention)
     if source_mask is not None:
         source_mask = ops.convert_to_tensor(source_mask)
     decoder = decoder or Scripted()
@@ -130,12 +129,12 @@ def run_greedy(table, tasks, segment=None, **options):
     return numbers(greedy_search(Scripted(), state, bounds_of(tasks), longest, segment=segment, **options))
 
 
-def run_sample(table, tasks, luck, draw=None, segment=None, **options):
-    tasks, luck = tasks_of(tasks), np.asarray(luck, "float32")
+def run_sample(table, tasks, random_numbers, sampling=None, segment=None, **options):
+    tasks, random_numbers = tasks_of(tasks), np.asarray(random_numbers, "float32")
     longest = max(task.limit for task in tasks)
-    state = Scripted.start(table, luck.shape[1], 0 if segment else longest)
-    luck = ops.convert_to_tensor(luck)
-    found = sample(Scripted(), state, bounds_of(tasks), longest, luck, draw, segment=segment, **options)
+    state = Scripted.start(table, random_numbers.shape[1], 0 if segment else longest)
+    random_numbers = ops.convert_to_tensor(random_numbers)
+    found = sample(Scripted(), state, bounds_of(tasks), longest, random_numbers, sampling, segment=segment, **options)
     return numbers(found)
 
 
@@ -157,15 +156,17 @@ def log_probability(table, tokens):
     return sum(float(log_softmax(table[code].astype("float64"))[token]) for code, token in pairs)
 
 
-def score(table, tokens, alpha=0.6, length="gnmt"):
-    base = (5 + len(tokens)) / 6 if length == "gnmt" else len(tokens)
-    return log_probability(table, tokens) / base**alpha
+def score(table, tokens, length_penalty=0.6, length_normalization="gnmt"):
+    base = (5 + len(tokens)) / 6 if length_normalization == "gnmt" else len(tokens)
+    return log_probability(table, tokens) / base**length_penalty
 
 
-def covered(glances, source_mask, tokens, beta):
+def coverage_of(attention, source_mask, tokens, coverage_penalty):
     """Equation 14 of Wu et al. 2016, over the tokens of one source."""
-    attention = sum(glances[code].astype("float64") for code in codes_of(tokens))
-    return beta * sum(np.log(min(a, 1.0)) for a, is_token in zip(attention, source_mask, strict=True) if is_token)
+    received = sum(attention[code].astype("float64") for code in codes_of(tokens))
+    return coverage_penalty * sum(
+        np.log(min(a, 1.0)) for a, is_token in zip(received, source_mask, strict=True) if is_token
+    )
 
 
 def choices(body, task, rules=None, size=V):
@@ -173,7 +174,7 @@ def choices(body, task, rules=None, size=V):
     rules = rules or Rules()
     if len(body) < len(task.prefix):
         return [task.prefix[len(body)]]
-    n = rules.no_repeat
+    n = rules.no_repeat_ngram
     seen = {body[i : i + n] for i in range(len(body) - n + 1)} if n else set()
     found = []
     for token in range(size):

@@ -96,7 +96,7 @@ def test_a_machine_that_would_be_wrong_is_refused(variable, folders, tmp_path, m
     assert f"IntegersNotExact: {message}" in process.stderr.splitlines()[-1]
 
 
-def test_a_translator_does_not_outlive_quantising(folders):
+def test_a_translator_does_not_outlive_quantizing(folders):
     translator = Translator.load(folders[0], beam_size=2)
     [expected] = translator(["3 1 4"])
     translator.model.quantize("int8")
@@ -105,7 +105,7 @@ def test_a_translator_does_not_outlive_quantising(folders):
         lambda: translator.score(["3 1 4"], [expected]),
         lambda: translator.alignment("3 1 4", expected),
     ):
-        with pytest.raises(RuntimeError, match="quantised after this Translator was made"):
+        with pytest.raises(RuntimeError, match="quantized after this Translator was made"):
             use()
     again = Translator(translator.model, translator.tokenizer, beam_size=2)
     assert len(again(["3 1 4"])) == 1

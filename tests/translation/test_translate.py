@@ -11,7 +11,7 @@ from plain_search import next_log_probabilities, plain_beam_search, text_of
 from rich.console import Console
 
 from keras_transformer import Transformer, Translator
-from keras_transformer.decoding import length_penalty
+from keras_transformer.decoding import length_divisor
 from keras_transformer.ids import END, START
 from keras_transformer.translation import batches
 from keras_transformer.translation import translator as translate
@@ -69,7 +69,7 @@ def test_a_score_is_the_teacher_forced_log_probability_over_the_penalty(translat
         table = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))[0]  # (T + 1, V)
         total = sum(table[position, token] for position, token in enumerate(ids))
         assert hypotheses[0].log_probability == pytest.approx(total, rel=1e-5)
-        assert hypotheses[0].score == pytest.approx(total / float(length_penalty(len(ids), 0.6)), rel=1e-5)
+        assert hypotheses[0].score == pytest.approx(total / float(length_divisor(len(ids), 0.6)), rel=1e-5)
 
 
 def test_one_beam_takes_the_most_likely_token_each_time(greedy):
@@ -239,7 +239,7 @@ def test_saving_overwrites_only_when_asked(greedy, tmp_path):
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int8_from_int32", "nonsense"])
 def test_a_dtype_that_no_model_has_is_refused(greedy, tmp_path, dtype):
     greedy.save(tmp_path / "run")
-    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, and 'int8_from_float32' for"):
+    with pytest.raises(ValueError, match=f"dtype='{dtype}' is no Keras dtype policy .*, or 'int8_from_float32' for"):
         Translator.load(tmp_path / "run", dtype=dtype)
 
 

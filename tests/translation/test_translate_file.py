@@ -108,7 +108,9 @@ def test_work_of_another_kind_is_not_continued(translator, source, tokenizer, tm
     before = (tmp_path / "out.part").read_bytes()
     arguments = {"beam_size": 1, "max_extra_length": 5}
     longer = Translator(translator.model, tokenizer, beam_size=1, max_extra_length=4)
-    with pytest.raises(ValueError, match=r"another kind: max_extra_length was 5 and is 4\. Finish that, or remove"):
+    with pytest.raises(
+        ValueError, match=r"another kind: max_extra_length was 5 and is 4\. Finish that work, or remove"
+    ):
         longer.translate_file(source, target)
     with pytest.raises(ValueError, match=r"another kind: models was \['\w+'\] and is \['\w+'\]\. F"):
         Translator(tiny.make_opinionated(1), tokenizer, **arguments).translate_file(source, target)
@@ -119,7 +121,9 @@ def test_work_of_another_kind_is_not_continued(translator, source, tokenizer, tm
     with pytest.raises(ValueError, match=r"another kind: source_size was 39 and is 2, source_sha256 was '"):
         translator.translate_file(source, target)
     (tmp_path / "out.part.json").unlink()
-    with pytest.raises(ValueError, match=r"out\.part is unfinished work, but .*out\.part\.json does not say of what"):
+    with pytest.raises(
+        ValueError, match=r"out\.part is unfinished work, but .*out\.part\.json does not say what work it is"
+    ):
         translator.translate_file(source, target)
     assert (tmp_path / "out.part").read_bytes() == before and translator.asked == []
     (tmp_path / "out.part").unlink()
@@ -245,14 +249,16 @@ def test_a_source_that_changes_is_noticed(translator, source, tmp_path, monkeypa
         return call(self, sentences, **options)
 
     monkeypatch.setattr(Breaking, "__call__", calling)
-    with pytest.raises(ValueError, match=r"test\.en has changed meanwhile, and .*out\.part may be of both: remove it"):
+    with pytest.raises(
+        ValueError, match=r"test\.en has changed meanwhile\. .*out\.part may be of both versions: remove it"
+    ):
         translator.translate_file(source, tmp_path / "out", window=6)
     assert names(tmp_path) == ["out.part", "out.part.json", "test.en"]
 
 
 def test_a_line_that_is_too_long_is_named_by_file_and_number(tokenizer, source, tmp_path):
     learned = Translator(tiny.make_model(positions="learned", max_length=8), tokenizer, max_extra_length=1)
-    with pytest.raises(ValueError, match=r"test\.en, line 5, has 7 pieces; .* 8 learned positions: '1 2 3 4 5 6 7'"):
+    with pytest.raises(ValueError, match=r"test\.en, line 5, has 7 pieces\. .* 8 learned positions: '1 2 3 4 5 6 7'"):
         learned.translate_file(source, tmp_path / "out", window=3)
     assert len(read(tmp_path / "out.part")) == 3 + 1
 

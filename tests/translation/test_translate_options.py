@@ -9,7 +9,7 @@ import tiny
 from plain_search import plain_beam_search, text_of
 
 from keras_transformer import Translator
-from keras_transformer.decoding import length_penalty
+from keras_transformer.decoding import length_divisor
 from keras_transformer.ids import UNK
 from keras_transformer.translation.options import SearchOptions, suppressed_ids
 
@@ -111,7 +111,7 @@ def test_a_prefix_may_take_all_but_the_end(tokenizer):
     assert len(hypotheses) == 23  # every piece but [PAD] and [START] may follow
     assert {len(h.tokens) for h in hypotheses} == {3} and {h.text[:3] for h in hypotheses} == {"4 2"}
     assert [h.text for h in hypotheses if h.finished] == ["4 2"]
-    with pytest.raises(ValueError, match=r"prefix of sentence 1 has 3 pieces; with END .* 3 tokens .*'4 2 1'"):
+    with pytest.raises(ValueError, match=r"prefix of sentence 1 has 3 pieces\. With END .* 3 tokens .*'4 2 1'"):
         translator(["1", "1 2"], ["", "4 2 1"])
 
 
@@ -122,7 +122,7 @@ def test_prefixes_that_cannot_be_are_refused(default):
         default(["1"], "3")
     with pytest.raises(ValueError, match="sentence 1 is empty, and so is its translation: it cannot begin with '3'"):
         default(["1", " "], ["", "3"])
-    with pytest.raises(ValueError, match="prefix of sentence 0 has text the tokenizer has no piece for: 'x'"):
+    with pytest.raises(ValueError, match="prefix of sentence 0 has text that the tokenizer has no piece for: 'x'"):
         default(["1"], ["x"])
     assert default([], []) == []
 
@@ -200,7 +200,7 @@ def test_numpys_numbers_become_pythons():
 
 @pytest.mark.parametrize("kind", ["gnmt", "power"])
 def test_the_strongest_length_penalty_leaves_scores_of_a_million_tokens(kind):
-    scores = -np.float32(1e-1) / np.array(length_penalty(np.array([1, 10**6]), 6.0, kind))
+    scores = -np.float32(1e-1) / np.array(length_divisor(np.array([1, 10**6]), 6.0, kind))
     assert np.isfinite(scores).all() and (scores < -np.finfo(np.float32).tiny).all()
 
 
@@ -213,9 +213,11 @@ def test_pieces_are_suppressed_by_name_or_id(tokenizer):
     )
     assert suppressed_ids(["unk"], german) == (UNK,) and suppressed_ids([5, "t"], german) == (5, 6)
     for entry in ("▁33", 25, -1, 2.5):
-        with pytest.raises(ValueError, match=f"suppress has {entry!r}: no piece of the tokenizer, .* from 0 to 24"):
+        with pytest.raises(
+            ValueError, match=rf"suppress has {entry!r}, which is no piece of the tokenizer\. .* from 0 to 24"
+        ):
             suppressed_ids([entry], tokenizer)
-    with pytest.raises(ValueError, match=r"suppress has '\[END\]'.*no translation would close"):
+    with pytest.raises(ValueError, match=r"suppress has '\[END\]'.*no translation can end"):
         suppressed_ids(["[END]"], tokenizer)
 
 
@@ -233,11 +235,13 @@ def test_folders_load_as_an_ensemble(tokenizer, tmp_path):
     loaded = Translator.load([tmp_path / "one", tmp_path / "other"], beam_size=3, max_extra_length=5)
     both = make_translator(tokenizer, seeds=(0, 1))
     assert loaded.n_best(SENTENCES) == both.n_best(SENTENCES)
-    with pytest.raises(ValueError, match="this translator has 2: save each by itself"):
+    with pytest.raises(ValueError, match=r"this translator has 2\. Save each in its own folder"):
         loaded.save(tmp_path / "both")
     foreign = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
     foreign.save(tmp_path / "other" / "tokenizer.model", overwrite=True)
-    with pytest.raises(ValueError, match=r"other/tokenizer\.model is not .*one/tokenizer\.model: .*one vocabulary"):
+    with pytest.raises(
+        ValueError, match=r"other/tokenizer\.model differs from .*one/tokenizer\.model\. .*one vocabulary"
+    ):
         Translator.load([tmp_path / "one", tmp_path / "other"])
 
 

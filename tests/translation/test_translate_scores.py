@@ -119,13 +119,13 @@ def test_pairs_that_cannot_be_scored_are_refused(tokenizer, translator):
             translator.score(["1"], [["▁1", name, "▁1"]])
     learned = Translator(tiny.make_model(positions="learned", max_length=4), tokenizer)
     assert len(learned.score(["1 2 3"], ["1 2 3"])) == 1
-    with pytest.raises(ValueError, match="pair 1 has 2 and 5 tokens, END counted; the model has 4 learned positions"):
+    with pytest.raises(ValueError, match=r"pair 1 has 2 and 5 tokens, END counted\. The model has 4 learned positions"):
         learned.score(["1", "1"], ["1", "1 2 3 4"])
     for look in (learned.attention, learned.alignment):
         assert look("1 2 3", "1 2 3")[0][:1] == ["▁1"]
         for pair, lengths in ((("1", "1 2 3 4"), "2 and 5"), (("1 2 3 4", "1"), "5 and 2")):
             with pytest.raises(
-                ValueError, match=f"the pair has {lengths} tokens, END counted; the model has 4 learned"
+                ValueError, match=rf"the pair has {lengths} tokens, END counted\. The model has 4 learned"
             ):
                 look(*pair)
 
@@ -228,11 +228,15 @@ def test_alignment_is_the_mean_of_the_last_layers_heads(tokenizer):
     assert translator.attention("3", ["▁4", "##1"])[1] == ["▁4", "##1", "[END]"]
 
 
+def words_of(sentence, tokenizer):
+    return source_words(sentence, tokenizer.encode(sentence), tokenizer)
+
+
 def test_a_piece_belongs_to_the_word_around_it(tokenizer):
-    assert source_words("12 3  x", tokenizer) == ["12", "12", "3", "x", "x"]
-    assert source_words("\u200b", SimpleNamespace(encode=lambda x: [] if isinstance(x, str) else [[]])) is None
-    assert source_words(" 1\t2 ", tokenizer) == ["1\t2"] * 3  # a space, UNK, a space
-    assert source_words("", tokenizer) is None
+    assert words_of("12 3  x", tokenizer) == ["12", "12", "3", "x", "x"]
+    assert words_of("\u200b", SimpleNamespace(encode=lambda x: [] if isinstance(x, str) else [[]])) is None
+    assert words_of(" 1\t2 ", tokenizer) == ["1\t2"] * 3  # a space, UNK, a space
+    assert words_of("", tokenizer) is None
 
 
 def test_words_whose_pieces_are_not_the_sentences_tell_nothing():
@@ -240,12 +244,12 @@ def test_words_whose_pieces_are_not_the_sentences_tell_nothing():
         def encode(self, text):
             return [4] if isinstance(text, str) else [[5] for _ in text]
 
-    assert source_words("1 2", Joining()) is None
+    assert words_of("1 2", Joining()) is None
 
 
 def test_an_unknown_piece_becomes_the_word_it_attends_to(tokenizer):
     [[seven]] = tokenizer.encode(["7"])
-    words = source_words("12 3  x", tokenizer)
+    words = words_of("12 3  x", tokenizer)
     alignment = np.zeros((4, 6), np.float32)  # of 5 pieces and END, which has most and is no word
     alignment[:, 5] = 0.9
     alignment[0, 4], alignment[1, 2], alignment[2, 1], alignment[3, 2], alignment[3, 0] = 0.1, 0.1, 0.1, 0.1, 0.05
@@ -262,7 +266,7 @@ def test_the_translator_replaces_unknown_pieces_where_asked(tokenizer):
     for sentence, hypotheses, others in zip(sentences, found, marked, strict=True):
         for hypothesis, other in zip(hypotheses, others, strict=True):
             assert (hypothesis.tokens, hypothesis.score) == (other.tokens, other.score)
-            words = source_words(sentence, tokenizer)
+            words = words_of(sentence, tokenizer)
             text = other.text
             for t, token in enumerate(hypothesis.tokens):
                 if token == "[UNK]":

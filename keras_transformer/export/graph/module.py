@@ -4,14 +4,13 @@ import math
 
 import tensorflow as tf
 
-from keras_transformer.decoding.beam import NOWHERE
-from keras_transformer.decoding.hypotheses import UNREACHED
-from keras_transformer.decoding.penalties import coverage_penalty, length_penalty
+from keras_transformer.decoding.hypotheses import LOWEST_SCORE, UNREACHED
+from keras_transformer.decoding.penalties import coverage_term, length_divisor
 from keras_transformer.export.graph.requests import closed, pieces_of, readable, trimmed
 from keras_transformer.export.graph.weights import Weights
 from keras_transformer.files import BLANK
 from keras_transformer.ids import PAD
-from keras_transformer.translation.teacher_forcing import judged
+from keras_transformer.translation.teacher_forcing import teacher_forced
 
 STRINGS = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -106,9 +105,9 @@ class Answers:
         return found.ids, found.scores
 
     def _judge(self, source, labels):
-        """`judged` by the export's weights."""
+        """`teacher_forced` by the export's weights."""
         with self.weights.scope():
-            return judged(self.models, source, labels)
+            return teacher_forced(self.models, source, labels)
 
     def _translated(self, source, blank):
         """The best translations' ids (B, T) and scores [B]."""
@@ -125,7 +124,7 @@ class Answers:
         ids, scores = self._search(source, self.options.beam_size)
         first = tf.range(self.options.beam_size)[None, :] == 0
         scores = tf.where(blank[:, None], tf.where(first, 0.0, UNREACHED), scores)
-        reached = scores > NOWHERE
+        reached = scores > LOWEST_SCORE
         ids = tf.where((reached & ~blank[:, None])[:, :, None], ids, PAD)
         texts = self._texts(tf.reshape(ids, [-1, tf.shape(ids)[2]]))
         return {
@@ -145,11 +144,11 @@ class Answers:
         counts = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
         logs, attention = self._judge(source, labels)
         totals = tf.reduce_sum(logs, axis=1)
-        scores = totals / length_penalty(counts, self.options.length_penalty, self.options.length_normalization)
+        scores = totals / length_divisor(counts, self.options.length_penalty, self.options.length_normalization)
         if self.options.coverage_penalty:
             attended = tf.where((labels != PAD)[:, :, None], attention, 0.0)
             coverage = tf.where(source == PAD, 1.0, tf.reduce_sum(attended, axis=1))
-            scores += coverage_penalty(coverage, self.options.coverage_penalty)
+            scores += coverage_term(coverage, self.options.coverage_penalty)
         certain = tf.where(nothing, 0.0, -math.inf)  # a blank sentence's translation is blank
         return {
             "scores": tf.where(blank, certain, scores),

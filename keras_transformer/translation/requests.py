@@ -1,0 +1,119 @@
+"""The sentences of a call: checked, tokenized once, and with the limits of their translations."""
+
+from typing import NamedTuple
+
+from keras_transformer.ids import UNK
+
+
+class Request(NamedTuple):
+    """One sentence that shall be translated."""
+
+    number: int  # its place in the list
+    sentence: str
+    source: list  # its ids, closed by END
+    limit: int  # the most tokens of its translation, END counted
+    prefix: list  # the ids that its translation must begin with
+
+
+class SentenceError(ValueError):
+    """Something is wrong with one sentence: `number` is its place in the list, `rule` says what is wrong."""
+
+    def __init__(self, number, rule):
+        super().__init__(f"sentence {number} {rule}")
+        self.number, self.rule = number, rule
+
+
+def is_blank(text):
+    """Whether a text is empty, or white space only.
+
+    A blank sentence is never searched. Its translation is empty, with score 0. `files.BLANK` is the same rule for
+    TensorFlow's regular expressions.
+    """
+    return not text.strip()
+
+
+def check_sentences(sentences, batch_size, workers=1, name="sentences"):
+    """The list of strings that is the argument `name`.
+
+    Raises:
+        TypeError: one string.
+        ValueError: a batch size or a number of workers below 1.
+    """
+    if isinstance(sentences, str):
+        raise TypeError(f"{name} must be a list of strings, got one string: write [{sentences[:60]!r}].")
+    for argument, value in (("batch_size", batch_size), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{argument} must be at least 1, got {value}.")
+    return list(sentences)
+
+
+def read_requests(sentences, prefixes, pieces, options, positions):
+    """A `Request` for each sentence.
+
+    Args:
+        sentences: a list of strings.
+        prefixes: a list of as many strings, or None.
+        pieces: `Pieces`.
+        options: `SearchOptions`.
+        positions: how many learned positions the models have, or None.
+
+    Raises:
+        SentenceError: a sentence that is too long for the learned positions.
+        ValueError: prefixes that are not as many as the sentences, or one that no translation can begin with.
+        TypeError: one string as prefixes.
+    """
+    sources = pieces.sources(sentences)
+    limits = [options.limit(len(source)) for source in sources]
+    requests = [Request(*row, []) for row in zip(range(len(sentences)), sentences, sources, limits, strict=True)]
+    for request in requests:
+        _check_positions(request, positions)
+    return requests if prefixes is None else _with_prefixes(requests, prefixes, pieces)
+
+
+def _with_prefixes(requests, prefixes, pieces):
+    prefixes = check_sentences(prefixes, batch_size=1, name="prefixes")
+    if len(prefixes) != len(requests):
+        raise ValueError(
+            f'prefixes must be as many as the sentences, "" for none: got {len(prefixes)} for {len(requests)}.'
+        )
+    pairs = zip(requests, pieces.prefixes(prefixes), strict=True)
+    requests = [request._replace(prefix=ids) for request, ids in pairs]
+    for request, text in zip(requests, prefixes, strict=True):
+        _check_prefix(request, text)
+    return requests
+
+
+def _check_positions(request, positions):
+    longest = max(len(request.source), request.limit)
+    if positions is not None and longest > positions and not is_blank(request.sentence):
+        raise SentenceError(
+            request.number,
+            f"has {len(request.source) - 1} pieces. With its END, or in a translation of up to {request.limit} tokens, "
+            f"that is more than the model's {positions} learned positions: {request.sentence[:60]!r}.",
+        )
+
+
+def _check_prefix(request, text):
+    ids = request.prefix
+    if ids and is_blank(request.sentence):
+        raise ValueError(
+            f"sentence {request.number} is empty, and so is its translation: it cannot begin with {text!r}."
+        )
+    if UNK in ids:
+        raise ValueError(
+            f"the prefix of sentence {request.number} has text that the tokenizer has no piece for: {text!r}."
+        )
+    if len(ids) + 1 > request.limit:
+        raise ValueError(
+            f"the prefix of sentence {request.number} has {len(ids)} pieces. With END that is more than the "
+            f"{request.limit} tokens that its translation may have: {text[:60]!r}."
+        )
+
+
+def check_pair(name, sentence, source, target, positions):
+    """Raise ValueError if a pair of these ids has more tokens on a side than there are learned positions."""
+    if positions is not None and max(len(source), len(target)) > positions:
+        raise ValueError(
+            f"{name} has {len(source)} and {len(target)} tokens, END counted. The model has {positions} learned "
+            f"positions: {sentence[:60]!r}."
+        )
