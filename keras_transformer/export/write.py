@@ -31,7 +31,7 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
         Path("train.txt").write_text("one two three\\n" * 9)
         tokenizer = Tokenizer.train("train.txt", vocabulary_size=20, model="wordpiece")
         model = Transformer(vocabulary_size=20, num_encoder_layers=1, num_decoder_layers=1, d_model=8, num_heads=2)
-        export(Translator(model, tokenizer), "one_two/1", check=False)
+        export(Translator(model, tokenizer, beam_size=1), "one_two/1", check=False)
         ```
 
     Args:

@@ -99,15 +99,15 @@ def doctor(path):
 
     Example:
         ```python
-        from pathlib import Path
-        from keras_transformer import Tokenizer, Transformer, Translator
+        import tensorflow as tf
         from keras_transformer.export.checks.doctor import doctor
 
-        Path("train.txt").write_text("one two three\\n" * 9)
-        tokenizer = Tokenizer.train("train.txt", vocabulary_size=20, model="wordpiece")
-        model = Transformer(vocabulary_size=20, num_encoder_layers=1, num_decoder_layers=1, d_model=8, num_heads=2)
-        Translator(model, tokenizer).export("one_two/1", check=False)
-        print(doctor("one_two/1"))
+        module = tf.Module()
+        module.upper = tf.function(tf.strings.upper, input_signature=[tf.TensorSpec([None], tf.string)])
+        tf.saved_model.save(module, "upper/1", signatures=module.upper)
+        report = doctor("upper/1")
+        assert report.healthy
+        print(report)
         ```
 
     Args:
