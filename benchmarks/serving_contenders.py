@@ -118,6 +118,7 @@ MAKERS = {
 
 def write_contenders(folder, model, beams, sentences):
     """The model in each form that a contender reads."""
+    from keras_transformer.export.checks.saved_model import read_saved_model
     from keras_transformer.export.server.warmup import write_warmup
     from keras_transformer.interop import ctranslate2
 
@@ -125,5 +126,5 @@ def write_contenders(folder, model, beams, sentences):
     for beam in beams:
         translator = load_translator(model, beam)
         translator.export(folder / f"export_{beam}")
-        write_warmup(folder / f"export_{beam}", sentences)
+        write_warmup(read_saved_model(folder / f"export_{beam}"), sentences)
     ctranslate2.save(translator.model, translator.tokenizer, folder / "ctranslate2")

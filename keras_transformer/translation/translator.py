@@ -18,7 +18,7 @@ from keras_transformer.translation.pieces import Pieces
 from keras_transformer.translation.requests import check_pair
 from keras_transformer.translation.scorer import Scorer
 from keras_transformer.translation.searcher import Searcher
-from keras_transformer.translation.teacher_forcing import TeacherForcing
+from keras_transformer.translation.teacher_forcing import TeacherForcing, teacher_forced
 from keras_transformer.translation.whole_file import translate_file
 
 __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
@@ -272,6 +272,19 @@ class Translator:
         source, target = self._ids_of_pair(sentence, translation)
         [array] = self._teacher_forcing.alignments([source], [target])
         return self.tokenizer.pieces(source), self.tokenizer.pieces(target), array
+
+    def log_probabilities_and_attention(self, source, labels):
+        """Score given translations in TensorFlow ops. The graph of an export calls this.
+
+        Args:
+            source: the ids of the sentences (B, S) with END, padded.
+            labels: the ids of the translations (B, T), padded.
+
+        Returns:
+            log P of each token, (B, T) float32, 0 at padding. The attention of each token to the source, (B, T, S)
+            float32, averaged over the heads of the last layer and over the models.
+        """
+        return teacher_forced(self.models, source, labels)
 
     def _ids_of_pair(self, sentence, translation):
         """The ids of both, closed by END, if the models have positions for them."""

@@ -1,4 +1,4 @@
-"""An export without Python: a C program against the library that is inside TensorFlow's wheel."""
+"""A C program runs an export without Python. It links the library that is in TensorFlow's wheel."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tiny_exports import SENTENCES, tiny_export
 
 SOURCE = Path(__file__).parents[1] / "support" / "c_client" / "translate.c"
 OP_LIBRARIES = {"bpe": "_sentencepiece_tokenizer.so", "wordpiece": "_fast_wordpiece_tokenizer.so"}
-BARE = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # no PATH and no PYTHONPATH
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # neither PATH nor PYTHONPATH
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def program(tmp_path_factory):
     """The compiled program."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("there is no C compiler: install gcc to prove the export without Python")
+        pytest.skip("there is no C compiler; install gcc for this test")
     binary = tmp_path_factory.mktemp("c_client") / "translate"
     folder = Path(tf.sysconfig.get_lib())
     libraries = [folder / "libtensorflow_cc.so.2", folder / "libtensorflow_framework.so.2"]
@@ -33,19 +33,20 @@ def program(tmp_path_factory):
 
 
 def op_library(kind):
+    """The path of the op library that a tokenizer of this kind needs."""
     [path] = [path for path in session_client.text_op_libraries() if path.name == OP_LIBRARIES[kind]]
     return path
 
 
 def tensor_names(path):
-    """The names of the input and of the translations in the signature, from the folder's own file."""
+    """The tensors of the signature's input and of its translations, read from the export's file."""
     [meta] = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
     signature = meta.signature_def["serving_default"]
     return signature.inputs["sentences"].name, signature.outputs["translations"].name
 
 
 def run(program, *arguments):
-    return subprocess.run([program, *arguments], env=BARE, cwd=program.parent, capture_output=True)
+    return subprocess.run([program, *arguments], env=ENVIRONMENT, cwd=program.parent, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", OP_LIBRARIES)
@@ -65,9 +66,9 @@ def test_a_c_program_gives_the_strings_of_the_translator(program, kind):
         (3, "none.so: cannot open", lambda call: ["-l", "none.so", *call[2:]]),
         (4, "SentencepieceOp", lambda call: call[2:]),
         (4, "Could not find SavedModel", lambda call: [*call[:2], "nowhere", *call[3:]]),
-        (5, "named operation:index", lambda call: [*call[:3], "serving_default_sentences", *call[4:]]),
+        (5, "name of a tensor is operation:index", lambda call: [*call[:3], "serving_default_sentences", *call[4:]]),
         (5, "no such tensor", lambda call: [*call[:3], "serving_default_sentences:1", *call[4:]]),
-        (5, "holds no strings", lambda call: [*call[:4], scores_name(), *call[5:]]),
+        (5, "is not a tensor of strings", lambda call: [*call[:4], scores_name(), *call[5:]]),
     ],
 )
 def test_the_c_program_says_what_is_wrong(program, code, message, change):

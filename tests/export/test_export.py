@@ -1,7 +1,9 @@
-"""An export in exile: moved away from its training folder, and loaded without this package."""
+"""Exports are written once, moved away from their training folder, and loaded without this package."""
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -10,8 +12,10 @@ import tiny
 from exported import ask_a_clean_process
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from keras_transformer import Translator, export
+from keras_transformer import Translator
+from keras_transformer.export import write
 from keras_transformer.export.checks.doctor import doctor
+from keras_transformer.export.server.serving_files import name_and_version
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
@@ -19,7 +23,7 @@ SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
 
 @pytest.fixture
 def translator(tmp_path):
-    """A translator whose own files are gone."""
+    """A translator whose files were removed."""
     tokenizer = tiny.make_tokenizer(tmp_path / "training", "wordpiece")
     model = tiny.make_opinionated(use_bias=True, output_bias=True)
     Translator(model, tokenizer).save(tmp_path / "training" / "run")
@@ -29,7 +33,7 @@ def translator(tmp_path):
 
 
 def graph_nodes(path):
-    """The nodes of a SavedModel, those of its functions too, and the functions."""
+    """All nodes of a SavedModel, including those of its functions, and the functions."""
     [meta] = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
     functions = meta.graph_def.library.function
     return [*meta.graph_def.node, *(node for function in functions for node in function.node_def)], functions
@@ -44,12 +48,12 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     assert len({text for text, _ in expected}) > 3
     batches = [SENTENCES, *([sentence] for sentence in SENTENCES)]
     requests = [("session", moved, "serving_default", {"sentences": batch}) for batch in batches]
-    whole, *alone = (
-        [list(pair) for pair in zip(found["translations"], found["scores"], strict=True)]
-        for found in ask_a_clean_process(requests, tmp_path)
+    together, *single = (
+        [list(pair) for pair in zip(outputs["translations"], outputs["scores"], strict=True)]
+        for outputs in ask_a_clean_process(requests, tmp_path)
     )
-    assert whole == expected
-    assert alone == [[one] for one in expected]
+    assert together == expected
+    assert single == [[pair] for pair in expected]
 
     nodes, functions = graph_nodes(moved)
     assert len(nodes) > 100 and len(functions) > 3
@@ -59,9 +63,9 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     assert [node.name for node in nodes if node.attr["_XlaMustCompile"].b] == []
     assert not any("_output_shapes" in node.attr for function in functions for node in function.node_def)
 
-    assert doctor(moved).healthy  # the files are those it wrote, too
+    assert doctor(moved).healthy  # no file has changed, too
 
-    # One set of weights: the models' own variables, and nothing computed of them.
+    # The export stores one set of weights: the model's variables, and nothing that was computed from them.
     stored = [
         (shape, name)
         for name, shape in tf.train.list_variables(str(moved / "variables" / "variables"))
@@ -69,26 +73,66 @@ def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
     ]
     assert sorted(shape for shape, _ in stored) == sorted(list(weight.shape) for weight in translator.model.weights)
     [data] = (moved / "variables").glob("*.data*")
-    assert 0 <= data.stat().st_size - 4 * translator.model.count_params() < 40_000  # besides, names in GRAPH
+    assert 0 <= data.stat().st_size - 4 * translator.model.count_params() < 40_000  # the rest is names in GRAPH
+
+
+def count_calls(monkeypatch, function):
+    """Record the calls of a function of the room `export`. Return the list of their arguments."""
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    name = function.__name__
+    for module in [module for path, module in sys.modules.items() if path.startswith("keras_transformer.export")]:
+        if getattr(module, name, None) is function:
+            monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def count_reads(monkeypatch, method):
+    """Record the files that a method of `Path` reads. Return the list of their names."""
+    names, read = [], getattr(Path, method)
+
+    def counted(path, *arguments, **options):
+        names.append(path.name)
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, counted)
+    return names
+
+
+READ_ONCE = ("saved_model.pb", "models.config", "batching.config")
+
+
+def test_an_export_parses_its_graph_once_and_checks_path_and_files_once(translator, tmp_path, monkeypatch):
+    translator.export(tmp_path / "en_de" / "1", serving=True, check=False)
+    paths = count_calls(monkeypatch, name_and_version)
+    parsed, checked = count_reads(monkeypatch, "read_bytes"), count_reads(monkeypatch, "read_text")
+    translator.export(tmp_path / "en_de" / "2", serving=True)
+    counts = {"path": len(paths)} | {name: (parsed + checked).count(name) for name in READ_ONCE}
+    assert counts == {"path": 1, **dict.fromkeys(READ_ONCE, 1)}
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A translator whose exports are neither checked nor finished, for tests of files alone."""
-    monkeypatch.setattr(export, "facts_of", lambda *arguments: None)
-    monkeypatch.setattr(export, "finish", lambda *arguments: ([], []))
+    """A translator whose exports are neither checked nor finished, for tests of the files."""
+    monkeypatch.setattr(write, "facts_of", lambda *arguments: None)
+    monkeypatch.setattr(write, "contents_of", lambda *arguments: None)
+    monkeypatch.setattr(write, "finish", lambda *arguments: ([], []))
     return Translator(tiny.make_model(), tiny.make_tokenizer(tmp_path / "corpus"), beam_size=1)
 
 
 def write_marker(module, path):
-    """In place of the slow `save`."""
+    """Stands for the slow `save`."""
     os.mkdir(path)
     with open(os.path.join(path, "saved_model.pb"), "w") as stream:
         stream.write("new")
 
 
-def test_a_folder_that_exists_is_replaced_only_when_asked(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "save", write_marker)
+def test_an_existing_folder_is_replaced_only_with_overwrite(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "save", write_marker)
     path = tmp_path / "en_de" / "1"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_text("old")
@@ -110,8 +154,8 @@ def test_a_training_folder_and_the_versions_of_a_model_are_not_replaced(small, t
 
 
 @pytest.mark.parametrize("serving", ["yes", 1, None, {"max_size": 8}])
-def test_serving_of_another_kind_is_refused_before_the_work(small, tmp_path, monkeypatch, serving):
-    monkeypatch.setattr(export, "save", None)
+def test_a_serving_of_another_type_is_refused_before_the_work(small, tmp_path, monkeypatch, serving):
+    monkeypatch.setattr(write, "save", None)
     with pytest.raises(TypeError, match="serving must be True, False or a Batching, got "):
         small.export(tmp_path / "en_de" / "1", serving=serving)
     assert not (tmp_path / "en_de").exists()
@@ -122,7 +166,7 @@ def test_a_failing_export_loses_nothing(small, tmp_path, monkeypatch):
         write_marker(module, path)
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(export, "save", fail)
+    monkeypatch.setattr(write, "save", fail)
     path = tmp_path / "en_de" / "1"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_text("old")

@@ -1,4 +1,4 @@
-"""The loader of TF Serving, on a folder that was moved and may not be written, in a process that has no Keras."""
+"""Loads an export as TF Serving does, from a moved read-only folder, in a process that has no Keras."""
 
 import json
 import os
@@ -14,15 +14,15 @@ CLIENT = Path(__file__).parents[1] / "support" / "session_process.py"
 
 
 def state(folder):
-    """What would change if anything under the folder were written."""
+    """A value that changes if anything in the folder is written."""
     paths = [folder, *sorted(folder.rglob("*"))]
     return [(path.name, path.stat().st_mode, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
 @pytest.fixture(scope="module", params=["bpe", "wordpiece", "unigram"])
 def moved(request, tmp_path_factory):
-    """A kind of export far from where it was written, read only."""
-    folder = tmp_path_factory.mktemp("exile") / "7"
+    """The kind of tokenizer and its export, moved to another folder that is read-only."""
+    folder = tmp_path_factory.mktemp("moved") / "7"
     shutil.copytree(tiny_export(request.param).path, folder)
     paths = [folder, *folder.rglob("*")]
     for path in paths:
@@ -33,7 +33,7 @@ def moved(request, tmp_path_factory):
 
 
 def call_in_a_clean_process(folder, calls):
-    """The signatures in a dictionary, and what each call gave, from a process in which Keras cannot be imported."""
+    """The signatures, then the outputs of each call, from a process that cannot import Keras."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
     result = subprocess.run(
         [sys.executable, CLIENT, folder],
@@ -48,7 +48,7 @@ def call_in_a_clean_process(folder, calls):
 
 
 def calls_of_every_signature(ids, texts):
-    """All five, each once with a batch and once empty."""
+    """Calls of all five signatures, each with a batch and with an empty batch."""
     rows = [[*row, 3][: max(map(len, ids))] + [7] * (max(map(len, ids)) - len(row) - 1) for row in ids]
     full = {
         "serving_default": {"sentences": SENTENCES},
@@ -65,8 +65,9 @@ def test_every_signature_answers_from_a_moved_read_only_folder(moved):
     before = state(folder)
     translator = tiny_export(kind).translator
     hypotheses = translator.n_best(SENTENCES)
-    best = [found[0] for found in hypotheses]
-    texts, scores = [found.text for found in best], pytest.approx([found.score for found in best], rel=1e-5)
+    best = [beam[0] for beam in hypotheses]
+    texts = [hypothesis.text for hypothesis in best]
+    scores = pytest.approx([hypothesis.score for hypothesis in best], rel=1e-5)
     calls = calls_of_every_signature(translator.tokenizer.encode(SENTENCES), texts)
     first, *answers = call_in_a_clean_process(folder, calls)
     assert state(folder) == before
@@ -74,13 +75,13 @@ def test_every_signature_answers_from_a_moved_read_only_folder(moved):
     plain, n_best, score, ids, align, *empty = answers
     assert (plain["translations"], plain["scores"]) == (texts, scores)
     assert (align["translations"], align["scores"]) == (texts, scores)
-    assert [row[: len(found)] for row, found in zip(n_best["translations"], hypotheses, strict=True)] == [
-        [one.text for one in found] for found in hypotheses
+    assert [row[: len(beam)] for row, beam in zip(n_best["translations"], hypotheses, strict=True)] == [
+        [hypothesis.text for hypothesis in beam] for beam in hypotheses
     ]
     rows = translator.tokenizer.decode([[token for token in row if token not in (0, 3)] for row in ids["ids"]])
     for i, sentence in enumerate(SENTENCES):
-        if sentence.strip() or not sentence:  # the ids of other blanks may be UNK, which is a word
+        if sentence.strip() or not sentence:  # the ids of other blank sentences may be UNK, which is translated
             assert (rows[i], ids["scores"][i]) == (texts[i], pytest.approx(best[i].score, rel=1e-5))
-    again = [found.score for found in translator.score(SENTENCES, texts)]
-    assert score["scores"] == pytest.approx(again, rel=1e-5)
+    given = [score.score for score in translator.score(SENTENCES, texts)]
+    assert score["scores"] == pytest.approx(given, rel=1e-5)
     assert {len(column) for answer in empty for column in answer.values()} == {0}

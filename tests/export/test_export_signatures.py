@@ -1,4 +1,4 @@
-"""Each signature of an export, asked through the server's loader, against the translator in process."""
+"""Compares each signature of an export, loaded as a server loads it, with the translator in this process."""
 
 import shutil
 from functools import partial
@@ -12,7 +12,7 @@ from exported import ask_a_clean_process
 from keras_transformer import Translator
 from keras_transformer.export.finish import facts_of
 from keras_transformer.export.graph.module import source_limit
-from keras_transformer.export.graph.requests import closed, pieces_of, readable
+from keras_transformer.export.graph.requests import count_pieces, cut_to_valid_utf8, end_rows
 from keras_transformer.ids import END
 
 LIMIT = 8  # tokens of a source: seven digits and END
@@ -26,7 +26,7 @@ EMPTY = {"score": {"sentences": [], "translations": []}, "ids": {"source_ids": [
 
 
 def make(folder):
-    """Two translators over one tokenizer: a model alone, and an ensemble of two of its size with every other option."""
+    """Two translators with one tokenizer: one with a single model, and an ensemble of two with many options."""
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
     models = [tiny.make_opinionated(seed, vocabulary_size=tokenizer.vocabulary_size) for seed in range(3)]
     options = {"length_normalization": "power", "min_length": 3, "no_repeat_ngram": 2, "suppress": ["unk"]}
@@ -40,7 +40,7 @@ def make(folder):
 def served(tmp_path_factory):
     """{name: (translator, expected, answers)}.
 
-    `expected` is {sentence: n_best in process}; `answers` a function of loader, signature and inputs.
+    `expected` is {sentence: its hypotheses in this process}. `answers` is a function of loader, signature and inputs.
     """
     folder = tmp_path_factory.mktemp("exports")
     translators, expected, requests = make(folder), {}, []
@@ -50,7 +50,7 @@ def served(tmp_path_factory):
         shutil.move(folder / name / "1", folder / f"moved_{name}")
         shutil.rmtree(folder / name)
         requests += [(name, *request) for request in requests_to(translator, expected[name])]
-    batch = {"sentences": SENTENCES}  # loaded thrice, of the two, then asked
+    batch = {"sentences": SENTENCES}  # one process loads each export three times
     requests += [(name, loader, "serving_default", batch) for loader in ("eager", "again") for name in translators]
     asked = [(loader, folder / f"moved_{name}", *rest) for name, loader, *rest in requests]
     answers = dict(zip(map(repr, requests), ask_a_clean_process(asked, folder), strict=True))
@@ -67,21 +67,22 @@ def texts(expected):
 
 
 def requests_to(translator, expected):
-    """What all tests ask the server's loader of one export."""
+    """All requests of the tests to one export, loaded as a server does."""
     batch, pairs = {"sentences": SENTENCES}, {"sentences": SENTENCES, "translations": TRANSLATIONS}
     best = {"sentences": SENTENCES, "translations": texts(expected)}
     for signature in ("serving_default", "n_best", "align"):
         yield "session", signature, batch
-    yield from (("session", "score", one) for one in (pairs, best))
+    yield from (("session", "score", inputs) for inputs in (pairs, best))
     yield from (("session", "ids", {"source_ids": rows}) for rows in (ids_of(translator), *WRONG))
     yield from (("session", name, EMPTY.get(name, {"sentences": []})) for name in NAMES)
-    yield from (("session", "serving_default", {"sentences": rows}) for rows in (MIXED, *([one] for one in MIXED)))
+    batches = [MIXED, *([sentence] for sentence in MIXED)]
+    yield from (("session", "serving_default", {"sentences": sentences}) for sentences in batches)
     yield from (("session", name, {"sentences": [LONG, CUT]}) for name in ("n_best", "align"))
     yield "session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]}
 
 
 def ids_of(translator):
-    """SENTENCES and a long one as ids: padded with anything behind END, which the last lacks."""
+    """The ids of SENTENCES and of a long sentence. Any ids follow END; the last row has no END."""
     rows = [[*ids, END, 7, -5, 10**6] for ids in translator.tokenizer.encode(SENTENCES)]
     rows.append(translator.tokenizer.encode(LONG))
     longest = max(map(len, rows))
@@ -89,14 +90,14 @@ def ids_of(translator):
 
 
 WRONG = [[[5, number, END]] for number in (0, 2, -1, 10**6)]
-MIXED = [one for pair in zip(SENTENCES, [*HOSTILE, ""], strict=True) for one in pair]
+MIXED = [sentence for pair in zip(SENTENCES, [*HOSTILE, ""], strict=True) for sentence in pair]
 close = partial(pytest.approx, rel=1e-5, abs=1e-6)
-each = pytest.mark.parametrize("name", ["plain", "ensemble"])
+for_each_translator = pytest.mark.parametrize("name", ["plain", "ensemble"])
 
 
-@each
+@for_each_translator
 @pytest.mark.parametrize("loader", ["eager", "session", "again"])
-def test_serving_default_is_the_call(served, name, loader):
+def test_serving_default_gives_what_the_translator_gives(served, name, loader):
     _, expected, answers = served[name]
     found = answers(loader, "serving_default", {"sentences": SENTENCES})
     best = [expected[sentence][0] for sentence in SENTENCES]
@@ -108,7 +109,7 @@ def test_serving_default_is_the_call(served, name, loader):
     assert len(set(found["translations"])) > 4
 
 
-@each
+@for_each_translator
 def test_n_best(served, name):
     translator, expected, answers = served[name]
     found = answers("session", "n_best", {"sentences": SENTENCES})
@@ -119,10 +120,10 @@ def test_n_best(served, name):
     assert found["translations"] == translations
     assert found["scores"] == [close(row) for row in scores]
     assert found["truncated"] == [False] * len(SENTENCES)
-    assert sum(missing) == 2 * (translator.beam_size - 1)  # of the two blank sentences
+    assert sum(missing) == 2 * (translator.beam_size - 1)  # for the two blank sentences
 
 
-@each
+@for_each_translator
 def test_score(served, name):
     translator, _, answers = served[name]
     found = answers("session", "score", {"sentences": SENTENCES, "translations": TRANSLATIONS})
@@ -134,26 +135,26 @@ def test_score(served, name):
         "truncated": [False] * len(SENTENCES),
     }
     assert found["token_counts"][:3] == [2, 3, 0]
-    assert found["scores"][5] == -np.inf  # no translation but an empty one of a blank sentence
+    assert found["scores"][5] == -np.inf  # a blank sentence has only the blank translation
 
 
-@each
-def test_the_best_translations_have_the_score_they_were_found_with(served, name):
+@for_each_translator
+def test_the_best_translations_have_the_score_that_the_search_gave(served, name):
     translator, expected, answers = served[name]
     found = answers("session", "score", {"sentences": SENTENCES, "translations": texts(expected)})
     best = [expected[sentence][0] for sentence in SENTENCES]
-    recut = translator.tokenizer.encode([one.text for one in best], side="target")
+    again = translator.tokenizer.encode([one.text for one in best], side="target")
     same = [
         i
-        for i, (one, ids) in enumerate(zip(best, recut, strict=True))
-        if one.finished and list(one.tokens[:-1]) == translator.tokenizer.pieces(ids)
+        for i, (hypothesis, ids) in enumerate(zip(best, again, strict=True))
+        if hypothesis.finished and list(hypothesis.tokens[:-1]) == translator.tokenizer.pieces(ids)
     ]
     assert len(same) >= 2
     assert [found["scores"][i] for i in same] == close([best[i].score for i in same])
 
 
-@each
-def test_ids_are_the_strings_pieces(served, name):
+@for_each_translator
+def test_ids_give_the_same_as_the_strings(served, name):
     translator, expected, answers = served[name]
     found = answers("session", "ids", {"source_ids": ids_of(translator)})
     best = [expected[sentence][0] for sentence in [*SENTENCES, CUT]]
@@ -166,16 +167,16 @@ def test_ids_are_the_strings_pieces(served, name):
     }
 
 
-@each
-def test_ids_that_are_no_pieces_are_refused(served, name):
+@for_each_translator
+def test_ids_that_are_not_pieces_are_refused(served, name):
     translator, _, answers = served[name]
     for rows in WRONG:
         message = answers("session", "ids", {"source_ids": rows})["error"]
-        assert f"source_ids must be 1 or from 4 to {translator.tokenizer.vocabulary_size - 1} up to" in message
+        assert f"source_ids must be 1 or from 4 to {translator.tokenizer.vocabulary_size - 1} before" in message
         assert f"[{rows[0][1]}]" in message
 
 
-@each
+@for_each_translator
 def test_align(served, name):
     translator, expected, answers = served[name]
     found = answers("session", "align", {"sentences": SENTENCES})
@@ -184,7 +185,7 @@ def test_align(served, name):
     for row, sentence in enumerate(SENTENCES):
         best = expected[sentence][0]
         source, target, array = translator.alignment(sentence if sentence.strip() else "", best.tokens)
-        size = len(best.tokens)  # without END where the limit cut the translation off
+        size = len(best.tokens)  # without END if the translation reached the limit
         assert [piece for piece in found["source_pieces"][row] if piece] == source
         assert [piece for piece in found["target_pieces"][row] if piece] == target[:size]
         assert arrays[row, :size, : len(source)] == close(array[:size])
@@ -192,7 +193,7 @@ def test_align(served, name):
         assert (found["translations"][row], found["scores"][row]) == (best.text, close(best.score))
 
 
-@each
+@for_each_translator
 def test_an_empty_batch(served, name):
     _, _, answers = served[name]
     for signature in NAMES:
@@ -200,8 +201,8 @@ def test_an_empty_batch(served, name):
         assert len(found) >= 3 and all(value == [] for value in found.values())
 
 
-@each
-def test_neighbours_change_nothing(served, name):
+@for_each_translator
+def test_other_sentences_of_the_batch_change_nothing(served, name):
     _, expected, answers = served[name]
     mixed = answers("session", "serving_default", {"sentences": MIXED})
     for row, sentence in enumerate(MIXED):
@@ -211,11 +212,11 @@ def test_neighbours_change_nothing(served, name):
         assert mixed["truncated"][row : row + 1] == alone["truncated"]
     assert mixed["truncated"][:9] == [False, False, False, False, False, True, False, True, False]
     assert mixed["translations"][1] == expected["\N{REPLACEMENT CHARACTER}"][0].text
-    assert mixed["translations"][3] == expected[HOSTILE[1]][0].text  # control characters and NUL as in process
+    assert mixed["translations"][3] == expected[HOSTILE[1]][0].text  # control characters and NUL
 
 
-@each
-def test_long_sources_are_cut_and_say_so(served, name):
+@for_each_translator
+def test_long_sources_are_cut_and_marked_as_truncated(served, name):
     _, _, answers = served[name]
     for signature in ("n_best", "align"):
         found = answers("session", signature, {"sentences": [LONG, CUT]})
@@ -224,27 +225,27 @@ def test_long_sources_are_cut_and_say_so(served, name):
         assert found["scores"][0] == close(found["scores"][1])
     found = answers("session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]})
     assert found["truncated"] == [True, False, True]
-    assert found["token_counts"] == [2, 2, LIMIT + 4]  # as many as a search may give
+    assert found["token_counts"] == [2, 2, LIMIT + 4]  # the most that a search may give
 
 
 def test_text_is_made_valid_and_cut_between_characters():
     texts = [b"a" + "é".encode() * 300, b"b" * 128, b"b" * 129, b"\xff\0c", "é".encode() * 64 + b"d", b""]
-    found, cut = readable(tf.constant(texts), 2)
+    valid, is_cut = cut_to_valid_utf8(tf.constant(texts), 2)
     expected = ["a" + "é" * 63, "b" * 128, "b" * 128, "\ufffd\0c", "é" * 64, ""]
-    assert [text.decode() for text in found.numpy()] == expected
-    assert cut.numpy().tolist() == [True, False, True, False, True, False]
+    assert [text.decode() for text in valid.numpy()] == expected
+    assert is_cut.numpy().tolist() == [True, False, True, False, True, False]
 
 
-def test_rows_are_closed():
+def test_rows_are_ended_by_end():
     ids = tf.constant([[5, 6, 7], [8, 3, 9], [3, 4, 4]])
-    lengths = pieces_of(ids, 10)
+    lengths = count_pieces(ids, 10)
     assert lengths.numpy().tolist() == [3, 1, 0]
-    whole, cut = closed(ids, lengths, 4)
+    whole, is_cut = end_rows(ids, lengths, 4)
     assert whole.numpy().tolist() == [[5, 6, 7, 3], [8, 3, 0, 0], [3, 0, 0, 0]]
-    assert cut.numpy().tolist() == [False] * 3
-    short, cut = closed(ids, lengths, 3)
+    assert is_cut.numpy().tolist() == [False] * 3
+    short, is_cut = end_rows(ids, lengths, 3)
     assert short.numpy().tolist() == [[5, 6, 3], [8, 3, 0], [3, 0, 0]]
-    assert cut.numpy().tolist() == [True, False, False]
+    assert is_cut.numpy().tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -256,14 +257,14 @@ def test_rows_are_closed():
         ({"max_extra_length": 18}, 256, 2),
     ],
 )
-def test_learned_positions_hold_source_and_translation(tmp_path, options, asked, limit):
+def test_learned_positions_have_room_for_source_and_translation(tmp_path, options, asked, limit):
     model = tiny.make_model(positions="learned", max_length=20)
     translator = Translator(model, tiny.make_tokenizer(tmp_path), **options)
     assert source_limit(translator, asked) == limit
 
 
-def test_an_export_is_checked_by_sentences_that_it_takes(tmp_path):
-    """With nine of 20 learned positions for a source, of which the search leaves 16."""
+def test_no_example_sentence_is_too_long(tmp_path):
+    """A source may have nine tokens. The model's 20 learned positions and the search would allow 16."""
     model = tiny.make_model(positions="learned", max_length=20)
     translator = Translator(model, tiny.make_tokenizer(tmp_path), max_extra_length=4)
     facts = facts_of(translator, None, source_limit(translator, 9), "float32")
@@ -274,7 +275,7 @@ def test_an_export_is_checked_by_sentences_that_it_takes(tmp_path):
 def test_limits_out_of_range(tmp_path):
     tokenizer = tiny.make_tokenizer(tmp_path)
     narrow = Translator(tiny.make_model(positions="learned", max_length=20), tokenizer, max_extra_length=19)
-    with pytest.raises(ValueError, match=r"20 learned positions have no room .* lower max_extra_length=19"):
+    with pytest.raises(ValueError, match=r"has 20 learned positions\. They have no room .* Lower max_extra_length=19"):
         narrow.export(tmp_path / "1")
     for wrong in (1, 2.0, True):
         with pytest.raises(ValueError, match="max_source_length must be an int of at least 2"):

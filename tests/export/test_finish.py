@@ -1,4 +1,4 @@
-"""An export finished for deployment: checks first, then its files; and a server never sees half of it."""
+"""Finishing an export: the checks come first, then its files; and a server never sees half of it."""
 
 import contextlib
 import dataclasses
@@ -16,13 +16,13 @@ import tiny
 
 from keras_transformer import Translator
 from keras_transformer.export import finish as module
-from keras_transformer.export.card import OPTIONS, ExportFacts, broken_files, write_card
 from keras_transformer.export.checks.doctor import doctor
-from keras_transformer.export.checks.saved_model import is_version, read_saved_model
+from keras_transformer.export.checks.saved_model import contents_of, is_version, read_saved_model
 from keras_transformer.export.finish import finish
 from keras_transformer.export.graph.module import ServingModule
 from keras_transformer.export.graph.saving import save
-from keras_transformer.export.server.serving_files import Batching
+from keras_transformer.export.readme import OPTIONS, ExportFacts, broken_files, write_readme
+from keras_transformer.export.server.serving_files import Batching, ServingFiles
 from keras_transformer.files import sha256, written_beside
 from keras_transformer.translation.options import SearchOptions
 
@@ -37,7 +37,7 @@ ECHO = facts(["ein haus"], ["EIN HAUS"])
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A tiny translator's export, finished and moved into place; its path and what it was made of."""
+    """The finished export of a tiny translator: its path, its facts, and the lists that `finish` gave."""
     folder = tmp_path_factory.mktemp("finished")
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
     model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
@@ -46,15 +46,16 @@ def done(tmp_path_factory):
     (folder / "run" / "RESULT.md").write_text("# BLEU 41.0\n")
     path = folder / "en_de" / "1"
     with written_beside(path) as beside:
-        save(ServingModule(translator, "float32", 37), beside)
+        proto = save(ServingModule(translator, "float32", 37), beside)
         translator.folder = folder / "run"
         facts = module.facts_of(translator, beside, 37, "float32")
         stored = module.facts_of(translator, beside, 37, "int8")
-        written, kept = finish(beside, path, facts, Batching(max_batch_size=5))
+        serving_files = ServingFiles(path, Batching(max_batch_size=5))
+        new, existing = finish(contents_of(beside, proto), path, facts, serving_files)
     assert facts.translations == stored.translations == translator(facts.sentences)
     assert facts.scores == pytest.approx(stored.scores, rel=1e-5)
     assert facts.more == {"parameters": f"{model.count_params():,}"}
-    return path, facts, written, kept
+    return path, facts, new, existing
 
 
 def test_every_warm_up_record_is_answered(done):
@@ -69,10 +70,10 @@ def test_every_warm_up_record_is_answered(done):
 
 
 def test_everything_is_in_place(done):
-    path, facts, written, kept = done
+    path, facts, new, existing = done
     assert all(facts.sentences) and len({len(sentence) for sentence in facts.sentences}) == 3
     names = ["batching.config", "docker-compose.yml", "models.config", "monitoring.config"]
-    assert sorted(file.name for file in written) == names and kept == []
+    assert sorted(file.name for file in new) == names and existing == []
     assert sorted(os.listdir(path.parent)) == ["1", *names]
     assert (path / "RESULT.md").read_text() == "# BLEU 41.0\n"
     report = doctor(path)
@@ -85,17 +86,17 @@ def test_sha256sum_agrees(done):
     path, *_ = done
     result = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    listed = {line.partition(":")[0] for line in result.stdout.splitlines()}
-    assert listed == set(read_saved_model(path).files) - {"SHA256SUMS"}
+    names = {line.partition(":")[0] for line in result.stdout.splitlines()}
+    assert names == set(read_saved_model(path).files) - {"SHA256SUMS"}
 
 
-def test_the_readme_says_what_it_is_and_how_to_ask(done):
+def test_the_readme_describes_the_export_and_how_to_ask_it(done):
     path, facts, *_ = done
     text = (path / "README.md").read_text()
     assert text.startswith("# en_de, version 1\n")
-    assert "| output | `translations` | string | [?] | text, UTF-8 |" in text
+    assert "| output | `translations` | string | [?] | text in UTF-8 |" in text
     assert (
-        "| `beam_size` | 2 | hypotheses kept" in text
+        "| `beam_size` | 2 | the hypotheses that the search keeps" in text
         and "the first 37 tokens" in text
         and "at most 5 sentences" in text
     )
@@ -114,22 +115,22 @@ def test_every_option_of_the_search_has_a_meaning():
     assert set(OPTIONS) == {option.name for option in dataclasses.fields(SearchOptions)}
 
 
-def test_every_signature_and_tensor_of_the_house_has_a_meaning(tmp_path):
+def test_every_signature_and_tensor_of_an_export_has_a_meaning(tmp_path):
     folder = hand_made.save(tmp_path / "1", score=hand_made.score, ids=hand_made.ids, n_best=hand_made.n_best)
-    write_card(folder, read_saved_model(folder), folder, ECHO)
+    write_readme(read_saved_model(folder), folder, ECHO)
     text = (folder / "README.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith(("| input", "| output"))]
     assert len(rows) == 12
     assert [row for row in rows if row.endswith("|  |")] == []
-    assert "| output | `translations` | string | [?, 2] | text, UTF-8, best first; empty" in text
-    assert "the N hypotheses of each sentence's search" in text
-    write_card(folder, read_saved_model(folder), folder, ECHO)  # again: no digest of the README that is replaced
+    assert "| output | `translations` | string | [?, 2] | text in UTF-8, best first; empty" in text
+    assert "The N hypotheses for each sentence, best first." in text
+    write_readme(read_saved_model(folder), folder, ECHO)  # again: the digest of the first README must not be in it
     assert not re.search(r"[0-9a-f]{64}  README\.md", (folder / "README.md").read_text())
     assert broken_files(folder) == []
 
 
-def checks(monkeypatch, error=None):
-    """In place of the slow clean process; a list that grows with each call."""
+def replace_verify(monkeypatch, error=None):
+    """Replace the slow clean process by a function that raises `error`, if given. Return the list of its calls."""
     calls = []
 
     def verify(*arguments):
@@ -146,11 +147,11 @@ def calls_python(sentences):
 
 
 @pytest.mark.parametrize("failure", ["op", "verify", "path", "models.config"])
-def test_what_fails_leaves_nothing_and_fails_before_what_is_slow(tmp_path, monkeypatch, failure):
+def test_a_failure_leaves_nothing_and_comes_before_the_slow_steps(tmp_path, monkeypatch, failure):
     base = tmp_path / "en_de"
     (base / "1").mkdir(parents=True)
     path, function, before = base / "2", hand_made.echo, {"1"}
-    calls = checks(monkeypatch, RuntimeError("translates otherwise") if failure == "verify" else None)
+    calls = replace_verify(monkeypatch, RuntimeError("another translation") if failure == "verify" else None)
     if failure == "op":
         function = calls_python
     if failure == "path":
@@ -158,50 +159,48 @@ def test_what_fails_leaves_nothing_and_fails_before_what_is_slow(tmp_path, monke
     if failure == "models.config":
         (base / "models.config").write_text('model_config_list { config { name: "de_en" } }')
         before.add("models.config")
-    message = {"op": "PyFunc", "verify": "otherwise", "path": "whole number", "models.config": "not 'en_de'"}[failure]
+    message = {"op": "PyFunc", "verify": "another", "path": "whole number", "models.config": "not 'en_de'"}[failure]
     with pytest.raises((ValueError, RuntimeError), match=message), written_beside(path) as beside:
         hand_made.save(beside, function)
-        finish(beside, path, ECHO, Batching())
+        finish(read_saved_model(beside), path, ECHO, ServingFiles(path, Batching()))
     assert len(calls) == (failure == "verify")
     assert set(os.listdir(base)) == before
 
 
 def test_without_a_server_nothing_is_written_outside_the_folder(tmp_path, monkeypatch):
-    checks(monkeypatch)
+    replace_verify(monkeypatch)
     path = tmp_path / "anywhere" / "best"
     with written_beside(path) as beside:
         hand_made.save(beside)
-        assert finish(beside, path, ECHO) == ([], [])
+        assert finish(read_saved_model(beside), path, ECHO) == ([], [])
     assert os.listdir(path.parent) == ["best"]
     assert broken_files(path) == []
     assert read_saved_model(path).num_warmup_records is None
 
 
-def test_a_smaller_batch_in_a_file_that_stays_bounds_the_warm_up_and_the_readme(tmp_path, monkeypatch):
-    checks(monkeypatch)
+def test_a_smaller_batch_in_an_existing_file_limits_the_warm_up_and_the_readme(tmp_path, monkeypatch):
+    replace_verify(monkeypatch)
     path = tmp_path / "en_de" / "1"
     path.parent.mkdir()
     (path.parent / "batching.config").write_text("max_batch_size { value: 3 }")
     with written_beside(path) as beside:
         hand_made.save(beside)
-        _, kept = finish(beside, path, ECHO, Batching(max_batch_size=32))
-    assert [file.name for file in kept] == ["batching.config"]
+        serving_files = ServingFiles(path, Batching(max_batch_size=32))
+        _, existing = finish(read_saved_model(beside), path, ECHO, serving_files)
+    assert [file.name for file in existing] == ["batching.config"]
     assert [len(outputs["scores"]) for _, outputs in hand_made.replay(path)] == [1, 3]
     assert "at most 3 sentences" in (path / "README.md").read_text()
 
 
 @contextlib.contextmanager
 def watching(base):
-    """What a poller of `base` sees while the block runs: a list of one dictionary a look, version to what is wrong."""
+    """Look at `base` again and again while the block runs. Give a list of looks: {version: its broken files}."""
     looks, stop = [], threading.Event()
 
     def look():
         while not stop.is_set():
-            found = {}
-            for name in os.listdir(base):
-                if is_version(name):
-                    found[name] = broken_files(base / name)
-            looks.append(found)
+            names = [name for name in os.listdir(base) if is_version(name)]
+            looks.append({name: broken_files(base / name) for name in names})
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -212,13 +211,13 @@ def watching(base):
         thread.join()
 
 
-def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatch):
-    checks(monkeypatch)
+def test_an_unfinished_version_is_never_visible(tmp_path, monkeypatch):
+    replace_verify(monkeypatch)
     base = tmp_path / "en_de"
     source = hand_made.save(tmp_path / "source")
 
     def slowly(beside):
-        """Every file in two halves, with a look in between."""
+        """Write every file in two halves, and wait for a look at each half."""
         for file in sorted(source.rglob("*")):
             target = beside / file.relative_to(source)
             if file.is_dir():
@@ -238,7 +237,7 @@ def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatc
     def write(version):
         with written_beside(base / version) as beside:
             slowly(beside)
-            finish(beside, base / version, ECHO, Batching())
+            finish(read_saved_model(beside), base / version, ECHO, ServingFiles(base / version, Batching()))
 
     hidden = set()
     base.mkdir()
@@ -249,8 +248,8 @@ def test_a_version_that_is_being_written_is_never_seen_half(tmp_path, monkeypatc
         while "2" not in looks[-1]:
             time.sleep(0.001)
     assert count > 10 and len(looks) > count + 10
-    assert {name[0] for name in hidden} == {"."}  # so that no chance makes it a number
+    assert {name[0] for name in hidden} == {"."}  # so the random name is never a number
     assert {name for look in looks for name in look} == {"1", "2"}
-    assert [look for look in looks if any(wrong != [] for wrong in look.values())] == []
-    assert all("1" in look for look in looks[count + 1 :])  # one look may have begun before version 1 was there
-    assert {name[0] for name in os.listdir(base) if not is_version(name)} == {"b", "d", "m"}  # and no leftover
+    assert [look for look in looks if any(broken != [] for broken in look.values())] == []
+    assert all("1" in look for look in looks[count + 1 :])  # one look may have started before version 1 existed
+    assert {name[0] for name in os.listdir(base) if not is_version(name)} == {"b", "d", "m"}  # and no temporary folder

@@ -1,4 +1,4 @@
-"""Hostile strings through an export's session, and that the checker sees what it should."""
+"""Sends hostile strings through an export's session, and tests the checker of the answers."""
 
 import os
 import signal
@@ -27,12 +27,12 @@ def test_hostile_strings_do_no_harm(kind, sent):
         assert "InvalidArgumentError" in watched("ids", source_ids=[[translator.tokenizer.vocabulary_size, 3]])
         os.kill(watched.process.pid, signal.SIGKILL)
         assert watched("serving_default", sentences=[b"1"]) == "died with exit code -9"
-        assert watched.process is None  # the next call starts another
+        assert watched.process is None  # the next call starts a new process
     finally:
         watched.stop()
 
 
-def test_a_call_over_the_time_limit_is_seen():
+def test_a_call_over_the_time_limit_is_reported():
     watched = hostile.Watched("nowhere", 60)
     watched.process, watched.connection, watched.seconds = Idle(), Idle(), 0
     assert watched("serving_default", sentences=[b"1"]) == "no answer in 0 s"
@@ -40,7 +40,7 @@ def test_a_call_over_the_time_limit_is_seen():
 
 
 class Idle:
-    """A process and its connection, which never answer."""
+    """A process and its connection that never answer."""
 
     exitcode = None
 
@@ -57,7 +57,7 @@ class Idle:
         pass
 
 
-def test_the_same_seed_gives_the_same_strings_of_every_kind():
+def test_a_seed_always_gives_the_same_strings_and_every_kind():
     made = strings(200, seed=5)
     assert made == strings(200, seed=5) != strings(200, seed=6)
     assert {kind for kind, _ in made} == set(KINDS)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_strings_of_every_kind():
 
 
 class Fake:
-    """In place of the session: `answer` makes a batch's outputs from its sentences."""
+    """Stands for the session. `answer` makes the outputs of a batch from its sentences."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -76,12 +76,12 @@ class Fake:
 
 
 def outputs(rows, translation=None, score=0.0):
-    """The same translation for every sentence, or the sentence."""
+    """Outputs with one translation for every sentence. Default: each sentence is its own translation."""
     return {"translations": [translation or row for row in rows], "scores": [score] * len(rows)}
 
 
 @pytest.mark.parametrize(
-    ("found", "answer"),
+    ("reported", "answer"),
     [
         ({"influenced": 2}, lambda rows: outputs(rows, b"x" * len(rows), -float(len(rows)))),
         ({"influenced": 2}, lambda rows: outputs(rows, score=-float(len(rows)))),
@@ -92,8 +92,8 @@ def outputs(rows, translation=None, score=0.0):
         ({}, lambda rows: {**outputs(rows), "source_pieces": [[row, *[b""] * len(rows)] for row in rows]}),
     ],
 )
-def test_the_checker_sees(found, answer):
+def test_the_checker_reports_bad_answers(reported, answer):
     checker = hostile.Checker(Fake(answer), "serving_default", lambda inputs: inputs["sentences"] == b"long")
     report = hostile.check(checker, [("a", {"sentences": b"short"}), ("b", {"sentences": b"long"})])
     lists = {name: len(value) for name, value in vars(report).items() if isinstance(value, list) and value}
-    assert lists == found
+    assert lists == reported

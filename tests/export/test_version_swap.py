@@ -1,4 +1,4 @@
-"""A new version is written while the old one serves: the server never sees half of it, and no caller notices."""
+"""A new version is written while the old one serves. The server never sees half of it, and every call is answered."""
 
 import shutil
 import threading
@@ -19,8 +19,9 @@ def files(folder):
 
 
 class Watcher:
-    """Looks at a model's folder all the time, as the server does now and then: the largest number is loaded, and
-    takes the place of the version that served. `sights` keeps what stood in each at first sight."""
+    """Looks at a model's folder all the time, as a server does now and then. It loads the version of the largest
+    number, which replaces the old version. `sights` keeps the files of each version when it was first seen.
+    """
 
     def __init__(self, double, base):
         self.double, self.base, self.sights, self.stop = double, base, {1: files(base / "1")}, threading.Event()
@@ -34,7 +35,7 @@ class Watcher:
 
 
 def ask(client, stop):
-    """Ask until told to stop; each answer once, in the order of the first time."""
+    """Ask until `stop` is set. Return the answers without repetitions, in order."""
     answers = []
     while not stop.wait(0.02):
         answer = client.translate(SENTENCES)
@@ -72,12 +73,12 @@ def test_a_version_swap(digits_translator, digits_export, tmp_path, monkeypatch)
 
 
 def test_a_version_made_in_place_is_seen_too_early(digits_export, tmp_path):
-    """The other way, so that the test above means something."""
+    """This shows that the watcher above would notice a version that is written in place."""
     (tmp_path / "1").mkdir()
     watcher = Watcher(None, tmp_path)
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watcher.run)
         (tmp_path / "2").mkdir()
-        assert isinstance(watching.exception(), OSError)  # the loader finds no model there yet
+        assert isinstance(watching.exception(), OSError)  # the loader finds no model there
     shutil.copytree(digits_export, tmp_path / "2", dirs_exist_ok=True)
     assert watcher.sights[2] != files(tmp_path / "2")

@@ -1,4 +1,4 @@
-"""Exports asked in a clean process, which has TensorFlow and can see this package nowhere."""
+"""Asks exports in a clean process that has TensorFlow and cannot find this package."""
 
 import json
 import os
@@ -34,18 +34,18 @@ def array(key, value):
         return np.array(value, DTYPES[key]).reshape(len(value), len(value[0]) if value else 0)
     return np.array([text.encode("utf-8", "surrogateescape") for text in value], object)
 
-def plain(value):
+def to_json(value):
     if isinstance(value, bytes):
-        return value.decode()  # fails on what is not UTF-8
-    return [plain(one) for one in value] if isinstance(value, list) else value
+        return value.decode()  # an error if it is not UTF-8
+    return [to_json(entry) for entry in value] if isinstance(value, list) else value
 
 loaded, answers = {}, []
 for loader, path, name, inputs in json.load(sys.stdin):
     if (loader, path) not in loaded:
         loaded[loader, path] = {"eager": eager, "again": eager, "session": session}[loader](path)
     try:
-        found = loaded[loader, path](name, {key: array(key, value) for key, value in inputs.items()})
-        answers.append({key: plain(value.tolist()) for key, value in found.items()})
+        outputs = loaded[loader, path](name, {key: array(key, value) for key, value in inputs.items()})
+        answers.append({key: to_json(value.tolist()) for key, value in outputs.items()})
     except tf.errors.InvalidArgumentError as error:
         answers.append({"error": str(error)})
 print(json.dumps(answers))
@@ -53,13 +53,16 @@ print(json.dumps(answers))
 
 
 def ask_a_clean_process(requests, folder):
-    """The answers to requests, all in one process: dictionaries of lists, or {"error": message}.
+    """Send all requests to one process.
 
     Args:
-        requests: tuples of a loader, "session" (the server's), "eager" or "again" (a second load); the
-            path of an export; a signature; and its inputs, lists by name. Strings may hold any bytes,
-            as `surrogateescape` writes them.
-        folder: to run in.
+        requests: tuples of a loader, the path of an export, the name of a signature, and its inputs. The loader is
+            "session" (the server's), "eager", or "again" (a second eager load). The inputs are {name: list}. Strings
+            may hold any bytes, written with `surrogateescape`.
+        folder: the process runs in this folder.
+
+    Returns:
+        The answers in order: {output name: list}, or {"error": message}.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(

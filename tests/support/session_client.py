@@ -1,7 +1,7 @@
-"""A SavedModel the way TF Serving loads it: `tf.compat.v1.saved_model.load` into a session, tag "serve".
+"""Loads a SavedModel as TF Serving does: `tf.compat.v1.saved_model.load` into a session, with the tag "serve".
 
-TensorFlow, NumPy and TensorFlow Text's op libraries are all it needs; `session_process` runs it where Keras cannot be
-imported, and under older versions of TensorFlow.
+It needs only TensorFlow, NumPy and the op libraries of TensorFlow Text. `session_process` runs it in a process that
+cannot import Keras, also with older versions of TensorFlow.
 """
 
 import sys
@@ -15,14 +15,15 @@ TYPES = {tf.string: object, tf.int32: np.int32, tf.int64: np.int64, tf.float32: 
 
 def text_op_libraries():
     """The paths of TensorFlow Text's op libraries."""
-    libraries = [path for one in sys.path for path in sorted(Path(one, "tensorflow_text", "python").rglob("*.so"))]
+    folders = [Path(folder, "tensorflow_text", "python") for folder in sys.path]
+    libraries = [path for folder in folders for path in sorted(folder.rglob("*.so"))]
     if not libraries:
-        raise FileNotFoundError("no op library of tensorflow_text on sys.path: is tensorflow-text installed?")
+        raise FileNotFoundError("sys.path has no op library of tensorflow_text. Install tensorflow-text.")
     return libraries
 
 
 def load_text_ops():
-    """TensorFlow Text's ops without its Python, which would import more."""
+    """Load TensorFlow Text's ops, but not its Python code, which would import more packages."""
     for library in text_op_libraries():
         tf.load_op_library(str(library))
 
@@ -31,8 +32,8 @@ class Served:
     """An export in a session of its own.
 
     Args:
-        path: the version's folder.
-        threads: TensorFlow's threads; 0 is its own choice.
+        path: the folder of a version.
+        threads: the number of TensorFlow's threads. 0 lets TensorFlow choose.
     """
 
     def __init__(self, path, threads=0):
@@ -46,11 +47,14 @@ class Served:
         }
 
     def __call__(self, signature, **inputs):
-        """The outputs' arrays by name.
+        """Ask a signature.
 
         Args:
-            signature: its name.
-            **inputs: a list or array for each of its inputs.
+            signature: the name of the signature.
+            **inputs: a list or an array for each of its inputs.
+
+        Returns:
+            {output name: array}.
         """
         chosen = self.signatures[signature]
         if set(inputs) != set(chosen.inputs):
@@ -60,7 +64,7 @@ class Served:
 
     @staticmethod
     def _array(info, value):
-        """NumPy alone would cut a string at its trailing NULs, and knows no type for an empty list."""
+        """An array of the input's dtype. NumPy's own choice would cut trailing NULs of strings, and fail on []."""
         array = np.array(value, TYPES[tf.as_dtype(info.dtype)])
         return array.reshape([len(array), *(array.shape[1:] or [0] * (len(info.tensor_shape.dim) - 1))])
 

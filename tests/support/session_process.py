@@ -1,9 +1,10 @@
-"""Answers calls to an export in a process in which Keras and this package cannot be imported.
+"""Answers calls to an export in a process that cannot import Keras or this package.
 
     python tests/support/session_process.py EXPORT < CALLS
 
-prints TensorFlow's version and the signatures as a line of JSON, and then the outputs of each call; a call is a line
-[signature, inputs]. It needs TensorFlow and TensorFlow Text alone, of any version that reads the export.
+Each line of CALLS is JSON: [signature, inputs]. The first line of the output is JSON with TensorFlow's version and the
+signatures. One line with the outputs of each call follows. The process needs only TensorFlow and TensorFlow Text, in
+any versions that read the export.
 """
 
 import json
@@ -12,15 +13,15 @@ import sys
 FORBIDDEN = ("keras", "keras_transformer", "keras_hub", "keras_nlp", "tf_keras")
 
 
-def readable(value):
-    """An array as JSON can hold it."""
+def to_json(value):
+    """A nested list with strings in place of bytes."""
     if isinstance(value, bytes):
         return value.decode()
-    return [readable(one) for one in value] if isinstance(value, list) else value
+    return [to_json(entry) for entry in value] if isinstance(value, list) else value
 
 
 def main(path):
-    sys.modules.update(dict.fromkeys(FORBIDDEN))  # TensorFlow itself imports Keras where it finds it
+    sys.modules.update(dict.fromkeys(FORBIDDEN))  # TensorFlow imports Keras if it can
     import session_client
 
     session_client.load_text_ops()
@@ -28,8 +29,8 @@ def main(path):
     print(json.dumps({"tensorflow": session_client.tf.__version__, "signatures": served.described()}))
     for line in sys.stdin:
         signature, inputs = json.loads(line)
-        found = served(signature, **inputs)
-        print(json.dumps({name: readable(array.tolist()) for name, array in found.items()}))
+        outputs = served(signature, **inputs)
+        print(json.dumps({name: to_json(array.tolist()) for name, array in outputs.items()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Exports of small translators, written once a process, for tests that only read them."""
+"""Exports of small translators for tests that only read them. A process writes each of them once."""
 
 import atexit
 import functools
@@ -14,7 +14,7 @@ SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "zwölf Ärzte", "�
 
 
 class Export(NamedTuple):
-    """A folder, and the translator that wrote it."""
+    """The folder of an export, and the translator that wrote it."""
 
     path: Path
     translator: Translator
@@ -22,7 +22,7 @@ class Export(NamedTuple):
 
 @functools.cache
 def tiny_export(kind):
-    """The `Export` of a model of one layer a side; `kind` is the tokenizer's."""
+    """The `Export` of a model with one encoder layer and one decoder layer. `kind` is the tokenizer's model."""
     folder = tempfile.TemporaryDirectory(prefix=f"export_{kind}_")
     atexit.register(folder.cleanup)
     path = Path(folder.name)

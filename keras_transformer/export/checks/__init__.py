@@ -1,1 +1,1 @@
-"""The proof that an export runs where it will be served."""
+"""Checks that an export runs on a stock TensorFlow Serving."""

@@ -1,4 +1,7 @@
-"""Whether a stock TensorFlow Serving can run a SavedModel: `python -m keras_transformer.export.checks.doctor PATH`."""
+"""Reports whether a stock TensorFlow Serving can run a SavedModel.
+
+On the command line: `python -m keras_transformer.export.checks.doctor PATH`.
+"""
 
 import argparse
 import io
@@ -11,37 +14,37 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from keras_transformer.export.card import broken_files
 from keras_transformer.export.checks.saved_model import Contents, read_saved_model
-from keras_transformer.export.checks.served_ops import TEXT_VERSION, lacking, text_ops
+from keras_transformer.export.checks.served_ops import TEXT_VERSION, text_ops, unsupported_ops
+from keras_transformer.export.readme import broken_files
 
-NAMESAKE = "keras-transformer"  # another project on PyPI, which installs a package of our import name
+NAMESAKE = "keras-transformer"  # another project on PyPI that installs a package of the same import name
 MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `doctor` found; `str` gives it as text, rich prints it as tables.
+    """The result of `doctor`. `str` gives it as text; `print` from rich shows it as tables.
 
     Attributes:
         contents: `saved_model.Contents`.
-        lacking: a dictionary of what a stock server does not run to the reason; empty if nothing.
-        broken: files that are not as the export's SHA256SUMS says; None where it has none.
-        namesake: str, the version of `keras-transformer` that is installed here, or None.
+        unsupported: a dictionary of op or function to the reason why a stock server does not run it.
+        broken: a list of the files that differ from the export's SHA256SUMS, or None if it has no such file.
+        namesake: str, the version of the other project `keras-transformer` if it is installed, or None.
     """
 
     contents: Contents
-    lacking: dict
+    unsupported: dict
     broken: list | None
     namesake: str | None
 
     @property
     def healthy(self):
-        """Whether a stock server runs it, from files as they were written."""
-        return not self.lacking and not self.broken
+        """True if a stock server runs the model and no file was changed."""
+        return not self.unsupported and not self.broken
 
     def __rich__(self):
-        return Group(Text(str(self.contents.path), style="bold"), self._signatures(), self._findings())
+        return Group(Text(str(self.contents.path), style="bold"), self._signatures(), self._facts())
 
     def __str__(self):
         console = Console(file=io.StringIO(), width=120, color_system=None)
@@ -56,54 +59,72 @@ class Report:
             table.add_row(Text(name), *map(Text, rows))
         return table if self.contents.signatures else Text("no signatures")
 
-    def _findings(self):
+    def _facts(self):
         contents = self.contents
-        used = sorted(text_ops().intersection(contents.ops))
-        table = Table.grid(padding=(0, 2))
+        used_text_ops = sorted(text_ops().intersection(contents.ops))
         rows = {
             "graph": f"{contents.ops.total()} ops of {len(contents.ops)} kinds in {contents.num_functions} functions",
-            "TensorFlow Text": ", ".join(used) or "no op",
-            "versions": f"written by TensorFlow {contents.tensorflow_version}, read by {tf.__version__}; "
+            "TensorFlow Text": ", ".join(used_text_ops) or "no op is used",
+            "versions": f"written by TensorFlow {contents.tensorflow_version}, read here by {tf.__version__}; "
             f"a server has TensorFlow Text {TEXT_VERSION}",
-            "size": f"{contents.size / MEBIBYTE:.1f} MiB in {len(contents.files)} files, {self._integrity()}",
-            "warm-up": "none: the first request is a slow one"
+            "size": f"{contents.size / MEBIBYTE:.1f} MiB in {len(contents.files)} files; {self._integrity()}",
+            "warm-up": "no records: the first request will be slow"
             if contents.num_warmup_records is None
             else f"{contents.num_warmup_records} records",
-            "a stock server": "lacks what follows" if self.lacking else "has every op",
-            **{f"  {name}": reason for name, reason in self.lacking.items()},
+            "a stock server": "does not run these:" if self.unsupported else "has every op",
+            **{f"  {name}": reason for name, reason in self.unsupported.items()},
         }
         if self.namesake is not None:
             rows["warning"] = (
-                f"{NAMESAKE} {self.namesake}, another project, is installed here with a package of the same import "
-                f"name: pip uninstall {NAMESAKE}, then install keras-transformer-translation again"
+                f"another project, {NAMESAKE} {self.namesake}, is installed here. Its package has the same import "
+                f"name. Run pip uninstall {NAMESAKE}, then install keras-transformer-translation again."
             )
+        table = Table.grid(padding=(0, 2))
         for name, value in rows.items():
             table.add_row(Text(name), Text(value))
         return table
 
     def _integrity(self):
         if self.broken is None:
-            return "without SHA256SUMS"
-        return f"of which {', '.join(self.broken)} differ from SHA256SUMS" if self.broken else "all as in SHA256SUMS"
+            return "there is no SHA256SUMS to check them"
+        if self.broken:
+            return f"these differ from SHA256SUMS: {', '.join(self.broken)}"
+        return "all agree with SHA256SUMS"
 
 
 def doctor(path):
-    """Look at a SavedModel without running it.
+    """Examine a SavedModel without running it.
+
+    Any SavedModel can be examined, not only an export of this package.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        from keras_transformer.export.checks.doctor import doctor
+
+        module = tf.Module()
+        module.upper = tf.function(tf.strings.upper, input_signature=[tf.TensorSpec([None], tf.string)])
+        tf.saved_model.save(module, "upper/1", signatures=module.upper)
+        report = doctor("upper/1")
+        assert report.healthy
+        print(report)
+        ```
 
     Args:
-        path: its folder.
+        path: the SavedModel's folder.
 
     Returns:
-        A `Report`.
+        A `Report`. Its attribute `healthy` is True if a stock server runs the model and no file was changed.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_saved_model`; a broken SHA256SUMS.
+        FileNotFoundError: the folder does not exist or holds no SavedModel.
+        ValueError: a file that is not a SavedModel, broken warm-up records, or a broken SHA256SUMS.
     """
     contents = read_saved_model(path)
-    return Report(contents, lacking(contents), broken_files(path), _namesake())
+    return Report(contents, unsupported_ops(contents), broken_files(path), _namesake_version())
 
 
-def _namesake():
+def _namesake_version():
     try:
         return version(NAMESAKE)
     except PackageNotFoundError:
@@ -111,9 +132,9 @@ def _namesake():
 
 
 def main(arguments=None):
-    """Print the report; the exit status is 1 where something is wrong with the path or the model."""
+    """Print the report. Return the exit status: 1 if something is wrong with the path or the model, else 0."""
     parser = argparse.ArgumentParser(prog="python -m keras_transformer.export.checks.doctor", description=__doc__)
-    parser.add_argument("path", help="the folder of a SavedModel, such as saved_models/en_de/1")
+    parser.add_argument("path", help="the folder of a SavedModel, for example saved_models/en_de/1")
     try:
         report = doctor(parser.parse_args(arguments).path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a SavedModel's folder says about itself, read from its files without running it."""
+"""Reads what a SavedModel's folder holds: signatures, ops and files. It does not run the model."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from keras_transformer.backend.compat import must_compile_by_xla
 
 MODEL_FILE = "saved_model.pb"
 TAG = "serve"
-DEFAULT = "serving_default"  # the signature that a request gets which names none
+DEFAULT = "serving_default"  # a server uses this signature for a request that names none
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
@@ -21,9 +21,9 @@ class Tensor:
     """One input or output of a signature.
 
     Attributes:
-        dtype: str, TensorFlow's name, such as "string" or "float32".
-        shape: a tuple, None for an open dimension; None for an open rank.
-        graph_name: its name in the graph, for a session.
+        dtype: str, TensorFlow's name for it, for example "string" or "float32".
+        shape: a tuple. An unknown dimension is None. The whole shape is None if even the rank is unknown.
+        graph_name: the tensor's name in the graph. A session needs it.
     """
 
     dtype: str
@@ -37,7 +37,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature's inputs and outputs: dictionaries of names to `Tensor`s."""
+    """A signature's inputs and outputs: two dictionaries of name to `Tensor`."""
 
     inputs: dict
     outputs: dict
@@ -45,17 +45,17 @@ class Signature:
 
 @dataclass(frozen=True)
 class Contents:
-    """A SavedModel.
+    """What a SavedModel's folder holds.
 
     Attributes:
-        path: its folder.
-        tensorflow_version: str, of the TensorFlow that wrote it.
-        signatures: a dictionary of names to `Signature`s, `serving_default` first.
-        ops: a `Counter` of the ops of its graph and of its functions; calls of those functions are no ops.
-        num_functions: how many functions the graph has.
-        must_compile: names of the functions and nodes that XLA must compile.
-        num_warmup_records: how many; None without such a file.
-        files: a dictionary of path inside the folder to size in bytes.
+        path: the folder.
+        tensorflow_version: str, the version of TensorFlow that wrote it.
+        signatures: a dictionary of name to `Signature`. `serving_default` is first.
+        ops: a `Counter` of the ops in the graph and in its functions. A call of such a function is not an op.
+        num_functions: the number of the graph's functions.
+        must_compile: the names of functions and nodes that XLA must compile.
+        num_warmup_records: int, or None if there is no warm-up file.
+        files: a dictionary of the path inside the folder to the size in bytes.
     """
 
     path: Path
@@ -69,53 +69,71 @@ class Contents:
 
     @property
     def size(self):
-        """Bytes of all files."""
+        """The size of all files in bytes."""
         return sum(self.files.values())
 
 
 def read_saved_model(path):
-    """The `Contents` of a SavedModel's folder.
+    """Read a SavedModel's folder.
+
+    Returns:
+        Its `Contents`.
 
     Raises:
-        FileNotFoundError: no such folder, or none that holds a SavedModel; where it holds versions, they are named.
-        ValueError: a file that is no SavedModel, or one without the tag "serve"; broken warm-up records.
+        FileNotFoundError: the folder does not exist or holds no SavedModel. If it holds versions of a model, the
+            message names them.
+        ValueError: the file is not a SavedModel, or has no graph with the tag "serve", or the warm-up records are
+            broken.
+    """
+    file = _model_file(Path(path))
+    try:
+        proto = SavedModel.FromString(file.read_bytes())
+    except DecodeError as error:
+        raise ValueError(f"{file} is not a SavedModel, or it is broken: {error}.") from error
+    return contents_of(path, proto)
+
+
+def contents_of(path, proto):
+    """The `Contents` of a SavedModel's folder whose `saved_model.pb` is parsed already.
+
+    Args:
+        path: the folder.
+        proto: the `SavedModel` in its `saved_model.pb`.
+
+    Raises:
+        ValueError: as in `read_saved_model`.
     """
     path = Path(path)
-    meta = _meta_graph(_find(path))
-    functions = meta.graph_def.library.function
+    graph = _graph_to_serve(path / MODEL_FILE, proto)
+    functions = graph.graph_def.library.function
     names = {function.signature.name for function in functions}
-    nodes = [*meta.graph_def.node, *(node for function in functions for node in function.node_def)]
+    nodes = [*graph.graph_def.node, *(node for function in functions for node in function.node_def)]
     must_compile = [function.signature.name for function in functions if must_compile_by_xla(function.attr)]
     must_compile += [node.name for node in nodes if must_compile_by_xla(node.attr)]
     return Contents(
         path=path,
-        tensorflow_version=meta.meta_info_def.tensorflow_version,
-        signatures=_signatures(meta),
+        tensorflow_version=graph.meta_info_def.tensorflow_version,
+        signatures=_signatures(graph),
         ops=Counter(node.op for node in nodes if node.op not in names),
         num_functions=len(functions),
         must_compile=tuple(dict.fromkeys(must_compile)),
         num_warmup_records=_count_records(path / WARMUP_FILE),
-        files={str(file.relative_to(path)): file.stat().st_size for file in files_of(path)},
+        files={str(file.relative_to(path)): file.stat().st_size for file in list_files(path)},
     )
 
 
-def files_of(path):
-    """The files under a folder, sorted by name."""
+def list_files(path):
+    """All files under a folder, sorted by path."""
     return sorted(file for file in Path(path).rglob("*") if file.is_file())
 
 
-def versions_of(path):
-    """The versions in the folder of a name, as a server sees them: the sorted numbers among its folders."""
-    return sorted(int(child.name) for child in Path(path).iterdir() if is_version(child.name) and child.is_dir())
-
-
 def is_version(name):
-    """Whether a server would take a folder of this name for a version."""
+    """Whether a server takes a folder of this name for a version of a model."""
     return name.isascii() and name.isdigit()
 
 
-def _find(path):
-    """The path of the proto."""
+def _model_file(path):
+    """The path of `saved_model.pb` in a folder, which must exist."""
     file = path / MODEL_FILE
     if file.is_file():
         return file
@@ -123,33 +141,30 @@ def _find(path):
         raise FileNotFoundError(f"{path} does not exist.")
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is a file. Give the folder that holds {MODEL_FILE}.")
-    versions = versions_of(path)
+    versions = sorted(int(child.name) for child in path.iterdir() if is_version(child.name) and child.is_dir())
     if versions:
         names = ", ".join(map(str, versions))
         raise FileNotFoundError(
-            f"{path} holds versions, {names}, and is none itself. Give one of them, such as {path / str(versions[-1])}."
+            f"{path} is not a SavedModel, but holds the versions {names}. Give the folder of one version, for example "
+            f"{path / str(versions[-1])}."
         )
-    raise FileNotFoundError(f"{path} holds no {MODEL_FILE}: it is no SavedModel.")
+    raise FileNotFoundError(f"{path} is not a SavedModel: it holds no {MODEL_FILE}.")
 
 
-def _meta_graph(file):
+def _graph_to_serve(file, proto):
     """The graph that a server loads."""
-    try:
-        graphs = SavedModel.FromString(file.read_bytes()).meta_graphs
-    except DecodeError as error:
-        raise ValueError(f"{file} is no SavedModel, or a broken one: {error}.") from error
-    for meta in graphs:
-        if TAG in meta.meta_info_def.tags:
-            return meta
-    tags = sorted({tag for meta in graphs for tag in meta.meta_info_def.tags})
-    raise ValueError(f"{file} has no graph with the tag {TAG!r}, which servers load; its tags are {tags}.")
+    for graph in proto.meta_graphs:
+        if TAG in graph.meta_info_def.tags:
+            return graph
+    tags = sorted({tag for graph in proto.meta_graphs for tag in graph.meta_info_def.tags})
+    raise ValueError(f"{file} has no graph with the tag {TAG!r}. A server loads only that graph. The tags are {tags}.")
 
 
-def _signatures(meta):
-    """The signatures, the default one first; without TensorFlow's own, whose names begin with two underscores."""
-    names = sorted((name for name in meta.signature_def if not name.startswith("__")), key=lambda x: (x != DEFAULT, x))
-    found = {name: meta.signature_def[name] for name in names}
-    return {name: Signature(_tensors(one.inputs), _tensors(one.outputs)) for name, one in found.items()}
+def _signatures(graph):
+    """The signatures, the default one first. TensorFlow's own, whose names start with two underscores, are left out."""
+    names = [name for name in graph.signature_def if not name.startswith("__")]
+    protos = {name: graph.signature_def[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name))}
+    return {name: Signature(_tensors(proto.inputs), _tensors(proto.outputs)) for name, proto in protos.items()}
 
 
 def _tensors(infos):
@@ -168,4 +183,4 @@ def _count_records(file):
     try:
         return sum(1 for _ in tf.data.TFRecordDataset(str(file)))
     except tf.errors.DataLossError as error:
-        raise ValueError(f"{file} holds no TFRecords, or broken ones: {error.message}.") from error
+        raise ValueError(f"{file} holds no TFRecords, or they are broken: {error.message}.") from error

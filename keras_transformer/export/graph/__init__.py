@@ -1,1 +1,1 @@
-"""What an export serves: its signatures, its weights, and how they are stored."""
+"""The graph of an export: its signatures, its weights and how the folder stores them."""

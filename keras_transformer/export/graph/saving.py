@@ -1,4 +1,4 @@
-"""A module as a SavedModel folder, with a graph that takes little room beside small weights."""
+"""Writes a module as a SavedModel whose graph is small, even beside small weights."""
 
 import itertools
 import re
@@ -10,15 +10,18 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 def save(module, path):
     """Write a SavedModel.
 
-    Half of a graph's size is the names of its functions' nodes, each as long as the way to a layer, and the
-    shapes that every loader infers anew: 1 MB of a model that has 5 MB in 8-bit integers. Here the nodes
-    are numbered and the shapes left out. Functions, arguments, signatures and variables keep their names.
+    Two things make up half of a graph's size: the long names of the nodes in its functions, and the shapes of their
+    outputs. Nothing needs either: each loader infers the shapes again. So this function numbers the nodes and removes
+    the shapes. Functions, arguments, signatures and variables keep their names.
 
     Args:
         module: a `ServingModule`.
         path: a folder that does not exist.
+
+    Returns:
+        The `SavedModel` proto that is in the folder now, so that a caller need not parse the file again.
     """
-    # Without gradients, which nobody takes of a service and which would name nodes.
+    # A service needs no gradients, and their functions would refer to nodes by name.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(path), signatures=module.answers, options=options)
     file = path / "saved_model.pb"
@@ -27,28 +30,29 @@ def save(module, path):
         for function in graph.graph_def.library.function:
             _shorten(function)
     file.write_bytes(model.SerializeToString(deterministic=True))
-    (path / "fingerprint.pb").unlink()  # of the file as it was
+    (path / "fingerprint.pb").unlink()  # it belongs to the file before this change
+    return model
 
 
 def _shorten(function):
-    """Number the nodes of a `FunctionDef`, and leave out their shapes."""
-    # A resource without a name goes by its node's.
-    kept = {node.name for node in function.node_def if "shared_name" in node.attr and not node.attr["shared_name"].s}
-    taken = kept | {argument.name for argument in function.signature.input_arg}
-    numbered = (name for name in map("n{}".format, itertools.count()) if name not in taken)
-    short = {node.name: node.name if node.name in kept else next(numbered) for node in function.node_def}
+    """Number the nodes of a `FunctionDef`, and remove their shapes."""
+    # A resource without a name of its own is known by the name of its node, which must not change.
+    fixed = {node.name for node in function.node_def if "shared_name" in node.attr and not node.attr["shared_name"].s}
+    taken = fixed | {argument.name for argument in function.signature.input_arg}
+    free = (name for name in map("n{}".format, itertools.count()) if name not in taken)
+    new_names = {node.name: node.name if node.name in fixed else next(free) for node in function.node_def}
 
-    def renamed(reference):
-        """Of "node:output:0", "^node" for control, or an argument."""
-        return re.sub(r"^(\^?)([^:]+)", lambda found: found[1] + short.get(found[2], found[2]), reference)
+    def rename(reference):
+        """Rename the node in "node:output:0", or in "^node" (a control input). An argument keeps its name."""
+        return re.sub(r"^(\^?)([^:]+)", lambda match: match[1] + new_names.get(match[2], match[2]), reference)
 
     for node in function.node_def:
-        node.name = short[node.name]
-        node.input[:] = map(renamed, node.input)
+        node.name = new_names[node.name]
+        node.input[:] = map(rename, node.input)
         node.attr.pop("_output_shapes", None)
-        if "_class" in node.attr:  # what it must stand beside: "loc:@node"
+        if "_class" in node.attr:  # "loc:@other": this node must run on the device of the other
             places = node.attr["_class"].list.s
-            places[:] = [b"loc:@" + renamed(place.decode().removeprefix("loc:@")).encode() for place in places]
+            places[:] = [b"loc:@" + rename(place.decode().removeprefix("loc:@")).encode() for place in places]
     for results in (function.ret, function.control_ret):
         for name, reference in list(results.items()):
-            results[name] = renamed(reference)
+            results[name] = rename(reference)

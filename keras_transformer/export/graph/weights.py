@@ -1,4 +1,4 @@
-"""The models' weights as an export keeps them: once in its folder, and ready for use from when it is loaded."""
+"""The weights of an export: stored once in its folder, and ready for use as soon as it is loaded."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from keras_transformer.incremental.state import StepWeights
 
 
 class Computed(tf.saved_model.experimental.TrackableResource):
-    """A tensor that is computed when a SavedModel is loaded, from variables of its folder.
+    """A tensor that is computed from variables when a SavedModel is loaded.
 
-    Every loader restores the variables, then runs the initialisation of each resource, as that of a
-    lookup table; then it answers. The folder holds how to compute it, and no value. The tensor lives as
-    long as the session, or in an eager process as long as that.
+    A loader first restores the variables. Then it runs the initializer of each resource, for example of a lookup
+    table, and of this one. Then the model can be called. The folder holds the computation, but not the value. The
+    tensor lives as long as the session, or in an eager process until the process ends.
 
     Args:
-        compute: a function without arguments that gives a float tensor, in TensorFlow ops.
-        name: unlike that of every other value, as resources of one name in a process are one.
+        compute: a function without arguments that returns a float tensor, in TensorFlow ops.
+        name: a name that no other resource of the process has. Resources of one name are one resource.
     """
 
     def __init__(self, compute, name):
@@ -29,7 +29,7 @@ class Computed(tf.saved_model.experimental.TrackableResource):
         self._compute, self._name = compute, name
         [result] = tf.function(compute, autograph=False).get_concrete_function().outputs
         self._shape, self._dtype = result.shape, result.dtype
-        _ = self.resource_handle  # creates it now, outside any graph
+        _ = self.resource_handle  # this creates the resource now, outside any graph
 
     def _create_resource(self):
         return tf.raw_ops.VarHandleOp(dtype=self._dtype, shape=self._shape, shared_name=self._name)
@@ -38,23 +38,23 @@ class Computed(tf.saved_model.experimental.TrackableResource):
         tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=self._compute())
 
     def read(self):
-        """The tensor, in the graph under construction."""
+        """Read the tensor in the graph that calls this."""
         value = tf.raw_ops.ReadVariableOp(resource=self.resource_handle, dtype=self._dtype)
-        return tf.ensure_shape(value, self._shape)  # which the optimiser cannot know otherwise
+        return tf.ensure_shape(value, self._shape)  # the graph optimizer does not know it
 
 
 class Weights:
-    """All weights of some models.
+    """All weights of the models of an export.
 
     Args:
         models: `Transformer`s.
-        precision: of `precision.PRECISIONS`, how the folder holds them.
+        precision: one of `precision.PRECISIONS`, in which the folder stores the weights.
 
     Raises:
-        ValueError: an unknown precision, or a weight that is not finite, or not in float16.
+        ValueError: the precision is unknown, or a weight is not finite, or it is too large for float16.
 
     Attributes:
-        tracked: what a `tf.Module` must hold for its SavedModel to have the weights.
+        tracked: the objects that a `tf.Module` must hold, so that its SavedModel has the weights.
     """
 
     def __init__(self, models, precision):
@@ -71,14 +71,14 @@ class Weights:
         self.tracked = [*self._stored.variables, *self._ready.values(), *tf.nest.flatten(self._steps)]
 
     def _in_compute_dtype(self, key, dtype, number):
-        """A matrix as the models compute with it, ready before the first call."""
+        """A matrix in the dtype that the models compute with, ready before the first call."""
         return Computed(lambda: tf.cast(self._stored.value(key), dtype), f"{self._name}_matrix_{number}")
 
     def _prepared(self, model, number):
-        """`IncrementalDecoder.step_weights()`, with a `Computed` for each tensor."""
+        """`IncrementalDecoder.step_weights()`, with a `Computed` in place of each tensor."""
 
         def computed(name, owner, compute):
-            def from_stored():  # not from another `Computed`, which may be initialized later
+            def from_stored():  # another `Computed` may not be initialized yet
                 with weights_as({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
                     return compute()
 
@@ -95,21 +95,21 @@ class Weights:
             for depth, layer in enumerate(model.decoder.layers)
         ]
         output = computed("output", model.output_map, decoder.output_weights)
-        return StepWeights(layers, output, cast=[])  # `scope` has them cast
+        return StepWeights(layers, output, cast=[])  # `scope` gives the variables their cast values
 
     def scope(self):
-        """A block in which the models' variables have the export's values, read where this is called."""
+        """A block in which the models' variables have the export's values. The graph that calls this reads them."""
         return weights_as(
             {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
         )
 
     def step_weights(self):
-        """`IncrementalDecoder.step_weights()` of each model, read where this is called."""
+        """`IncrementalDecoder.step_weights()` of each model. The graph that calls this reads them."""
         return tf.nest.map_structure(lambda computed: computed.read(), self._steps)
 
 
 def _digest(models, variables):
-    """Hexadecimal digits that name these weights and what is computed of them."""
+    """Hexadecimal digits that name these models with these weights."""
     digest = hashlib.sha256(json.dumps([model.get_config() for model in models], sort_keys=True).encode())
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())

@@ -1,1 +1,1 @@
-"""The files that a server starts from."""
+"""The files that TensorFlow Serving starts from, and its warm-up requests."""

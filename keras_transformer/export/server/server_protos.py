@@ -1,4 +1,4 @@
-"""Messages of TensorFlow Serving, which tensorflow-serving-api brings, but for one."""
+"""Messages of TensorFlow Serving, from tensorflow-serving-api. One that the package lacks is defined here."""
 
 from functools import cache
 
@@ -6,10 +6,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wr
 
 
 def prediction_log():
-    """An empty `PredictionLog`, a record of a request.
+    """An empty `PredictionLog`: the record of one request.
 
     Raises:
-        ImportError: tensorflow-serving-api is not installed; the message says how.
+        ImportError: tensorflow-serving-api is not installed. The message says how to install it.
     """
     try:
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -19,7 +19,7 @@ def prediction_log():
 
 
 def model_server_config():
-    """An empty `ModelServerConfig`, of `--model_config_file`.
+    """An empty `ModelServerConfig`: the content of the file in `--model_config_file`.
 
     Raises:
         ImportError: as in `prediction_log`.
@@ -32,21 +32,21 @@ def model_server_config():
 
 
 def batching_parameters():
-    """An empty `BatchingParameters`, of `--batching_parameters_file`."""
+    """An empty `BatchingParameters`: the content of the file in `--batching_parameters_file`."""
     return _batching_parameters()()
 
 
 @cache
 def _batching_parameters():
-    """Its class, described here after TF Serving's session_bundle_config.proto, which no package brings."""
+    """The class of `BatchingParameters`. No package has it; it follows TF Serving's session_bundle_config.proto."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="session_bundle_config.proto", package="tensorflow.serving", syntax="proto3"
     )
     file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
     message = file.message_type.add(name="BatchingParameters")
-    numbers = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    wrapped = [*((name, "Int64Value") for name in numbers), ("thread_pool_name", "StringValue")]
+    integers = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    wrapped = [*((name, "Int64Value") for name in integers), ("thread_pool_name", "StringValue")]
     for number, (name, wrapper) in enumerate(wrapped, start=1):
         message.field.add(
             name=name,
@@ -65,6 +65,6 @@ def _batching_parameters():
 
 def _missing():
     return ImportError(
-        "The files for a server need the package tensorflow-serving-api: "
+        "The files for a server need the package tensorflow-serving-api. Install it with "
         'pip install "keras-transformer-translation[serving]".'
     )

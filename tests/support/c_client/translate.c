@@ -1,12 +1,12 @@
-/* Translates sentences with an exported SavedModel, without Python: TensorFlow's C library alone.
+/* Translates sentences with an exported SavedModel. It needs only TensorFlow's C library, not Python.
  *
  *     translate [-l OP_LIBRARY]... EXPORT INPUT OUTPUT SENTENCE...
  *
- * EXPORT is the version's folder, INPUT and OUTPUT the tensors of its signature, such as
- * serving_default_sentences:0 and StatefulPartitionedCall:1, and every OP_LIBRARY holds ops that TensorFlow lacks:
- * TensorFlow Text's. The sentences travel as one batch; each translation is printed on a line of its own.
+ * EXPORT is the folder of a version. INPUT and OUTPUT are tensors of its signature, for example
+ * serving_default_sentences:0 and StatefulPartitionedCall:1. Each OP_LIBRARY holds ops of TensorFlow Text. The program
+ * sends all sentences as one batch and prints one translation on each line.
  *
- * Exit codes: 2 wrong usage, 3 an op library, 4 the export, 5 a tensor's name, 6 the translation.
+ * Exit codes: 2 wrong usage; 3 an op library, 4 the export, 5 a tensor's name or 6 the translation is wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static TF_Output find(TF_Graph *graph, const char *name) {
   char *end = NULL;
   long index = colon ? strtol(colon + 1, &end, 10) : -1;
   if (index < 0 || end == colon + 1 || *end) {
-    fprintf(stderr, "translate: %s: a tensor is named operation:index\n", name);
+    fprintf(stderr, "translate: %s: the name of a tensor is operation:index\n", name);
     exit(TENSOR);
   }
   char *operation = strndup(name, (size_t)(colon - name));
@@ -41,7 +41,7 @@ static TF_Output find(TF_Graph *graph, const char *name) {
     exit(TENSOR);
   }
   if (TF_OperationOutputType(found) != TF_STRING) {
-    fprintf(stderr, "translate: %s: holds no strings\n", name);
+    fprintf(stderr, "translate: %s: is not a tensor of strings\n", name);
     exit(TENSOR);
   }
   return found;
@@ -59,7 +59,7 @@ static TF_Tensor *batch(char *const *sentences, int count) {
   return tensor;
 }
 
-/* The tensor's strings, which are its own to free, and the tensor. */
+/* Frees a tensor and its strings. */
 static void drop(TF_Tensor *tensor) {
   TF_TString *strings = TF_TensorData(tensor);
   for (int64_t i = 0; i < TF_TensorElementCount(tensor); i++) TF_StringDealloc(&strings[i]);
@@ -70,7 +70,7 @@ int main(int argc, char **argv) {
   TF_Status *status = TF_NewStatus();
   for (int option; (option = getopt(argc, argv, "+l:")) != -1;) {
     if (option != 'l') return USAGE;
-    TF_LoadLibrary(optarg, status); /* stays loaded for the process */
+    TF_LoadLibrary(optarg, status); /* it stays loaded until the process ends */
     check(status, LIBRARY, optarg);
   }
   if (argc - optind < 4) {
@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
   TF_SessionRun(session, NULL, &input, &sentences, 1, &output, &translations, 1, NULL, 0, NULL, status);
   check(status, TRANSLATION, "cannot translate");
   if (TF_NumDims(translations) != 1 || TF_Dim(translations, 0) != count) {
-    fprintf(stderr, "translate: %s: gives no string for each sentence\n", arguments[2]);
+    fprintf(stderr, "translate: %s: does not give one string for each sentence\n", arguments[2]);
     return TRANSLATION;
   }
   const TF_TString *strings = TF_TensorData(translations);
