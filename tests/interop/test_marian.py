@@ -134,9 +134,7 @@ def test_the_tokenizer_is_one_file(loaded, tmp_path):
         "the Marian tokenizer file is damaged": data[:-9],
         "is damaged: 'target'": json.dumps({key: content[key] for key in ("model", "pieces", "source")}).encode(),
         "more than 4 pieces, strings that all differ": json.dumps({**content, "pieces": ["a"] * 9}).encode(),
-        "the source's SentencePiece model, source.spm, is none, or damaged": json.dumps(
-            {**content, "source": "AAAA"}
-        ).encode(),
+        "source.spm is not a SentencePiece model, or it is damaged": json.dumps({**content, "source": "AAAA"}).encode(),
     }
     for rule, wrong in broken.items():
         (tmp_path / "broken").write_bytes(wrong)
