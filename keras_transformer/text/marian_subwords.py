@@ -43,11 +43,11 @@ def read(data):
         content = json.loads(data)
         pieces = content["pieces"]
         models = {side: base64.b64decode(content[side], validate=True) for side in ("source", "target")}
-        texts = all(isinstance(piece, str) for piece in pieces)
+        are_strings = all(isinstance(piece, str) for piece in pieces)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the Marian tokenizer file is damaged: {error}") from error
-    if not texts or len(pieces) <= NUM_RESERVED or len(set(pieces)) < len(pieces):
-        raise ValueError(f"the Marian tokenizer file needs more than {NUM_RESERVED} pieces, strings that all differ.")
+    if not are_strings or len(pieces) <= NUM_RESERVED or len(set(pieces)) < len(pieces):
+        raise ValueError(f"the Marian tokenizer file must have more than {NUM_RESERVED} pieces, all different strings.")
     return tuple(MarianSubwords(pieces, model, side) for side, model in models.items())
 
 
