@@ -1,8 +1,8 @@
 """An English-German corpus made by code: numbers, ordinals, years, prices, dates and times, written out.
 
-It needs no download and no licence: the numbers come from num2words, the names of days, months and
-currencies from Babel's CLDR, and a few carrier sentences make it translation. Each English sentence
-has exactly one German one, and the other way round, so exact match is a fair score:
+It needs no download and no license. num2words writes the numbers, Babel's CLDR has the names of days, months and
+currencies, and a few carrier sentences hold them. Each English sentence has exactly one German translation, and each
+German one exactly one English sentence. So exact match is a fair score:
 
     She has read one hundred and twenty-three pages.   Sie hat einhundertdreiundzwanzig Seiten gelesen.
     The meeting is on Monday, the first of May.        Das Treffen ist am Montag, dem ersten Mai.
@@ -28,7 +28,7 @@ FIRST_DAY, LAST_DAY = datetime.date(1950, 1, 1), datetime.date(2029, 12, 31)
 
 
 class Carrier(NamedTuple):
-    """One sentence with a gap in both languages, and what draws the two phrases that fill it."""
+    """A sentence with a gap, in both languages, and the function that draws the two phrases for the gap."""
 
     english: str
     german: str
@@ -36,7 +36,7 @@ class Carrier(NamedTuple):
 
 
 def make_corpus(num_pairs=30_000, seed=0):
-    """Return `num_pairs` different (English, German) sentence pairs; the same seed gives the same list.
+    """Return `num_pairs` different pairs of an English and a German sentence. The same seed gives the same list.
 
     Raises:
         ValueError: `num_pairs` is not between 1 and 1,000,000.
@@ -53,10 +53,10 @@ def make_corpus(num_pairs=30_000, seed=0):
 
 
 def split(pairs):
-    """Split pairs into three lists: train, valid, test, about 23 : 1 : 1.
+    """Split pairs into three lists, train, valid and test, about 23 : 1 : 1.
 
-    The phrase in a sentence's gap ("the fourth of May", "twenty-one") decides, so a phrase that is
-    tested is never trained, in whatever sentence. Phrases that cannot be put together from others
+    The phrase in the gap of the sentence decides ("the fourth of May", "twenty-one"). So all sentences with the same
+    phrase are in the same list, and no phrase of the test set is trained. Phrases that do not consist of others
     ("seven", "third", "one o'clock") are always trained.
     """
     parts = train, valid, test = [], [], []
@@ -69,11 +69,11 @@ def split(pairs):
 
 
 def write(folder, num_pairs=30_000, seed=0, overwrite=False):
-    """Write `train.en`, `train.de`, `valid.en`, … `test.de` into `folder`, made if needed; return it as a Path.
+    """Write `train.en`, `train.de`, `valid.en`, … `test.de` into `folder`, and return the folder as a Path.
 
     Raises:
         FileExistsError: one of the files exists and `overwrite` is False.
-        ValueError: so few pairs that one of the parts is empty.
+        ValueError: there are so few pairs that one of the three lists is empty.
     """
     folder = Path(folder)
     parts = dict(zip(("train", "valid", "test"), split(make_corpus(num_pairs, seed)), strict=True))
@@ -88,7 +88,7 @@ def write(folder, num_pairs=30_000, seed=0, overwrite=False):
 
 
 def gap(english):
-    """Return the phrase in the gap of a carrier sentence, or the sentence itself where it is a bare number."""
+    """Return the phrase in the gap of a carrier sentence, or the whole sentence if it is only a number."""
     for start, end in CARRIER_ENDS:
         if english.startswith(start) and english.endswith(end):
             return english[len(start) : len(english) - len(end)]
@@ -97,26 +97,26 @@ def gap(english):
 
 @cache
 def cardinal(number, language):
-    """Write a number out: 21 gives "twenty-one" or "einundzwanzig"."""
+    """Write a number as words: 21 gives "twenty-one" or "einundzwanzig"."""
     words = num2words(number, lang=language)
-    # num2words 0.5.14 writes 101,000 as "einhunderteinstausend"; the s belongs to the last word of a number alone.
+    # num2words 0.5.14 writes 101,000 as "einhunderteinstausend". The s is wrong before "tausend".
     return words.replace("einstausend", "eintausend") if language == "de" else words
 
 
 @cache
 def ordinal(number, language, ending=""):
-    """Write an ordinal out; `ending` goes after the German -e: "ihr erster", "im ersten"."""
+    """Write an ordinal as words. `ending` goes after the German -e: "ihr erster", "im ersten"."""
     return num2words(number, to="ordinal", lang=language) + ending
 
 
 @cache
 def year(number, language):
-    """Write a year out as it is read: 1984 gives "nineteen eighty-four" or "neunzehnhundertvierundachtzig"."""
+    """Write a year as one says it: 1984 gives "nineteen eighty-four" or "neunzehnhundertvierundachtzig"."""
     return num2words(number, to="year", lang=language)
 
 
 def draw_number(rng, largest):
-    """Draw from 1 to `largest`, each number of digits as often as another, so that small numbers are common."""
+    """Draw from 1 to `largest`. Each number of digits is equally likely, so small numbers are common."""
     return rng.randint(1, min(largest, 10 ** rng.randint(1, len(str(largest)))))
 
 
@@ -126,7 +126,7 @@ def draw_cardinal(rng, largest=999_999):
 
 
 def draw_count(rng, largest=999_999):
-    """Draw a number to stand before a plural. German has two ways to say 101 there, so 1, 101, … are left out."""
+    """Draw a number for the place before a plural. Not 1, 101, …: German has two words for 101 there."""
     number = 1
     while number % 100 == 1:
         number = draw_number(rng, largest)
@@ -158,8 +158,8 @@ def draw_price(rng):
 def draw_date(rng, ending, article=None, with_year=None):
     """Draw a day between 1950 and 2029.
 
-    `article` and `ending` are the German case: "der" and "", or "dem" and "n". A date without an article
-    has no weekday either. `with_year` None leaves the year out half of the time.
+    `article` and `ending` are those of the German case: "der" and "", or "dem" and "n". A date without an article has
+    no weekday. Half of the dates have a year if `with_year` is None.
     """
     day = FIRST_DAY + datetime.timedelta(days=rng.randint(0, (LAST_DAY - FIRST_DAY).days))
     month = {language: get_month_names("wide", locale=language)[day.month] for language in ("en", "de")}
@@ -174,21 +174,21 @@ def draw_date(rng, ending, article=None, with_year=None):
 
 
 def draw_time(rng):
-    """Draw a time of the clock's twelve hours. German names half an hour by the hour to come."""
-    hour, minute = rng.randint(1, 12), rng.choice((0, 15, 30, 45) * 5 + tuple(range(60)))  # quarters are common
+    """Draw a time on a clock of twelve hours. German calls half past six "halb sieben", by the next hour."""
+    hour, minute = rng.randint(1, 12), rng.choice((0, 15, 30, 45) * 5 + tuple(range(60)))  # quarters are frequent
     if minute == 0:
         return f"{cardinal(hour, 'en')} o'clock", f"{'ein' if hour == 1 else cardinal(hour, 'de')} Uhr"
-    to_come = hour % 12 + 1
+    coming = hour % 12 + 1
     if minute == 30:
-        return f"half past {cardinal(hour, 'en')}", f"halb {cardinal(to_come, 'de')}"
-    named, past, nach, distance = (hour, "past", "nach", minute) if minute < 30 else (to_come, "to", "vor", 60 - minute)
+        return f"half past {cardinal(hour, 'en')}", f"halb {cardinal(coming, 'de')}"
+    named, past, nach, distance = (hour, "past", "nach", minute) if minute < 30 else (coming, "to", "vor", 60 - minute)
     if distance == 15:
-        gone = "a quarter", "Viertel"
+        minutes = "a quarter", "Viertel"
     elif distance == 1:
-        gone = "one minute", "eine Minute"
+        minutes = "one minute", "eine Minute"
     else:
-        gone = f"{cardinal(distance, 'en')} minutes", f"{cardinal(distance, 'de')} Minuten"
-    return f"{gone[0]} {past} {cardinal(named, 'en')}", f"{gone[1]} {nach} {cardinal(named, 'de')}"
+        minutes = f"{cardinal(distance, 'en')} minutes", f"{cardinal(distance, 'de')} Minuten"
+    return f"{minutes[0]} {past} {cardinal(named, 'en')}", f"{minutes[1]} {nach} {cardinal(named, 'de')}"
 
 
 def draw_weekday_and_time(rng):
@@ -220,5 +220,5 @@ CARRIERS = (
     Carrier("The train leaves on {}.", "Der Zug fährt am {} ab.", draw_weekday_and_time),
     Carrier("The train leaves at {}.", "Der Zug fährt um {} ab.", draw_time),
 )
-# A longer start first: "Today is her {} birthday." before "Today is {}."
+# The longest start is first: "Today is her {} birthday." before "Today is {}."
 CARRIER_ENDS = sorted((tuple(carrier.english.split("{}")) for carrier in CARRIERS), key=lambda ends: -len(ends[0]))

@@ -1,11 +1,11 @@
-"""Learn to translate numbers, dates and times from English to German: the whole way, in a few minutes.
+"""Learn to translate numbers, dates and times from English to German, from corpus to service, in a few minutes.
 
     python examples/quickstart.py                           train, score, export, translate
-    python examples/quickstart.py "The ticket costs …"      the same with your sentences; once trained, at once
+    python examples/quickstart.py "The ticket costs …"      the same with your sentences; after training, only translate
 
-Needs no download: the corpus is made by `numbers_corpus.py`. No phrase of the test set is in the
-training set. The model runs at the end as it would on a server: the exported SavedModel, loaded in a
-fresh process by TensorFlow and TensorFlow Text alone.
+It needs no download, because `numbers_corpus.py` makes the corpus. No phrase of the test set is in the training set.
+At the end the model runs as it would on a server: a new process loads the exported SavedModel, with only TensorFlow and
+TensorFlow Text.
 """
 
 import json
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: warnings, without its notes
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # before TensorFlow is imported: its warnings, without its notes
 
 import keras
 import numbers_corpus
@@ -54,7 +54,7 @@ TOKENS_PER_BATCH = 1024
 PEAK, WARMUP_STEPS = 2e-3, 400
 DRAWN = "They want to sell twenty-one books.", "Sie wollen einundzwanzig Bücher verkaufen."
 
-# What a server does: of this project, only the folder is needed.
+# What a server does. It needs only the folder of the export.
 SERVE = """
 import json
 import sys
@@ -69,7 +69,7 @@ print(json.dumps([text.decode() for text in translations.numpy()]))
 
 
 def refuse_to_replace(output, export):
-    """Stop, and say what to do, where an earlier run has left something."""
+    """Stop if an earlier run has left something, and say what to do."""
     for path in (export, output):
         if path.exists():
             program = f"{sys.executable} {sys.argv[0]}"
@@ -82,7 +82,7 @@ def refuse_to_replace(output, export):
 
 
 def make_data(folder, num_pairs, vocabulary_size, seed, overwrite):
-    """Write the corpus: {split: (English path, German path)}, a tokenizer, and batches to train and validate on."""
+    """Write the corpus. Returns {split: (English path, German path)}, a tokenizer, and the datasets of two splits."""
     numbers_corpus.write(folder, num_pairs, overwrite=overwrite)
     files = {split: (folder / f"{split}.en", folder / f"{split}.de") for split in ("train", "valid", "test")}
     tokenizer = Tokenizer.train(files["train"], vocabulary_size)
@@ -93,7 +93,7 @@ def make_data(folder, num_pairs, vocabulary_size, seed, overwrite):
 
 
 def make_model(vocabulary_size):
-    """The preset's model, compiled."""
+    """The preset's model after `compile`."""
     model = Transformer.from_preset(PRESET, vocabulary_size=vocabulary_size)
     schedule = TransformerSchedule.with_peak(PEAK, model.d_model, WARMUP_STEPS)
     model.compile(
@@ -104,18 +104,57 @@ def make_model(vocabulary_size):
     return model
 
 
+def fit(model, tokenizer, train, valid, samples, epochs, output, overwrite, console):
+    """Train the model, show its translations of the samples, and write the training folder and the history."""
+    greedy = Translator(model, tokenizer, beam_size=1)
+    stop = StopOnNaN()
+    model.fit(
+        stop.watch(train),
+        validation_data=valid,
+        epochs=epochs,
+        verbose=0,
+        shuffle=False,  # the dataset shuffles itself
+        callbacks=[
+            stop,
+            Throughput(),
+            TrainingProgress(console),
+            HistoryFile(output / "history.jsonl"),
+            Checkpoint(output / "model", tokenizer, overwrite=overwrite),
+            SampleTranslations(greedy, *zip(*samples, strict=True), console=console),
+        ],
+    )
+
+
 def draw(history, translator, folder):
-    """Pictures of the training, and of where the last decoder layer looks as it writes one sentence."""
+    """Draw the curves of the training, and the attention of the last decoder layer for one translation."""
     plots.training_curves(history, folder)
     source, target, weights = translator.attention(*DRAWN)
     plots.attention_map(weights["cross"][-1].mean(axis=0), source, target, folder / "attention.png")  # (T, S)
 
 
+def facts_of_test(translator, translations, references, minutes):
+    """The facts that only this example has on its result card."""
+    exact = sum(map(str.__eq__, translations, references))
+    return {
+        "time": f"{minutes:.1f} minutes, from nothing to the trained model",
+        "search": f"beam {translator.beam_size}, length penalty {translator.length_penalty}",
+        "exact match": f"{exact / len(references):.2%}, {exact:,} of {len(references):,} held-out sentences",
+    }
+
+
+def write_result(output, model, report, files, seed, scores, facts):
+    """Write the result card, and return it."""
+    history = read_history(output / "history.jsonl")
+    paths = [path for pair in files.values() for path in pair]
+    run = training_facts(model, report, history, preset=PRESET, seed=seed, files=paths, scores={"test": scores})
+    return write_card(output, "Quickstart: numbers, English to German", run | facts)
+
+
 def translate_with_export(export, sentences, console):
-    """Load the export in a fresh process and print its translations."""
+    """Load the export in a new process, and print its translations."""
     console.print(f"\nTranslated by {export}, with TensorFlow alone:")
     command = [sys.executable, "-c", SERVE, str(export), *sentences]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # this process may hold all the memory of a GPU
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # this process may use all the memory of a GPU
     run = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     if run.returncode:
         raise RuntimeError(f"the export {export} does not run:\n{run.stderr}")
@@ -148,23 +187,7 @@ def main(
     model = make_model(vocabulary_size)
     console.print(f"Training {model.count_params():,} parameters, a few minutes on two processor cores …")
     samples = read_pairs(*files["valid"])[:3]
-    greedy = Translator(model, tokenizer, beam_size=1)
-    stop = StopOnNaN()
-    model.fit(
-        stop.watch(train),
-        validation_data=valid,
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,  # the dataset shuffles itself
-        callbacks=[
-            stop,
-            Throughput(),
-            TrainingProgress(console),
-            HistoryFile(output / "history.jsonl"),
-            Checkpoint(output / "model", tokenizer, overwrite=overwrite),
-            SampleTranslations(greedy, *zip(*samples, strict=True), console=console),
-        ],
-    )
+    fit(model, tokenizer, train, valid, samples, epochs, output, overwrite, console)
     minutes = (time.monotonic() - started) / 60
 
     translator = Translator(model, tokenizer)
@@ -172,26 +195,10 @@ def main(
     translations = translator(english, progress=True)
     with written_beside(output / "test.translations", overwrite=True) as path:
         path.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
-    history = read_history(output / "history.jsonl")
-    draw(history, translator, output)
+    draw(read_history(output / "history.jsonl"), translator, output)
     translator.export(export, overwrite=overwrite)
-
-    exact = sum(map(str.__eq__, translations, german))
-    facts = training_facts(
-        model,
-        train.report,
-        history,
-        preset=PRESET,
-        seed=seed,
-        files=[path for pair in files.values() for path in pair],
-        scores={"test": evaluate(translations, german)},
-    )
-    facts |= {
-        "time": f"{minutes:.1f} minutes, from nothing to the trained model",
-        "search": f"beam {translator.beam_size}, length penalty {translator.length_penalty}",
-        "exact match": f"{exact / len(german):.2%}, {exact:,} of {len(german):,} held-out sentences",
-    }
-    card = write_card(output, "Quickstart: numbers, English to German", facts)
+    facts = facts_of_test(translator, translations, german, minutes)
+    card = write_result(output, model, train.report, files, seed, evaluate(translations, german), facts)
     console.print(card, markup=False, highlight=False, soft_wrap=True)
     translate_with_export(export, sentences or english[:5], console)
 

@@ -1,5 +1,6 @@
-"""Text files to batches."""
+"""From text files to batches."""
 
-from keras_transformer.data.pipeline import CorpusReport, CorpusShare, parallel_corpus, read_pairs
+from keras_transformer.data.pipeline import parallel_corpus, read_pairs
+from keras_transformer.data.report import CorpusReport, CorpusShare
 
 __all__ = ["CorpusReport", "CorpusShare", "parallel_corpus", "read_pairs"]

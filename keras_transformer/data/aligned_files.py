@@ -1,4 +1,4 @@
-"""Two aligned text files: reading them side by side, tokenising once, and counting what is kept."""
+"""Two aligned text files: read them side by side, tokenize them once, and count the pairs."""
 
 import hashlib
 from collections import Counter
@@ -13,14 +13,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from keras_transformer.files import BLANK, read_lines
 from keras_transformer.ids import NUM_RESERVED, UNK
 
-CHUNK = 1000  # lines tokenised at a time
-CARRIAGE_RETURN = "a carriage return inside the line. Replace it with a space, or with a line end on both sides."
+CHUNK = 1000  # lines tokenized at a time
+CARRIAGE_RETURN = "a carriage return inside the line. Replace it with a space, or with a line end in both files."
 BAD_ID = "the tokenizer gave an id that is neither {unknown} (unknown) nor in {first}..{last}."
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What one corpus holds: {(source length, target length): kept pairs}, end marks included, and the rest."""
+    """The pairs of one corpus, counted.
+
+    `lengths` maps (source length, target length) to a number of kept pairs. END counts in both lengths.
+    """
 
     lengths: Counter
     dropped_empty: int
@@ -28,15 +31,16 @@ class Counts:
 
 
 def file_pairs(source, target):
-    """[(source path, target path)] from two paths or two lists of paths.
+    """Pair two paths, or two lists of paths: [(source path, target path)].
 
     Raises:
-        ValueError: not as many source files as target files, or none.
+        ValueError: the numbers of source files and target files differ, or there are no files.
     """
     source, target = ([files] if isinstance(files, str | Path) else list(files) for files in (source, target))
     if len(source) != len(target) or not source:
         raise ValueError(
-            f"source and target must name as many files, at least one each; got {len(source)} and {len(target)}."
+            "source and target must name the same number of files, at least one each; "
+            f"got {len(source)} and {len(target)}."
         )
     return [(Path(a), Path(b)) for a, b in zip(source, target, strict=True)]
 
@@ -45,7 +49,7 @@ def aligned_lines(source, target):
     """Yield the (source, target) lines of two files.
 
     Raises:
-        ValueError: at the end, when one file has more lines than the other, or neither has any.
+        ValueError: one file has more lines than the other, or both have none. It is raised at the end.
     """
     sides = read_lines(source), read_lines(target)
     number = 0
@@ -62,46 +66,51 @@ def aligned_lines(source, target):
 
 
 def store_pairs(files, tokenizer, max_length, store):
-    """Read all files once, in bounded memory: count, and put the kept pairs into a `PairStore`.
+    """Read all files once, in bounded memory: count the pairs, and put the kept pairs into a `PairStore`.
 
     Returns:
-        A list with the `Counts` of each pair of files, and the SHA-256 of all their lines as hexadecimal digits.
+        A list with the `Counts` of each pair of files, and the SHA-256 of all lines in hexadecimal digits.
 
     Raises:
-        ValueError: what `aligned_lines` refuses, bytes that are not UTF-8, a carriage return inside a line, ids
-            outside the vocabulary or reserved; the file and the line are named.
-        OSError: a file that cannot be read, or a full disk.
+        ValueError: the two files of a pair are not aligned, a line is not UTF-8 or has a carriage return inside, or
+            the tokenizer gives an id that is reserved or outside the vocabulary. The message names the file and the
+            line.
+        OSError: a file cannot be read, or the disk is full.
     """
     tokenize = _tokenize_graph(tokenizer, max_length)
     bad_id = BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=tokenizer.vocabulary_size - 1)
-    counts, text = [], hashlib.sha256()
+    counts, digest = [], hashlib.sha256()
     with _progress() as progress:
         task = progress.add_task("counting", total=None)
         for paths in files:
-            lines, done = aligned_lines(*paths), 0
+            lines, lines_before = aligned_lines(*paths), 0
             lengths, dropped_empty, dropped_long = Counter(), 0, 0
             while chunk := list(islice(lines, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
-                _refuse(paths, sides, done, [["\r" in line for line in side] for side in sides], CARRIAGE_RETURN)
+                has_return = [["\r" in line for line in side] for side in sides]
+                _refuse_marked_lines(paths, sides, lines_before, has_return, CARRIAGE_RETURN)
                 ids, source, target, empty, long, bad = (part.numpy() for part in tokenize(*map(tf.constant, sides)))
-                _refuse(paths, sides, done, bad.tolist(), bad_id)
+                _refuse_marked_lines(paths, sides, lines_before, bad.tolist(), bad_id)
                 store.add(ids, source, target)
                 dropped_empty += int(empty.sum())
                 dropped_long += int(long.sum())
                 lengths.update(zip((source + 1).tolist(), (target + 1).tolist(), strict=True))
-                text.update("".join(f"{line}\n" for side in sides for line in side).encode())
-                done += len(chunk)
+                digest.update("".join(f"{line}\n" for side in sides for line in side).encode())
+                lines_before += len(chunk)
                 progress.update(task, advance=len(chunk))
             counts.append(Counts(lengths, dropped_empty, dropped_long))
-    return counts, text.hexdigest()
+    return counts, digest.hexdigest()
 
 
 def _tokenize_graph(tokenizer, max_length):
-    """A graph function from the lines of both sides [N] to what is kept and what is not.
+    """A graph function from the source lines [N] and the target lines [N] to six tensors.
 
-    It returns the ids of the kept pairs, each pair's source before its target, and their lengths without END, source
-    [kept] and target [kept]; which pairs [N] have an empty side (nothing but white space, or no piece), and which
-    others a side of more than `max_length` ids with END; which lines have a bad id [2, N].
+    It returns:
+        ids: the ids of the kept pairs in one row, without END. In each pair the source comes before the target.
+        source, target [kept]: how many of these ids each side of a kept pair has.
+        empty [N]: which pairs have an empty side. A side is empty if it is only white space or gives no piece.
+        long [N]: which other pairs have a side of more than `max_length` ids, END included.
+        bad [2, N]: which source lines and which target lines have a bad id.
     """
 
     def tokenize(source, target):
@@ -111,31 +120,42 @@ def _tokenize_graph(tokenizer, max_length):
         blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
         empty = blank | (tf.minimum(*lengths) == 0)
         long = ~empty & (tf.maximum(*lengths) + 1 > max_length)
-        kept = tf.ragged.boolean_mask(tf.concat(pieces, axis=1), ~(empty | long))
-        lengths = [tf.boolean_mask(side, ~(empty | long)) for side in lengths]
+        keep = ~(empty | long)
+        kept_ids = tf.ragged.boolean_mask(tf.concat(pieces, axis=1), keep).flat_values
+        kept_lengths = [tf.boolean_mask(side, keep) for side in lengths]
         bad = [_has_bad_id(side, tokenizer.vocabulary_size) for side in pieces]
-        return kept.flat_values, *lengths, empty, long, tf.stack(bad)
+        return kept_ids, *kept_lengths, empty, long, tf.stack(bad)
 
     lines = tf.TensorSpec([None], tf.string)
     return tf.function(tokenize).get_concrete_function(lines, lines)
 
 
 def _has_bad_id(pieces, vocabulary_size):
-    """Which rows [N] hold an id that no piece may have."""
+    """Which rows [N] have an id that is no piece's and not UNK."""
     good = (pieces == UNK) | ((pieces >= NUM_RESERVED) & (pieces < vocabulary_size))
     return tf.reduce_any(~good, axis=1)
 
 
-def _refuse(paths, sides, done, bad, reason):
-    """Raise ValueError for the first line marked in `bad`, naming its file and number; `done` lines came before."""
-    for path, side, marks in zip(paths, sides, bad, strict=True):
-        if True in marks:
-            first = marks.index(True)
-            raise ValueError(f"{path}, line {done + first + 1}: {reason} The line begins {side[first][:60]!r}.")
+def _refuse_marked_lines(paths, sides, lines_before, marks, reason):
+    """Raise a ValueError for the first line that has a mark, with its file and its number.
+
+    Args:
+        paths: the two files.
+        sides: the lines of a chunk, of the source file and of the target file.
+        lines_before: how many lines of the files came before the chunk.
+        marks: a list of bool for each side.
+        reason: what is wrong with a marked line.
+    """
+    for path, lines, side_marks in zip(paths, sides, marks, strict=True):
+        if True in side_marks:
+            first = side_marks.index(True)
+            raise ValueError(
+                f"{path}, line {lines_before + first + 1}: {reason} The line begins {lines[first][:60]!r}."
+            )
 
 
 def _progress():
-    """A counter on standard error, on a terminal only."""
+    """A counter of sentence pairs on standard error, which is shown only on a terminal."""
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,} sentence pairs"), TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""Padded batches out of stored pairs, as a stream that can begin at any batch of any epoch."""
+"""Padded batches from stored pairs, as a stream that can begin at any batch of any epoch."""
 
 import operator
 import weakref
@@ -12,11 +12,13 @@ PARALLEL_CALLS = 2
 
 
 class Position:
-    """Where the next pass over a corpus begins, in the endless row of its epochs' batches.
+    """The batch at which the next pass over a corpus begins. Batches are numbered through all epochs.
 
-    A pass is always `batches` long. A pass that is read to its end moves the position on behind it; one that is broken
-    off leaves it where it was. While the position is held, passes do not move it, and a pass is that of the epoch: the
-    batches before the position are filled with PAD, for one who passes over them.
+    A pass has `batches` batches, as many as an epoch. A pass that is read to its end moves the position behind its
+    last batch. A pass that is not read to its end does not move it.
+
+    `hold_at` stops that: passes no longer move the position, and each pass is the epoch that the position is in. The
+    batches before the position then hold only PAD, because the caller skips them.
     """
 
     def __init__(self, batches):
@@ -33,10 +35,10 @@ class Position:
         return self.step % self.batches
 
     def move_to(self, epoch, batch=0):
-        """Let the next pass begin at a batch of an epoch, both counted from 0.
+        """Let the next pass begin at a batch of an epoch. Both numbers count from 0.
 
         Raises:
-            ValueError: numbers that are not whole or negative, or a batch behind the last one of an epoch.
+            ValueError: a number is not whole or is negative, or the epoch has no such batch.
         """
         for value in (epoch, batch):
             if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
@@ -47,12 +49,12 @@ class Position:
         self.held = False
 
     def hold_at(self, epoch, batch=0):
-        """Move there and stay: for one who moves before each pass and passes over the `batch` first of its batches."""
+        """Move to a batch and stay there, for a caller that skips the batches before it and moves before each pass."""
         self.move_to(epoch, batch)
         self.held = True
 
-    def passed(self, step):
-        """A pass has given its last batch, number `step`."""
+    def end_pass(self, step):
+        """Note that a pass has given its last batch, which is number `step`."""
         if not self.held:
             self.step = step + 1
 
@@ -65,14 +67,26 @@ class Pairs:
 
 
 def stream(store, order, shapes, position):
-    """Dataset of `position.batches` batches from `position` on: ({"source", "target"}, labels); see `parallel_corpus`.
+    """A dataset of `position.batches` batches from `position` on; `parallel_corpus` describes a batch.
 
     Args:
         store: a sorted `PairStore`.
         order: an `Order` of its pairs.
         shapes: tuple of `Shape`.
-        position: a `Position`, read when a pass asks for its first batch.
+        position: a `Position`. A pass reads it when it is asked for its first batch.
     """
+    pairs = Pairs(store, order)
+    steps = tf.data.Dataset.from_tensors(0).flat_map(_one_pass(position))
+    batches = steps.map(_reader(pairs, shapes), num_parallel_calls=PARALLEL_CALLS, deterministic=True)
+    # The position moves after the prefetch, which runs ahead of the batches that are used.
+    dataset = batches.prefetch(tf.data.AUTOTUNE).map(_mover(position))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(position.batches))
+    dataset.pairs = pairs  # keeps them as long as the dataset lives
+    return dataset
+
+
+def _one_pass(position):
+    """A function that gives the steps of a pass: (batch number, whether it is due, whether it is the last)."""
     count = position.batches
 
     def bounds():
@@ -84,42 +98,50 @@ def stream(store, order, shapes, position):
         steps = tf.data.Dataset.range(first, first + count)
         return steps.map(lambda step: (step, step >= begin, step == first + count - 1))
 
-    # TensorFlow keeps these functions for good, and so what they hold; what is large belongs to the dataset.
-    pairs = Pairs(store, order)
-    owned = weakref.ref(pairs)
+    return one_pass
+
+
+def _reader(pairs, shapes):
+    """A function from a step to its batch.
+
+    TensorFlow never frees a function that `tf.numpy_function` has taken, nor what the function refers to. The pairs
+    are large, so the function refers to them weakly and the dataset owns them.
+    """
+    reference = weakref.ref(pairs)
 
     def batch(step, is_due):
-        if (pairs := owned()) is None:
+        if (pairs := reference()) is None:
             raise RuntimeError(
-                "the dataset of parallel_corpus is gone: keep it as long as what was made of it is read."
+                "the dataset that parallel_corpus returned is gone. Keep it as long as you read a dataset made from it."
             )
         shape, numbers = pairs.order.batch(int(step)) if is_due else (0, [])
         return fill(pairs.store, shapes, shape, numbers)
 
     def read(step, is_due, is_last):
-        # Not stateful: the same step gives the same batch, so that several may be read at a time.
+        # Not stateful: a step always gives the same batch, so TensorFlow may read several at a time.
         parts = tf.numpy_function(batch, [step, is_due], [tf.int32] * 3, stateful=False)
         return step, is_last, *(tf.ensure_shape(part, [None, None]) for part in parts)
 
-    def passed(step):
-        position.passed(int(step))
+    return read
+
+
+def _mover(position):
+    """A function that hands a batch over, and moves the position when the batch is the last of a pass."""
+
+    def end_pass(step):
+        position.end_pass(int(step))
         return True
 
     def hand_over(step, is_last, source, target, labels):
-        moved = tf.cond(is_last, lambda: tf.numpy_function(passed, [step], tf.bool), lambda: True)
+        moved = tf.cond(is_last, lambda: tf.numpy_function(end_pass, [step], tf.bool), lambda: True)
         with tf.control_dependencies([moved]):
             return {"source": tf.identity(source), "target": target}, labels
 
-    steps = tf.data.Dataset.from_tensors(0).flat_map(one_pass)
-    batches = steps.map(read, num_parallel_calls=PARALLEL_CALLS, deterministic=True).prefetch(tf.data.AUTOTUNE)
-    # Behind the prefetching, which runs ahead of what is used.
-    dataset = batches.map(hand_over).apply(tf.data.experimental.assert_cardinality(count))
-    dataset.pairs = pairs
-    return dataset
+    return hand_over
 
 
 def fill(store, shapes, shape, numbers):
-    """The batch of a shape with the pairs of some numbers: source, target, labels as int32 arrays."""
+    """The batch of a shape that holds the pairs of some numbers: source, target, labels as int32 arrays."""
     source_length, target_length, rows = shapes[shape]
     source, labels = (np.full((rows, length), PAD, np.int32) for length in (source_length, target_length))
     for row, pair in enumerate(store.read(numbers)):
@@ -127,5 +149,5 @@ def fill(store, shapes, shape, numbers):
             side[row, : len(ids)] = ids
             side[row, len(ids)] = END
     shifted = np.concatenate([np.full((rows, 1), START, np.int32), labels[:, :-1]], axis=1)
-    target = np.where(labels == PAD, PAD, shifted)  # START + pieces ends where pieces + END does
+    target = np.where(labels == PAD, PAD, shifted)  # START + pieces is as long as pieces + END
     return source, target.astype(np.int32), labels

@@ -1,4 +1,4 @@
-"""Which padded shapes a corpus is trained in: a few fixed ones, chosen so that least is padded."""
+"""The few padded shapes that a corpus is trained in. They are chosen to need the least padding."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -9,7 +9,7 @@ MAX_EDGES = 48  # candidate lengths per axis; the search grows with the fourth p
 
 
 class Shape(NamedTuple):
-    """One padded batch shape: `rows` pairs, sources padded to `source` ids, targets to `target` ids."""
+    """A padded batch shape: `rows` pairs, with sources of `source` ids and targets of `target` ids."""
 
     source: int
     target: int
@@ -17,13 +17,14 @@ class Shape(NamedTuple):
 
 
 def batch_rows(longest, pairs, tokens_per_batch, rows_multiple):
-    """Rows of a batch whose longer side has `longest` ids: what the budget holds, evened over the batches.
+    """How many rows a batch has if its longer side has `longest` ids.
 
-    The most rows are `tokens_per_batch // longest`, rounded down to a multiple of `rows_multiple`, or to a power of
-    two where not even one multiple fits. The `pairs` need a certain number of such batches; they are then shared out
-    over that same number as evenly as multiples allow, so that the last batch is not mostly padding.
+    A batch can have `tokens_per_batch // longest` rows, rounded down to a multiple of `rows_multiple`, or to a power
+    of two if that is less than one multiple. This gives the number of batches that the `pairs` need. The rows are then
+    lowered as far as this number of batches allows, because the last batch would be mostly padding otherwise.
 
-    Takes integers or arrays that broadcast; the budget must hold one row. Returns integers of that shape.
+    Takes integers, or arrays that broadcast, and returns integers of that shape. `tokens_per_batch` must be at least
+    `longest`.
     """
     most = np.asarray(tokens_per_batch // longest)
     multiples = most // rows_multiple * rows_multiple
@@ -34,24 +35,25 @@ def batch_rows(longest, pairs, tokens_per_batch, rows_multiple):
 
 
 def first_fits(source, target, shapes):
-    """The number of the first of `shapes` that each pair fits in, from lengths [N] with their END: int [N]."""
+    """The number of the first shape that each pair fits in: int [N], from lengths [N] that include END."""
     sources, targets, _ = np.array(shapes).T
     return ((np.asarray(source)[:, None] <= sources) & (np.asarray(target)[:, None] <= targets)).argmax(axis=1)
 
 
 def choose_shapes(lengths, tokens_per_batch, num_shapes, rows_multiple):
-    """Choose at most `num_shapes` shapes that pad a corpus least.
+    """Choose at most `num_shapes` shapes that need the least padding for a corpus.
 
-    The shapes form a chain: each is at least as long as the one before on both sides, and a pair belongs to the
-    first that it fits in. Of all chains over the candidate lengths, dynamic programming finds the one whose batches
-    have the fewest positions, source and target together, the unfilled rows of last batches included.
+    The shapes form a chain: on both sides each shape is at least as long as the shape before. A pair belongs to the
+    first shape that it fits in. Dynamic programming finds the best of all chains over the candidate lengths. It is the
+    chain whose batches have the fewest positions, source and target together. The empty rows of last batches count.
 
     Args:
-        lengths: dict (source length, target length) -> number of pairs; not empty.
+        lengths: a dictionary from (source length, target length) to a number of pairs, not empty.
         tokens_per_batch: at least the longest length.
+        num_shapes, rows_multiple: see `parallel_corpus`.
 
     Returns:
-        A tuple of `Shape`, shortest first, and a tuple with the number of pairs that belong to each.
+        A tuple of `Shape`, the shortest first, and a tuple with the number of pairs that belong to each.
     """
     source, target, pairs = np.array([(*key, count) for key, count in sorted(lengths.items())]).T
     source_edges, target_edges = _candidates(source, pairs), _candidates(target, pairs)
@@ -74,7 +76,10 @@ def choose_shapes(lengths, tokens_per_batch, num_shapes, rows_multiple):
 
 
 def _candidates(lengths, pairs):
-    """The lengths that occur, or `MAX_EDGES` of them at even steps of their tokens; the longest is always there."""
+    """The lengths that occur, the longest included. If there are too many, at most `MAX_EDGES` of them.
+
+    These are chosen so that about as many tokens lie between each two neighbors.
+    """
     distinct, where = np.unique(lengths, return_inverse=True)
     if len(distinct) <= MAX_EDGES:
         return distinct
@@ -84,7 +89,7 @@ def _candidates(lengths, pairs):
 
 
 def _cheapest_chain(fitting, cost, num_shapes):
-    """[(i, j)] of the cheapest chain of at most `num_shapes` steps that ends in the last cell of `fitting`."""
+    """The cheapest chain of at most `num_shapes` cells that ends in the last cell of `fitting`: [(i, j)]."""
     last = fitting.shape[0] - 1, fitting.shape[1] - 1
     best = np.full((num_shapes, *fitting.shape), np.inf)  # [steps - 1, i, j]: cheapest chain that ends in i, j
     previous = np.zeros(best.shape, np.int64)
@@ -104,37 +109,40 @@ def _cheapest_chain(fitting, cost, num_shapes):
 
 
 class Plan:
-    """Which shapes a corpus is trained in, and how many pairs and tokens of each of its files each shape holds.
+    """The shapes for several corpora, and how many pairs and tokens of each corpus belong to each shape.
 
-    Arrays of [shapes, corpora]: `pairs`, those that belong there; `taken`, how many of them an epoch takes.
+    The arrays `pairs`, `source_tokens` and `target_tokens` are [shapes, corpora]. So is `taken`: how many of the pairs
+    an epoch takes. `batches` [shapes] is the number of an epoch's batches.
     """
 
     def __init__(self, counts, weights, tokens_per_batch, num_shapes, rows_multiple):
         total = Counter()
-        for one, weight in zip(counts, weights, strict=True):
-            total.update({lengths: _taken(weight, pairs) for lengths, pairs in one.lengths.items()})
+        for corpus, weight in zip(counts, weights, strict=True):
+            total.update({lengths: _taken(weight, pairs) for lengths, pairs in corpus.lengths.items()})
         shapes, _ = choose_shapes(total, tokens_per_batch, num_shapes, rows_multiple)
         self.weights = weights
-        self.ends = np.cumsum([one.lengths.total() for one in counts])
+        self.ends = np.cumsum([corpus.lengths.total() for corpus in counts])
         self.pairs, self.source_tokens, self.target_tokens = np.zeros((3, len(shapes), len(counts)), np.int64)
-        for corpus, one in enumerate(counts):
-            if one.lengths:
-                source, target, pairs = np.array([(*key, count) for key, count in one.lengths.items()]).T
-                places = first_fits(source, target, shapes), corpus
+        for number, corpus in enumerate(counts):
+            if corpus.lengths:
+                source, target, pairs = np.array([(*key, count) for key, count in corpus.lengths.items()]).T
+                places = first_fits(source, target, shapes), number
                 np.add.at(self.pairs, places, pairs)
                 np.add.at(self.source_tokens, places, source * pairs)
                 np.add.at(self.target_tokens, places, target * pairs)
-        self.taken = np.array([[_taken(*each) for each in zip(weights, row, strict=True)] for row in self.pairs])
-        pools = self.taken.sum(axis=1)
+        self.taken = np.array(
+            [[_taken(weight, pairs) for weight, pairs in zip(weights, row, strict=True)] for row in self.pairs]
+        )
+        totals = self.taken.sum(axis=1)  # of an epoch, [shapes]
         rows = [
-            int(batch_rows(max(shape[:2]), pool, tokens_per_batch, rows_multiple))
-            for shape, pool in zip(shapes, pools, strict=True)
+            int(batch_rows(max(shape[:2]), pairs, tokens_per_batch, rows_multiple))
+            for shape, pairs in zip(shapes, totals, strict=True)
         ]
-        self.shapes = tuple(Shape(*shape[:2], each) for shape, each in zip(shapes, rows, strict=True))
-        self.batches = -(-pools // rows)
+        self.shapes = tuple(shape._replace(rows=number) for shape, number in zip(shapes, rows, strict=True))
+        self.batches = -(-totals // rows)
 
     def sort(self, store):
-        """Number the stored pairs by their shape, then their corpus."""
+        """Number the stored pairs by their shape, then by their corpus."""
 
         def group_of(start, source, target):
             corpora = np.searchsorted(self.ends, np.arange(start, start + len(source)), side="right")
@@ -143,10 +151,10 @@ class Plan:
         store.sort(group_of, self.pairs.ravel())
 
     def in_an_epoch(self, tokens):
-        """The tokens of an epoch on average, from those of all pairs [shapes, corpora]."""
+        """How many tokens an epoch has on average, from the tokens of all pairs [shapes, corpora]."""
         return round(float((tokens * self.taken / np.maximum(self.pairs, 1)).sum()))
 
 
 def _taken(weight, pairs):
-    """How many of some pairs an epoch takes."""
+    """How many of `pairs` an epoch takes: at least one, if there are any."""
     return max(1, round(weight * int(pairs))) if pairs else 0

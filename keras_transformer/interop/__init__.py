@@ -1,1 +1,1 @@
-"""Weights from elsewhere, and to elsewhere: one module a toolkit."""
+"""Weights from other toolkits and for other toolkits, one module for each."""

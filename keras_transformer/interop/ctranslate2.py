@@ -1,4 +1,4 @@
-"""CTranslate2 out: a trained model as a folder that CTranslate2's runtime translates with."""
+"""Write a trained model as a folder that CTranslate2 translates with."""
 
 import re
 
@@ -8,11 +8,11 @@ import numpy as np
 from keras_transformer.files import TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, START, UNK
 
-MAX_LENGTH = 1024  # as many source tokens as CTranslate2 reads before it truncates, unless it is told otherwise
-FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # of a model's folder
+MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
+FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # all that the folder of a model holds
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
-# A layer of ours, and where its weights go. What shares a place is joined there in the order of this table.
+# Our layers, and the place of each in CTranslate2's model. Weights with the same place are joined in this order.
 _LAYERS = (
     (r"token_embedding", "encoder/embeddings_0 decoder/embeddings"),
     (r"source_embedding", "encoder/embeddings_0"),
@@ -45,7 +45,8 @@ _WEIGHTS = {
     "beta": "beta",
 }
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-# The model's options that are written, or say nothing of a trained model. A new one must find its place here first.
+# The options of a model that `save` writes, or that change nothing in a trained model. A new option is an error until
+# it is added here.
 _OPTIONS = frozenset(
     "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
     "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
@@ -54,34 +55,43 @@ _OPTIONS = frozenset(
 
 
 def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
-    """Write a folder that `ctranslate2.Translator` reads, with the tokenizer's file beside the model's.
+    """Write a folder that `ctranslate2.Translator` reads, and put the tokenizer's file into it.
 
-    CTranslate2 takes and gives pieces, `tokenizer.pieces(tokenizer.encode(text))`; it adds START and END
-    itself. Its log-probabilities are the model's, and its `translate_batch` finds what `Translator` finds
-    with `length_penalty=0`, greedy or with a beam, when called with `length_penalty=0` and
-    `min_decoding_length=0` (its defaults are 1 and 1: no empty translation). Otherwise the two differ:
+    CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`. It adds START and END itself.
+    It computes the same log-probabilities as the model.
 
-    - it divides log P by |Y|^`length_penalty`, END counted as here, and then stops at `beam_size` finished
-      hypotheses, also when another could still win;
-    - it may produce PAD and START, which a trained model hardly ever does; `suppress_sequences` with these
-      two pieces forbids them, and gives their probability to the others;
-    - `max_decoding_length`, 256, is the same for short and long sentences, and what it cuts off competes
-      with the finished; a source is truncated after `max_input_length`, 1024 tokens.
+    Its `translate_batch` finds the same translations as `Translator`, greedy or with a beam, if both have
+    `length_penalty=0` and it has `min_decoding_length=0`. Its defaults are 1 and 1, so it gives no empty translation.
+    With other options the two differ:
+
+    - CTranslate2 divides log P by |Y|^`length_penalty`; |Y| counts END, as here. It stops at `beam_size` finished
+      hypotheses, even if another hypothesis could still win.
+    - It may produce PAD and START. A trained model rarely gives them a high probability. `suppress_sequences` with
+      these two pieces forbids them and gives their probability to the other pieces.
+    - `max_decoding_length`, 256, is the same for short and long sentences. A hypothesis that it cuts off competes with
+      the finished ones. A source is truncated after `max_input_length`, 1024 tokens.
+
+    Example, which needs the package `ctranslate2`:
+
+        ctranslate2_writer.save(model, tokenizer, "folder", quantization="int8")
+        translator = ctranslate2.Translator("folder")
+        pieces = tokenizer.pieces(tokenizer.encode("Good morning."))
+        [result] = translator.translate_batch([pieces], length_penalty=0, min_decoding_length=0)
 
     Args:
-        model: a `Transformer`, trained under any dtype policy; its variables are written as float32.
-        tokenizer: the `Tokenizer` it was trained with.
+        model: a `Transformer` of any dtype policy. Its variables are written as float32.
+        tokenizer: the `Tokenizer` that the model was trained with.
         folder: the new folder.
-        quantization: one of `QUANTIZATIONS`; the ones with bfloat16 need torch. Default: none, float32.
-        max_length: longest source and longest translation, END included, that the written table of
-            sinusoids serves; CTranslate2 fails beyond. Default: 1024. Learned positions have their own.
-        overwrite: replace `folder` if it exists.
+        quantization: one of `QUANTIZATIONS`. Those with bfloat16 need torch. None writes float32.
+        max_length: int, the number of positions in the written table of sinusoids. CTranslate2 fails on a source or a
+            translation that has more tokens, END included. None means 1024. Only for sinusoids.
+        overwrite: whether to replace `folder` if it exists.
 
     Raises:
-        FileExistsError: `folder` exists and `overwrite` is False, or it holds other files too.
+        FileExistsError: `folder` exists and `overwrite` is False, or it also holds other files.
         ImportError: the package `ctranslate2` is not installed.
-        ValueError: an unknown `quantization`; a tokenizer of another size than the model's vocabulary; a
-            model that CTranslate2 cannot hold; a weight or an option of it that has no place there.
+        ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes;
+            CTranslate2 cannot compute the model; a weight or an option of the model has no place in CTranslate2.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
@@ -91,7 +101,7 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
                 f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
                 f"{getattr(model, side)}: they were not trained together."
             )
-    with written_beside(folder, overwrite, FILES) as beside:  # which refuses a folder before the work
+    with written_beside(folder, overwrite, FILES) as beside:  # an error about the folder comes before the work
         spec = _filled_spec(model, max_length)
         pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
         spec.register_source_vocabulary(pieces)
@@ -107,21 +117,21 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
 
 
 def spec_variables(model, max_length=None):
-    """Every array of the CTranslate2 model, by its name there; needs no `ctranslate2`.
+    """All arrays of the CTranslate2 model by their names there. This needs no `ctranslate2`.
 
     Args:
         model, max_length: see `save`.
 
     Returns:
-        A dictionary of float32 arrays, copies. Matrices are (out, in); in self-attention queries, keys and
-        values are one, in the attention over the source keys and values.
+        A dictionary of float32 arrays, which are copies. Matrices are (out, in). Self-attention has one matrix for
+        queries, keys and values. The attention over the source has one matrix for keys and values.
 
     Raises:
-        ValueError: a quantised model; a weight or an option without a place; `max_length` below 1, or with learned
-            positions.
+        ValueError: the model is quantized; a weight or an option has no place; `max_length` is below 1, or the model
+            has learned positions and `max_length` is given.
     """
     if getattr(model, "quantised", False):
-        raise ValueError("the model is in 8-bit integers: save the one it was made from, with `quantization`.")
+        raise ValueError("the model is in 8-bit integers. Save the model that it was made from, with `quantization`.")
     if unknown := sorted(set(model.get_config()) - _OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")
     parts, left = {}, [(weight.path, weight) for weight in model.weights]
@@ -146,17 +156,20 @@ def spec_variables(model, max_length=None):
 
 
 def _float32(tensor):
-    """A copy, because CTranslate2 quantizes arrays in place."""
+    """A float32 copy. It must be a copy because CTranslate2 quantizes arrays in place."""
     return keras.ops.convert_to_numpy(tensor).astype("float32")
 
 
 def _positions(model, max_length):
-    """Tables of the positions that are computed: CTranslate2's own sinusoids are laid out otherwise, and begin at 1."""
+    """The tables of sinusoids, (max_length, D) each; none for learned positions, which are weights.
+
+    CTranslate2's own sinusoids have another layout and begin at position 1.
+    """
     if model.source_positions.kind == "learned":
         if max_length is not None:
             raise ValueError(
-                f"max_length={max_length} is for sinusoids; the model has {model.source_positions.max_length} "
-                "learned positions."
+                f"max_length={max_length} is for sinusoids, but the model has {model.source_positions.max_length} "
+                "learned positions. Leave it out."
             )
         return {}
     max_length = MAX_LENGTH if max_length is None else max_length
@@ -171,18 +184,18 @@ def _positions(model, max_length):
 
 
 def _architecture(model):
-    """What CTranslate2 asks of both stacks, its activation by name: a dictionary.
+    """The options of CTranslate2's encoder and decoder, with the activation by its name: a dictionary.
 
     Raises:
-        ValueError: what it cannot compute.
+        ValueError: CTranslate2 cannot compute the model.
     """
     options = model.encoder.layers[0].saved_options
     activation = options["activation"]
     if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} is none of CTranslate2's: {', '.join(_ACTIVATIONS)}.")
+        raise ValueError(f"CTranslate2 does not have activation={activation!r}. It has {', '.join(_ACTIVATIONS)}.")
     d_k = options["d_k"] or model.d_model // options["num_heads"]
     if options["d_v"] not in (None, d_k):
-        raise ValueError(f"d_k={d_k} and d_v={options['d_v']} differ; in CTranslate2 a head has one width.")
+        raise ValueError(f"d_k={d_k} and d_v={options['d_v']} differ. In CTranslate2 a head has one width.")
     return {
         "num_heads": options["num_heads"],
         "head_dim": d_k,
@@ -192,7 +205,7 @@ def _architecture(model):
 
 
 def _filled_spec(model, max_length):
-    """CTranslate2's description of the model, with its arrays and without its vocabularies."""
+    """CTranslate2's specification of the model, with its arrays and without its vocabularies."""
     architecture, variables = _architecture(model), spec_variables(model, max_length)
     try:
         from ctranslate2 import specs
@@ -215,12 +228,12 @@ def _filled_spec(model, max_length):
 
 
 def _set(spec, slot, array):
-    """Put an array where a name such as "encoder/layer_0/ffn/linear_1/weight" points to."""
+    """Put an array at its place, which has a name such as "encoder/layer_0/ffn/linear_1/weight"."""
     *scopes, name = slot.split("/")
     for scope in scopes:
         if hasattr(spec, scope):
             spec = getattr(spec, scope)
-        else:  # one of a list
+        else:  # an item of a list
             stem, _, number = scope.rpartition("_")
             spec = getattr(spec, stem)[int(number)]
     setattr(spec, name, array)

@@ -1,4 +1,4 @@
-"""Tensors by name into a model's variables, by a table that must cover both."""
+"""Copy tensors into the variables of a model, by a table that must name all of both."""
 
 import functools
 
@@ -6,27 +6,27 @@ import numpy as np
 
 
 def linear(theirs, ours):
-    """The rows of a table for a torch linear layer, whose matrix is (out, in), and a Dense."""
+    """The rows of a table for a linear layer of torch, whose matrix is (out, in), and our `Dense`."""
     return [(f"{theirs}.weight", f"{ours}.kernel", np.transpose), (f"{theirs}.bias", f"{ours}.bias", None)]
 
 
 def norm(theirs, ours):
-    """The rows of a table for a layer normalisation."""
+    """The rows of a table for a layer normalization."""
     return [(f"{theirs}.weight", f"{ours}.gamma", None), (f"{theirs}.bias", f"{ours}.beta", None)]
 
 
 def assign(model, table, tensors, path):
-    """Put every tensor into its variable.
+    """Copy each tensor into its variable.
 
     Args:
         model: a built Keras model.
-        table: list of (name of a tensor, dotted path of a variable from the model, np.transpose or None). A number
-            in a path is an index.
-        tensors: dictionary of NumPy arrays by name.
-        path: the file they came from, for errors.
+        table: a list of (name of a tensor, path of a variable, np.transpose or None). The path has dots and starts at
+            the model. A number in a path is an index.
+        tensors: a dictionary of NumPy arrays by name.
+        path: the file that the tensors come from, for errors.
 
     Raises:
-        ValueError: a tensor that is missing, left over or of another shape, or a variable without a tensor.
+        ValueError: a tensor is missing, or is not in the table, or has another shape, or a variable gets no tensor.
     """
     names = {name for name, _, _ in table}
     if missing := sorted(names - set(tensors)):

@@ -1,4 +1,4 @@
-"""Marian models as Hugging Face keeps them, the OPUS-MT ones among them: a folder in, a model and a tokenizer out."""
+"""Load a Marian model from a folder of Hugging Face transformers. The OPUS-MT models are such models."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from keras_transformer.text.marian_subwords import pack
 from keras_transformer.text.tokenizer import Tokenizer
 
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
-# What a configuration must say of the things that vary between models of this family but that no Marian has.
+# The values that a configuration must have. Other models of this family have other values, but no Marian model does.
 FIXED = {
     "model_type": "marian",
     "is_encoder_decoder": True,
@@ -26,7 +26,7 @@ FIXED = {
     "encoder_layerdrop": 0,
     "decoder_layerdrop": 0,
 }
-# Pairs that may differ there and must not here.
+# Pairs of values that must be equal here. transformers allows them to differ.
 EQUAL = (
     ("encoder_ffn_dim", "decoder_ffn_dim"),
     ("encoder_attention_heads", "decoder_attention_heads"),
@@ -34,7 +34,7 @@ EQUAL = (
     ("pad_token_id", "decoder_start_token_id"),
 )
 SIZES = ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim", "encoder_attention_heads")
-RATES = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}  # what counts where none is given
+RATES = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}  # the defaults of transformers
 PIECES = {"eos_token_id": "</s>", "pad_token_id": "<pad>"}
 UNKNOWN = "<unk>"
 
@@ -45,6 +45,7 @@ LOGITS_BIAS = "final_logits_bias"
 
 
 def attention(theirs, ours):
+    """The rows of a table for an attention and its layer normalization."""
     projections = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "output"}
     rows = [linear(f"{theirs}.{a}", f"{ours}.{b}_projection") for a, b in projections.items()]
     return [row for pair in rows for row in pair] + norm(f"{theirs}_layer_norm", f"{ours}_residual.layer_norm")
@@ -55,7 +56,7 @@ FEED_FORWARD = [
     *linear("fc2", "feed_forward.outer"),
     *norm("final_layer_norm", "feed_forward_residual.layer_norm"),
 ]
-# Per layer: their tensor, our variable, how one becomes the other.
+# The rows of a table for one layer, see `assign`.
 LAYER = {
     "encoder": [*attention("self_attn", "self_attention"), *FEED_FORWARD],
     "decoder": [
@@ -65,34 +66,42 @@ LAYER = {
     ],
 }
 
-# START reads Marian's pad row, with which Marian starts; its logit must weigh nothing beside the pad's.
-START_BELOW_PAD = 100.0  # exp(-100) is nothing in float32, and label smoothing can bear it
+# Marian starts with pad, so START has a copy of pad's embedding. Its logit is that of pad minus this number. So the
+# softmax gives START almost no probability, and yet label smoothing adds little to the loss.
+START_BELOW_PAD = 100.0
 
 
 def load(folder):
-    """Read a `MarianMTModel` folder of Hugging Face transformers, such as a download of an OPUS-MT model.
+    """Read a `MarianMTModel` folder of Hugging Face transformers, for example a download of an OPUS-MT model.
 
-    Logits equal those of transformers. Ids are this package's: Marian's </s> becomes END and its pad PAD;
-    the decoder, which Marian starts with pad, starts with START, a copy of pad's embedding whose logit is
-    lowered by 100, so that the model has one piece more than Marian's. The result trains on in `fit` with
-    the dropout that the folder says, and translates in `Translator`.
+    The model gives the same logits as transformers. Its ids are those of this package: Marian's </s> is END, and its
+    pad is PAD. Marian's decoder starts with pad, and ours with START. START has a copy of pad's embedding, and its
+    logit is that of pad minus 100. So the model has one piece more than Marian's. It can be trained further in `fit`,
+    with the dropout of the folder, and it translates in `Translator`.
 
-    Marian's positions are sinusoids, so they go on beyond `max_position_embeddings`. The folder's
-    `generation_config.json` is not read: beam and length penalty are `Translator`'s options. Text is not
-    put through Moses' punctuation normaliser, which transformers does where sacremoses is installed. A
-    typed "</s>" is text, where transformers takes it for the control piece.
+    Some things differ from transformers. Positions are sinusoids, so a sentence may be longer than
+    `max_position_embeddings`. The folder's `generation_config.json` is not read: beam size and length penalty are
+    options of `Translator`. Moses' punctuation normalizer is not applied; transformers applies it if sacremoses is
+    installed. A typed "</s>" is text here, and a control piece in transformers.
+
+    Example, with the downloaded folder of an OPUS-MT model:
+
+        model, tokenizer = marian.load("opus-mt-en-de")
+        translator = Translator(model, tokenizer)
+        print(translator("Good morning."))
 
     Args:
-        folder: holds `config.json`, `vocab.json`, `source.spm`, `target.spm`, and `model.safetensors`
-            (read with the extra `interop`) or `pytorch_model.bin` (read with torch).
+        folder: the path of a folder with `config.json`, `vocab.json`, `source.spm`, `target.spm`, and the weights:
+            `model.safetensors`, which needs the extra `interop`, or `pytorch_model.bin`, which needs torch.
 
     Returns:
-        A `Transformer` in the present dtype policy, and its `Tokenizer`.
+        A `Transformer` in the current dtype policy, and its `Tokenizer`.
 
     Raises:
-        FileNotFoundError: a missing file.
-        ValueError: a broken file, a configuration that is not supported (separate vocabularies among
-            others), a tensor missing, left over, of another shape or not finite. The message names file and rule.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged; the configuration is not supported, for example because it has two vocabularies;
+            a tensor is missing, has no place, has another shape or is not finite. The message names the file and the
+            rule.
         ImportError: the package that reads the weights is not installed.
     """
     folder = Path(folder)
@@ -102,7 +111,7 @@ def load(folder):
     path = weights_file(folder)
     models = [_read_bytes(folder / name) for name in ("source.spm", "target.spm")]
     order = [config["pad_token_id"], pieces.index(UNKNOWN), config["pad_token_id"], config["eos_token_id"]]
-    order += sorted(set(range(len(pieces))) - set(order))  # our ids, in Marian's
+    order += sorted(set(range(len(pieces))) - set(order))  # Marian's id of each of ours
     names = ["<pad>", UNKNOWN, "<start>", "</s>", *(pieces[i] for i in order[NUM_RESERVED:])]
     try:
         tokenizer = Tokenizer(pack(names, *models))
@@ -114,6 +123,7 @@ def load(folder):
 
 
 def _model(config):
+    """A `Transformer` of a configuration, with new weights."""
     return Transformer(
         vocabulary_size=config["vocab_size"] + 1,
         num_encoder_layers=config["encoder_layers"],
@@ -132,7 +142,7 @@ def _model(config):
 
 
 def _table(config):
-    """Every tensor: their name, the path of our variable, how one becomes the other."""
+    """The rows of all tensors, see `assign`."""
     table = [(SHARED, "source_embedding.embeddings", None), (LOGITS_BIAS, "output_bias.bias", None)]
     for side, rows in LAYER.items():
         for i in range(config[f"{side}_layers"]):
@@ -141,7 +151,13 @@ def _table(config):
 
 
 def _our_tensors(tensors, config, order, path):
-    """Marian's tensors, what they keep twice or can be computed checked and left out, rows in our ids' order."""
+    """Marian's tensors for `assign`. The rows of the embeddings and of the bias are in the order of our ids.
+
+    Copies of the embeddings and tables of sinusoids are checked and left out.
+
+    Raises:
+        ValueError: a tensor is missing, has another shape, or is not such a copy or table.
+    """
     tensors = dict(tensors)
     size, d_model = config["vocab_size"], config["d_model"]
     shared = next((tensors[name] for name in (SHARED, *COPIES) if name in tensors), None)
@@ -165,16 +181,17 @@ def _our_tensors(tensors, config, order, path):
 
 
 def _are_sinusoids(table, d_model):
+    """Whether a table holds Marian's sinusoids."""
     columns = np.concatenate([np.arange(0, d_model, 2), np.arange(1, d_model, 2)])
     if table.ndim != 2 or table.shape[1] != d_model:
         return False
     angles = np.arange(len(table))[:, None] / 10000.0 ** (columns // 2 * 2 / d_model)
     expected = np.where(columns % 2 == 0, np.sin(angles), np.cos(angles))
-    return np.allclose(table, expected, rtol=0, atol=1e-3)  # files in half precision exist
+    return np.allclose(table, expected, rtol=0, atol=1e-3)  # some files are in half precision
 
 
 def _check_config(config, path):
-    """Raise ValueError for the first thing of a configuration that is missing or not supported."""
+    """Raise a ValueError for the first value of a configuration that is missing or not supported."""
     for key, required in FIXED.items():
         if config.get(key, required) != required:
             raise ValueError(f"{path}: {key}={config[key]!r} is not supported, only {required!r}.")
@@ -201,7 +218,7 @@ def _check_config(config, path):
 
 
 def _read_vocabulary(path, config):
-    """The piece of each of Marian's ids: list of str."""
+    """The piece of each of Marian's ids, after a check of the ids: list of str."""
     vocabulary = _read_json(path)
     pieces = {i: piece for piece, i in vocabulary.items() if isinstance(i, int)}
     if len(vocabulary) != config["vocab_size"] or sorted(pieces) != list(range(config["vocab_size"])):

@@ -7,10 +7,10 @@ PYTORCH = "pytorch_model.bin"
 
 
 def weights_file(folder):
-    """The path of the folder's weights.
+    """The path of the weights file in a folder.
 
     Raises:
-        FileNotFoundError: neither of the two names is there.
+        FileNotFoundError: the folder has neither of the two files.
     """
     for name in (SAFETENSORS, PYTORCH):
         if (folder / name).is_file():
@@ -19,11 +19,11 @@ def weights_file(folder):
 
 
 def read_tensors(path):
-    """All tensors by name, as float32 arrays.
+    """All tensors of a file by name, as float32 arrays.
 
     Raises:
         ImportError: the package that reads this file is not installed.
-        ValueError: a broken file, or a tensor with infinities or NaN, which the message names.
+        ValueError: the file is damaged, or a tensor has an infinity or NaN. The message names the tensor.
     """
     tensors = _read_safetensors(path) if path.name == SAFETENSORS else _read_pytorch(path)
     for name, tensor in tensors.items():
@@ -37,20 +37,20 @@ def _read_safetensors(path):
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise ImportError(f"{path} is read with safetensors: pip install safetensors (extra: interop).") from error
+        raise ImportError(f"{path} needs safetensors: pip install safetensors (extra: interop).") from error
     try:
         return {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or a broken one: {error}") from error
+        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from error
 
 
 def _read_pytorch(path):
     try:
         import torch
     except ImportError as error:
-        raise ImportError(f"{path} is read with torch: pip install torch, or convert it to {SAFETENSORS}.") from error
+        raise ImportError(f"{path} needs torch: pip install torch, or convert it to {SAFETENSORS}.") from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken archive makes torch, pickle or zipfile raise
+    except Exception as error:  # a damaged file can make torch, pickle or zipfile raise anything
         raise ValueError(f"{path} cannot be read as PyTorch weights: {error}") from error
     return {name: tensor.float().numpy() for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Marian's subwords: a SentencePiece model a language, and one list of pieces that gives the ids of both."""
+"""Marian's subwords: each language has a SentencePiece model, and one list of pieces gives the ids of both."""
 
 import base64
 import json
@@ -11,15 +11,14 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from keras_transformer.backend.compat import sentencepiece_ops
 from keras_transformer.files import BLANK
 from keras_transformer.ids import NUM_RESERVED, UNK
-from keras_transformer.text.subwords import SentencePieceResource
+from keras_transformer.text.subwords import SPACE, SentencePieceResource
 
 _BEGINNING = b'{"model": "marian", '
-_SPACE = "\u2581"  # how a piece writes a space: ▁
-_CODE = r"(?s)^(>>.*?<<)(.*)$"  # a target language in front of the text: ">>fra<< Good morning."
+_CODE = r"(?s)^(>>.*?<<)(.*)$"  # a target language before the text: ">>fra<< Good morning."
 
 
 def is_marian(data):
-    """Whether these bytes of a tokenizer file are what `pack` gives."""
+    """Whether the bytes of a tokenizer file come from `pack`."""
     return data.startswith(_BEGINNING)
 
 
@@ -27,7 +26,7 @@ def pack(pieces, source, target):
     """The bytes of a tokenizer file.
 
     Args:
-        pieces: list of str, the piece of each id; the first four stand for PAD, UNK, START and END.
+        pieces: list of str, the piece of each id. The first four are those of PAD, UNK, START and END.
         source, target: bytes, the SentencePiece model of each language.
     """
     models = {"source": base64.b64encode(source).decode(), "target": base64.b64encode(target).decode()}
@@ -35,28 +34,28 @@ def pack(pieces, source, target):
 
 
 def read(data):
-    """The subwords of source and target in what `pack` gave: two `MarianSubwords`.
+    """The subwords of the source and of the target, two `MarianSubwords`, from the bytes that `pack` gave.
 
     Raises:
-        ValueError: the rule that the bytes break.
+        ValueError: the bytes are damaged. The message names the rule that they break.
     """
     try:
         content = json.loads(data)
         pieces = content["pieces"]
         models = {side: base64.b64decode(content[side], validate=True) for side in ("source", "target")}
-        texts = all(isinstance(piece, str) for piece in pieces)
+        are_strings = all(isinstance(piece, str) for piece in pieces)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the Marian tokenizer file is damaged: {error}") from error
-    if not texts or len(pieces) <= NUM_RESERVED or len(set(pieces)) < len(pieces):
-        raise ValueError(f"the Marian tokenizer file needs more than {NUM_RESERVED} pieces, strings that all differ.")
+    if not are_strings or len(pieces) <= NUM_RESERVED or len(set(pieces)) < len(pieces):
+        raise ValueError(f"the Marian tokenizer file must have more than {NUM_RESERVED} pieces, all different strings.")
     return tuple(MarianSubwords(pieces, model, side) for side, model in models.items())
 
 
 class MarianSubwords(tf.Module):
-    """One side: its SentencePiece model cuts the text, and the list of pieces gives the ids.
+    """The subwords of one side. Its SentencePiece model cuts the text, and the list of pieces gives the ids.
 
-    A piece that is not in the list is UNK, also where the text spells a control piece such as "</s>".
-    A `>>code<<` in front of the text is one piece.
+    A piece that is not in the list is UNK. So is a control piece, "</s>" for example, that is typed in the text.
+    A `>>code<<` before the text is one piece.
     """
 
     kind = "marian"
@@ -64,11 +63,11 @@ class MarianSubwords(tf.Module):
     def __init__(self, pieces, data, side):
         super().__init__(name=f"marian_{side}")
         try:
-            sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)  # which refuses no bytes at all too
+            sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)  # it refuses empty data too
         except RuntimeError as error:
-            raise ValueError(f"the {side}'s SentencePiece model, {side}.spm, is none, or damaged.") from error
+            raise ValueError(f"{side}.spm is not a SentencePiece model, or it is damaged.") from error
         self.size = len(pieces)
-        self._pieces = np.array(pieces, object)  # an array, because tf.Module would track each item of a list
+        self._pieces = np.array(pieces, object)  # an array, because tf.Module tracks each item of a list
         self._resource = SentencePieceResource(data)
         words = pieces[NUM_RESERVED:]
         ids = np.arange(NUM_RESERVED, self.size, dtype=np.int32)
@@ -96,9 +95,9 @@ class MarianSubwords(tf.Module):
 
 
 def _texts(pieces, proto):
-    """What each piece writes, in UTF-8: list of bytes. A piece that this language's model lacks writes itself."""
+    """The text of each piece in UTF-8: list of bytes. A piece that this language's model lacks is its own text."""
     byte_pieces = {entry.piece for entry in proto.pieces if entry.type == entry.BYTE}
-    texts = [piece.replace(_SPACE, " ").encode() for piece in pieces]
+    texts = [piece.replace(SPACE, " ").encode() for piece in pieces]
     for i, piece in enumerate(pieces):
         if piece in byte_pieces:
             texts[i] = bytes([int(piece[3:5], 16)])  # "<0x41>"

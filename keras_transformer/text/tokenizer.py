@@ -1,4 +1,4 @@
-"""Tokenizer: text to subword ids and back, the same in Python and in an exported graph."""
+"""Tokenizer: text to ids and back, the same in Python and in an exported graph."""
 
 import hashlib
 import os
@@ -11,42 +11,55 @@ import tensorflow as tf
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
 from keras_transformer.text import marian_subwords
-from keras_transformer.text.subwords import MODELS, learn, read
+from keras_transformer.text.learning import MODELS, learn
+from keras_transformer.text.subwords import read
 
 SIDES = ("source", "target")
 
 
 class Tokenizer(tf.Module):
-    """Subwords of one vocabulary for both languages, with the ids PAD 0, UNK 1, START 2, END 3.
+    r"""Subwords of one vocabulary for both languages, with the ids PAD 0, UNK 1, START 2, END 3.
 
-    `Tokenizer.train` learns one, `Tokenizer.load` reads one. The Python side (`encode`, `decode`) and
-    the graph side (`tokenize`, `detokenize`) run the same ops and give the same ids; the graph side
-    works in `tf.function` and, because a tokenizer is a `tf.Module`, in a SavedModel of any
-    `tf.Module` that holds it as an attribute.
+    `Tokenizer.train` learns a tokenizer, and `Tokenizer.load` reads one. The methods `encode` and `decode` work on
+    Python's strings and lists, `tokenize` and `detokenize` on tensors. Both run the same ops and give the same ids.
+    `tokenize` and `detokenize` also work inside `tf.function`. A tokenizer is a `tf.Module`, so a SavedModel can
+    contain it: save a `tf.Module` that has the tokenizer as an attribute.
 
-    Three kinds, named by `model`:
+    There are four kinds. `model` names the kind:
 
-    - `"bpe"` and `"unigram"` (SentencePiece): any text comes back exactly, with its spaces, tabs and
-      characters never seen, which are written as bytes.
-    - `"wordpiece"`: words cut greedily into the longest pieces, "##" before a piece inside a word; a
-      space belongs to the word after it, so text comes back exactly too, except that a word with a
-      character never seen in training (or NUL) is one UNK, decoded as "⁇".
+    - `"bpe"` and `"unigram"` are SentencePiece models. `decode` gives back each text exactly, with its spaces and tabs.
+      Characters that the training files do not have are written as bytes.
+    - `"wordpiece"` cuts each word greedily into the longest pieces. A piece inside a word begins with "##". A space
+      belongs to the word after it, so `decode` gives back the text exactly. One thing is lost: a word with NUL or with
+      a character that the training files do not have. It becomes one UNK, which is decoded as "⁇".
+    - `"marian"` cannot be trained here. It comes from `keras_transformer.interop.marian`. It has a SentencePiece model
+      for each language and one list of pieces for both, so `side` makes a difference. The models normalize the text,
+      so `decode` need not give it back exactly. A piece that the list lacks is UNK, which is decoded as "⁇". A
+      `>>code<<` before the text is one piece, or UNK if the list lacks it.
 
-    In all three a typed "[PAD]" or "</s>" is text, never a control id. The one exception to exactness:
-    U+2581 (▁), by which pieces write a space, comes back as a space. Bytes that are not UTF-8 can
-    reach the graph side alone; they come back as U+FFFD, or as UNK in WordPiece.
+    In the first three kinds a typed "[PAD]" or "</s>" is text and never a control id. U+2581 (▁) is the only character
+    that does not come back: pieces write a space with it, so it comes back as a space. Bytes that are not UTF-8 can
+    reach only `tokenize`. They come back as U+FFFD, or as UNK in WordPiece.
 
-    A fourth kind, `"marian"`, comes from `keras_transformer.interop.marian` and cannot be trained here:
-    a SentencePiece model for each language over one list of pieces, so `side` counts when text is cut.
-    It normalises text as its models say, so that text need not come back exactly; a piece that the list
-    lacks is UNK, decoded as "⁇". A `>>code<<` in front of the text is one piece, UNK if it is unknown.
+    Example:
+        ```python
+        from pathlib import Path
+        from keras_transformer import Tokenizer
+
+        Path("train.txt").write_text("the cat sat\nthe dog sat\n")
+        tokenizer = Tokenizer.train("train.txt", vocabulary_size=280)
+        ids = tokenizer.encode("the cat")
+        print(tokenizer.pieces(ids), tokenizer.decode(ids))
+        tokenizer.save("tokenizer.model")
+        assert Tokenizer.load("tokenizer.model").encode("the cat") == ids
+        ```
 
     Args:
-        data: bytes, what `save` wrote: a SentencePiece model, a WordPiece vocabulary as UTF-8 text with
-            one piece a line, or the JSON of a Marian tokenizer.
+        data: bytes that `save` wrote: a SentencePiece model, a WordPiece vocabulary as UTF-8 text with one piece a
+            line, or the JSON of a Marian tokenizer.
 
     Raises:
-        ValueError: bytes that are neither, or whose special ids are others.
+        ValueError: the bytes are none of these, or their special pieces have other ids.
     """
 
     def __init__(self, data):
@@ -59,32 +72,34 @@ class Tokenizer(tf.Module):
 
     @classmethod
     def train(cls, files, vocabulary_size=10_000, model="bpe"):
-        """Learn a vocabulary from text files, one sentence a line; the same files give the same tokenizer.
+        """Learn a vocabulary from text files with one sentence a line. The same files give the same tokenizer.
 
-        The files are read twice and never held: from more than 1 million lines the pieces are learnt
-        on a random sample of 1 million. Every character of the files has a piece of its own, in "bpe"
-        and "unigram" all but tabs and the rarest 1 in 50,000, which are written as bytes. The pieces of
-        "wordpiece" are learnt by merging as in BPE.
+        The files are read twice, line by line. If they have more than 1 million lines, the pieces are learned from a
+        random sample of 1 million. In "wordpiece" each character of the files has its own piece. In "bpe" and
+        "unigram" so has each character except tabs and the rarest 1 in 50,000, which are written as bytes.
+        "wordpiece" learns its pieces by merging, as "bpe" does.
 
         Args:
-            files: a path or a list of paths, plain or `.gz`, UTF-8.
-            vocabulary_size: int, number of pieces, the four special ones among them.
+            files: a path or a list of paths. Plain or `.gz`, UTF-8.
+            vocabulary_size: int, the number of pieces. The four special pieces count.
             model: "bpe", "unigram" or "wordpiece".
 
         Returns:
             A `Tokenizer` of exactly `vocabulary_size` pieces.
 
         Raises:
-            ValueError: an unknown `model`, no files, a file without text or not UTF-8, or a
-                `vocabulary_size` below or above what these files allow; the message gives the limit.
-            TypeError: a `vocabulary_size` that is not an int.
+            ValueError: `model` is unknown; there are no files; a file has no text or is not UTF-8; these files do not
+                allow so small or so large a `vocabulary_size`. The message gives the limit.
+            TypeError: `vocabulary_size` is not an int.
         """
         if model not in MODELS:
             raise ValueError(f"model={model!r} is unknown. The models are {', '.join(map(repr, MODELS))}.")
         if not isinstance(vocabulary_size, int) or isinstance(vocabulary_size, bool):
             raise TypeError(f"vocabulary_size must be an int, got {vocabulary_size!r}.")
         if vocabulary_size <= NUM_RESERVED:
-            raise ValueError(f"vocabulary_size={vocabulary_size} leaves nothing beside {NUM_RESERVED} special pieces.")
+            raise ValueError(
+                f"vocabulary_size={vocabulary_size} must be above {NUM_RESERVED}, the number of special pieces."
+            )
         files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         if not files:
             raise ValueError("files is empty. Give at least one text file to learn from.")
@@ -92,11 +107,12 @@ class Tokenizer(tf.Module):
 
     @classmethod
     def load(cls, path):
-        """Read the file that `save` wrote, or a SentencePiece model trained elsewhere with ids 0 to 3 as here.
+        """Read a file that `save` wrote, or another SentencePiece model whose ids 0 to 3 are the same as here.
 
         Raises:
-            ValueError: not a tokenizer file, a damaged one, or other special ids; the message names the file.
-            OSError: a file that cannot be read.
+            ValueError: the file is not a tokenizer file, is damaged, or has other special ids. The message names the
+                file.
+            OSError: the file cannot be read.
         """
         data = Path(path).read_bytes()
         try:
@@ -105,7 +121,9 @@ class Tokenizer(tf.Module):
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path, overwrite=False):
-        """Write the tokenizer to one file: a SentencePiece `.model`, WordPiece text with one piece a line, or JSON.
+        """Write the tokenizer to one file.
+
+        The file is a SentencePiece `.model`, a WordPiece vocabulary with one piece a line, or JSON for kind "marian".
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
@@ -115,21 +133,21 @@ class Tokenizer(tf.Module):
 
     @property
     def fingerprint(self):
-        """str, the SHA-256 of what `save` writes: the same for the same tokenizer."""
+        """str, the SHA-256 of the file that `save` writes. Equal tokenizers have equal fingerprints."""
         return hashlib.sha256(self._data).hexdigest()
 
     @property
     def model(self):
-        """str, the kind: one of "bpe", "unigram", "wordpiece", "marian"."""
+        """str, the kind: "bpe", "unigram", "wordpiece" or "marian"."""
         return self._source.kind
 
     @property
     def vocabulary_size(self):
-        """int, number of pieces, the four special ones among them; ids run from 0 to one less."""
+        """int, the number of pieces. The four special pieces count. Ids run from 0 to one less."""
         return self._source.size
 
     def pieces(self, ids):
-        """Name the pieces of one sequence of ids, for plots and inspection: list of int -> list of str."""
+        """The piece of each id of one sequence, for plots and inspection: list of int -> list of str."""
         row = _to_python(ids)
         self._check_ids(row)
         return [self._source.piece(i) for i in row]
@@ -139,46 +157,47 @@ class Tokenizer(tf.Module):
 
         Args:
             text: a str or a list of str.
-            side: "source" or "target", the language; it makes a difference in kind "marian" alone.
+            side: "source" or "target", the language. It makes a difference only in kind "marian".
 
         Raises:
-            ValueError: another `side`, or a text that is not Unicode (a lone surrogate), by its number from 0.
-            TypeError: something other than str, or a list of str.
+            ValueError: `side` is something else, or a text has a lone surrogate, which is not Unicode. The message
+                gives the number of the text, from 0.
+            TypeError: `text` is neither a str nor a list of str.
         """
         texts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
         encoded = []
-        for number, one in enumerate(texts):
-            if not isinstance(one, str):
-                raise TypeError(f"encode takes a str or a list of str, got {one!r} ({type(one).__name__}).")
+        for number, string in enumerate(texts):
+            if not isinstance(string, str):
+                raise TypeError(f"encode takes a str or a list of str, got {string!r} ({type(string).__name__}).")
             try:
-                encoded.append(one.encode())
+                encoded.append(string.encode())
             except UnicodeEncodeError as error:
-                at = f"its character {error.start + 1}, {one[error.start]!r}"
-                raise ValueError(f"text {number} is not Unicode: {at}, is half a pair.") from error
+                character = f"its character {error.start + 1}, {string[error.start]!r}"
+                raise ValueError(f"text {number} is not Unicode: {character}, is half a surrogate pair.") from error
         rows = self.tokenize(tf.constant(encoded, tf.string), side).to_list()
         return rows[0] if isinstance(text, str) else rows
 
     def decode(self, ids):
-        """Ids to text, leaving out PAD, START and END: list of int -> str, list of lists -> list of str.
+        """Ids to text, without PAD, START and END: list of int -> str, list of lists -> list of str.
 
-        Takes arrays and tensors too. An empty list is one empty sequence: "".
+        Takes arrays and tensors too. An empty list is one empty sequence and gives "".
 
         Raises:
-            ValueError: an id outside the vocabulary.
-            TypeError: an id that is not an integer.
+            ValueError: an id is outside the vocabulary.
+            TypeError: an id is not an integer.
         """
         rows = _to_python(ids)
-        one = not (isinstance(rows, list) and rows and isinstance(rows[0], list))
-        rows = [rows] if one else rows
+        is_single = not (isinstance(rows, list) and rows and isinstance(rows[0], list))
+        rows = [rows] if is_single else rows
         for row in rows:
             self._check_ids(row)
         flat = np.array([i for row in rows for i in row], np.int32)
         ragged = tf.RaggedTensor.from_row_lengths(flat, [len(row) for row in rows])
         texts = [text.decode() for text in self.detokenize(ragged).numpy()]
-        return texts[0] if one else texts
+        return texts[0] if is_single else texts
 
     def tokenize(self, strings, side="source"):
-        """Text to ids in the graph, without START and END: (N,) string -> ragged (N, None) int32; see `encode`."""
+        """Text to ids as tensors, without START and END: (N,) string -> ragged (N, None) int32. See `encode`."""
         if side not in SIDES:
             raise ValueError(f"side must be one of {SIDES}, got {side!r}.")
         strings = tf.convert_to_tensor(strings, tf.string)
@@ -187,10 +206,10 @@ class Tokenizer(tf.Module):
         return (self._source if side == "source" else self._target).tokenize(strings)
 
     def detokenize(self, ids):
-        """Ids to text in the graph, leaving out PAD, START and END.
+        """Ids to text as tensors, without PAD, START and END.
 
         Args:
-            ids: int tensor (N, L), or ragged (N, None); an id outside the vocabulary fails in the op.
+            ids: int tensor (N, L), or ragged (N, None). The op raises an error for an id outside the vocabulary.
 
         Returns:
             (N,) string.
@@ -217,7 +236,7 @@ class Tokenizer(tf.Module):
 
 
 def _to_python(ids):
-    """Ids as plain Python values: tensors, ragged tensors, arrays and tuples become lists."""
+    """Ids as Python's own values. Tensors, ragged tensors, arrays and tuples become lists."""
     if isinstance(ids, tf.RaggedTensor):
         return ids.to_list()
     if isinstance(ids, (tf.Tensor, np.ndarray, np.generic)):

@@ -1,4 +1,4 @@
-"""A corpus lives as long as the dataset or what was made of it, and no longer."""
+"""A corpus lives as long as its dataset, or a dataset made from it, and no longer."""
 
 import gc
 import weakref
@@ -33,19 +33,19 @@ DERIVED = {
     "mapped": lambda corpus: corpus.map(lambda inputs, labels: (inputs, labels)).prefetch(2),
     "cached": lambda corpus: corpus.cache(),
     "watched": lambda corpus: StopOnNaN().watch(corpus),
-    "zipped": lambda corpus: tf.data.Dataset.zip(corpus, corpus).map(lambda one, other: other),
+    "zipped": lambda corpus: tf.data.Dataset.zip(corpus, corpus).map(lambda first, second: second),
 }
 
 
 @pytest.mark.parametrize("derive", DERIVED.values(), ids=DERIVED)
-def test_it_stays_with_what_was_made_of_it(tmp_path, derive):
+def test_it_stays_with_a_dataset_made_from_it(tmp_path, derive):
     expected = list(make(tmp_path))
     derived = derive(make(tmp_path))
     gc.collect()
     assert same(list(derived), expected)
 
 
-def test_it_stays_with_what_a_strategy_makes_of_it(tmp_path):
+def test_it_stays_with_a_distributed_dataset(tmp_path):
     expected = make(tmp_path).report.batches
     shared = tiny.two_replicas().experimental_distribute_dataset(make(tmp_path))
     gc.collect()

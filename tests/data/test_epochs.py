@@ -1,4 +1,4 @@
-"""Epochs of a corpus: each an order of its own that any process can begin anywhere, with corpora by their weights."""
+"""Epochs of a corpus: each has its own order, can begin at any batch, and takes corpora by their weights."""
 
 import errno
 import itertools
@@ -31,11 +31,11 @@ def test_a_pass_begins_at_any_batch_of_any_epoch(tmp_path):
     assert same(list(dataset.take(1)), epochs[0][-1:])
     with pytest.raises(ValueError, match=rf"start=\(3, {count}\) is beyond the epoch: .* 0\.\.{count - 1}\."):
         make(start=(3, count))
-    assert same(list(dataset), epochs[0][-1:] + epochs[1][:-1]), "a pass that was broken off, or refused, moves nothing"
+    assert same(list(dataset), epochs[0][-1:] + epochs[1][:-1]), "a pass that is not read to its end moves nothing"
 
 
 def test_fit_sees_an_epoch_a_pass_on_one_device_and_on_two(tmp_path):
-    """Whatever iterators Keras makes and throws away, and where a first batch is taken to build the model."""
+    """Keras makes iterators that it throws away, and takes a first batch to build the model. Both change nothing."""
     paths = files(tmp_path, [(chr(97 + a) * b, chr(97 + b) * a) for a in range(1, 13) for b in range(1, 13)])
     make = lambda: parallel_corpus(*paths, Characters(), tokens_per_batch=96, num_shapes=2, seed=4)  # noqa: E731
     dataset = make()
@@ -57,10 +57,12 @@ def test_fit_sees_an_epoch_a_pass_on_one_device_and_on_two(tmp_path):
             return {"labels": total if tf.distribute.get_replica_context().num_replicas_in_sync == 1 else 2 * total}
 
     class Record(keras.callbacks.Callback):
-        found = None
+        def __init__(self):
+            super().__init__()
+            self.sums = []
 
         def on_train_batch_end(self, batch, logs=None):
-            self.found = [*(self.found or []), float(logs["labels"])]
+            self.sums.append(float(logs["labels"]))
 
     for strategy in (tf.distribute.get_strategy(), tiny.two_replicas()):
         with strategy.scope():
@@ -68,11 +70,11 @@ def test_fit_sees_an_epoch_a_pass_on_one_device_and_on_two(tmp_path):
             model.compile("sgd", "mse")
         record = Record()
         model.fit(make(), epochs=3, shuffle=False, verbose=0, callbacks=[record])
-        assert record.found == [*itertools.chain(*expected)], strategy
+        assert record.sums == [*itertools.chain(*expected)], strategy
 
 
 def test_corpora_come_by_their_weights(tmp_path, caplog):
-    """Pairs of the first three times, of the second once, a third of the last: hand-counted in the report too."""
+    """An epoch takes the first corpus three times, the second once, a third of the last. The report counts so too."""
     corpora = [[(f"{name}{'x' * (i % 3)}", chr(200 + i) * 2) for i in range(9)] for name in "abc"]
     paths = [files(tmp_path, pairs, (f"{i}.s", f"{i}.t")) for i, pairs in enumerate(corpora)]
     with caplog.at_level(logging.INFO, "keras_transformer"):
@@ -94,13 +96,13 @@ def test_corpora_come_by_their_weights(tmp_path, caplog):
     assert [sum(epoch[pair] for epoch in epochs) for pair in corpora[2]] == [1] * 9
 
 
-def test_a_corpus_of_which_nothing_is_kept_is_reported(tmp_path):
+def test_a_corpus_without_a_kept_pair_is_reported(tmp_path):
     good, bad = (files(tmp_path, pairs, names) for pairs, names in (([("a", "b")], "ab"), ([("", "b")] * 2, "cd")))
     report = parallel_corpus(*zip(good, bad, strict=True), Characters()).report
     assert [(share.pairs, share.kept, share.pairs_an_epoch) for share in report.corpora] == [(1, 1, 1), (2, 0, 0)]
 
 
-def test_a_fingerprint_tells_data_and_order_apart(tmp_path):
+def test_a_fingerprint_depends_on_data_and_order(tmp_path):
     pairs = random_pairs(20)
     paths = files(tmp_path, pairs)
     make = lambda paths=paths, **options: parallel_corpus(*paths, Characters(), **options).fingerprint  # noqa: E731
@@ -112,7 +114,7 @@ def test_a_fingerprint_tells_data_and_order_apart(tmp_path):
     assert make(others)["lines"] != make()["lines"]
 
 
-def test_a_full_disk_names_the_folder_and_how_to_choose_another(tmp_path, monkeypatch):
+def test_an_error_of_a_full_disk_names_the_folder_and_how_to_choose_another(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

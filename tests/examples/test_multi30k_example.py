@@ -1,4 +1,4 @@
-"""The Multi30k example, on a corpus made here: its three sources of files, and one tiny run of everything."""
+"""The Multi30k example on a small corpus: the places of its files, and one tiny run that writes everything."""
 
 import json
 import os
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
         ("tok", "{split}.lc.norm.tok.{language}"),
     ],
 )
-def test_the_corpus_is_found_however_the_folder_is_laid_out(tmp_path, variant, name):
+def test_the_corpus_is_found_in_each_layout_of_the_folder(tmp_path, variant, name):
     tiny.write_multi30k(tmp_path, name)
     assert example.corpus_files(tmp_path, variant, ("de", "en")) == {
         split: tuple(tmp_path / name.format(split=tiny.SPLITS[split], language=language) for language in ("de", "en"))
@@ -34,7 +34,7 @@ def test_the_corpus_is_found_however_the_folder_is_laid_out(tmp_path, variant, n
     }
 
 
-def test_a_missing_file_is_named_with_every_place_looked_in(tmp_path):
+def test_an_error_for_a_missing_file_names_all_places(tmp_path):
     tiny.write_multi30k(tmp_path, "raw/{split}.{language}")
     (tmp_path / "raw" / "val.de").unlink()
     with pytest.raises(FileNotFoundError, match=r"no valid file for 'de'.*raw/val\.de\.gz.*raw/val\.de,.*/val\.de\."):
@@ -42,7 +42,7 @@ def test_a_missing_file_is_named_with_every_place_looked_in(tmp_path):
 
 
 def test_the_corpus_is_downloaded_once(tmp_path):
-    """The real download, from a file's address, in a process whose Keras folder is `tmp_path`."""
+    """A real download, from the address of a file, in a process whose Keras folder is in `tmp_path`."""
     tiny.write_multi30k(tmp_path / "server", "raw/{split}.{language}.gz")
     code = f"""
 import gzip, shutil

@@ -1,3 +1,5 @@
+"""The corpus of numbers: its words by the rules of both languages, and its split."""
+
 import random
 import re
 from zlib import crc32
@@ -24,7 +26,7 @@ def corpus():
 
 
 def german_by_hand(number):
-    """The rules of German written numbers, without num2words; no s on a final "ein"."""
+    """A German number by the rules of the language, without num2words. A final "ein" has no s."""
     if number >= 1000:
         return german_by_hand(number // 1000) + "tausend" + german_by_hand(number % 1000)
     if number >= 100:
@@ -82,7 +84,7 @@ def test_years(number, english, german):
 
 
 class Scripted:
-    """A random number generator whose numbers are written down."""
+    """A random number generator that gives the numbers of a list."""
 
     def __init__(self, *numbers):
         self.numbers = list(numbers)
@@ -166,7 +168,7 @@ def test_each_sentence_has_one_translation_in_both_directions(corpus):
     assert len({english for english, _ in both}) == len({german for _, german in both}) == len(set(both)) > 50_000
 
 
-def test_every_carrier_is_used_and_recognised(corpus):
+def test_every_carrier_is_used_and_recognized(corpus):
     used = {english.replace(gap(english), "{}") for english, _ in corpus}
     assert used == {carrier.english for carrier in CARRIERS}
 
@@ -188,9 +190,9 @@ def test_every_tested_english_word_is_trained(corpus):
     assert len(held_out) > 100 and held_out <= words
 
 
-def test_phrases_that_cannot_be_composed_are_always_trained():
+def test_phrases_that_do_not_consist_of_others_are_always_trained():
     for phrase in ("fifteen", "tenth", "eight o'clock"):
-        assert crc32(phrase.encode()) % 25 < 2  # the hash alone would hold it out
+        assert crc32(phrase.encode()) % 25 < 2  # only by its hash, it would be held out
     pairs = [("fifteen", ""), ("This is the tenth attempt.", ""), ("It is eight o'clock.", "")]
     assert split(pairs) == (pairs, [], [])
 
@@ -209,7 +211,7 @@ def test_write(tmp_path):
     assert len((folder / "train.en").read_text(encoding="utf-8").splitlines()) < 101
 
 
-def test_a_corpus_has_pairs_to_test(tmp_path):
+def test_a_corpus_without_a_pair_to_test_is_refused(tmp_path):
     with pytest.raises(ValueError, match="num_pairs=3 leaves no pair for "):
         write(tmp_path / "numbers", num_pairs=3)
     assert not (tmp_path / "numbers").exists()

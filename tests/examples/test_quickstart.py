@@ -1,4 +1,4 @@
-"""The quickstart from corpus to served translation, tiny; and what it does when it has run before."""
+"""A tiny run of the quickstart, from corpus to served translation, and runs after an earlier one."""
 
 import json
 
@@ -31,7 +31,7 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder after a whole run over what an earlier one left, and its result."""
+    """The folder after a whole run that replaced the files of an earlier run, and its result."""
     folder = tmp_path_factory.mktemp("quickstart")
     for name in ("run/corpus/train.en", "run/model/model.keras", "numbers/1/saved_model.pb"):
         (folder / name).parent.mkdir(parents=True)
@@ -48,15 +48,15 @@ def translator(trained):
     return Translator.load(trained[0] / "run" / "model")
 
 
-def test_it_goes_the_whole_way(trained):
+def test_a_run_writes_everything(trained):
     folder, result = trained
-    found = contents(folder)
+    files = contents(folder)
     sides = {f"run/corpus/{split}.{language}" for split in ("train", "valid", "test") for language in ("en", "de")}
-    made = "RESULT.md result.json history.jsonl attention.png loss.png perplexity.png test.translations".split()
-    made.append("model/model.keras")
-    assert sides | {f"run/{name}" for name in made} | {"numbers/1/saved_model.pb"} <= found.keys()
-    assert b"old" not in found.values()
-    assert {name[:8] for path, name in found.items() if path.endswith(".png")} == {b"\x89PNG\r\n\x1a\n"}
+    names = "RESULT.md result.json history.jsonl attention.png loss.png perplexity.png test.translations".split()
+    names.append("model/model.keras")
+    assert sides | {f"run/{name}" for name in names} | {"numbers/1/saved_model.pb"} <= files.keys()
+    assert b"old" not in files.values()
+    assert {data[:8] for path, data in files.items() if path.endswith(".png")} == {b"\x89PNG\r\n\x1a\n"}
     assert "epoch 1/1" in result.stdout
     assert "It is half past six.\n  → " in result.stdout
 
@@ -73,9 +73,9 @@ def test_the_card_counts_exact_matches(trained, translator):
     assert facts["model"]["preset"] == "quickstart" and facts["model"]["changes"].keys() == {"vocabulary_size"}
 
 
-def test_once_trained_it_translates_at_once_and_without_this_project(trained, translator, monkeypatch):
-    alone = "\nassert not {'keras_transformer', 'keras_hub', 'keras_nlp'} & set(sys.modules)"
-    monkeypatch.setattr(quickstart, "SERVE", quickstart.SERVE + alone)
+def test_after_training_it_only_translates_and_without_this_project(trained, translator, monkeypatch):
+    check = "\nassert not {'keras_transformer', 'keras_hub', 'keras_nlp'} & set(sys.modules)"
+    monkeypatch.setattr(quickstart, "SERVE", quickstart.SERVE + check)
     before = contents(trained[0])
     sentences = ["The ticket costs nine euros.", "[bold] Zug? 100 %", ""]
     result = run(trained[0], *sentences)

@@ -1,4 +1,4 @@
-"""What the writer of CTranslate2 models names and refuses; needs no ctranslate2."""
+"""The names and the errors of the writer of CTranslate2 models. These tests need no ctranslate2."""
 
 import math
 import sys
@@ -77,31 +77,31 @@ def test_every_weight_is_under_its_name():
         for number, layer in enumerate(stack.layers):
             arrays = expected_layer(layer, side == "decoder")
             expected |= {f"{side}/layer_{number}/{name}": array for name, array in arrays.items()}
-    found = writer.spec_variables(model)
-    assert found.keys() == expected.keys()
+    variables = writer.spec_variables(model)
+    assert variables.keys() == expected.keys()
     for name, array in expected.items():
-        assert found[name].dtype == "float32"
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
-    assert sum(array.size for array in found.values()) == model.count_params()
+        assert variables[name].dtype == "float32"
+        np.testing.assert_array_equal(variables[name], array, err_msg=name)
+    assert sum(array.size for array in variables.values()) == model.count_params()
 
 
-def test_tied_matrices_stand_wherever_they_are_used():
+def test_tied_matrices_are_in_each_place_that_uses_them():
     names = ["encoder/embeddings_0/weight", "decoder/embeddings/weight", "decoder/projection/weight"]
     for ties, numbers in {"all": [0, 0, 0], "target": [0, 1, 1], "none": [0, 1, 2]}.items():
         model = tiny.make_random(tie_embeddings=ties)
         matrices = [weight.numpy() for weight in model.weights if weight.path.endswith("embeddings")]
-        found = writer.spec_variables(model)
+        variables = writer.spec_variables(model)
         for name, number in zip(names, numbers, strict=True):
-            np.testing.assert_array_equal(found[name], matrices[number])
+            np.testing.assert_array_equal(variables[name], matrices[number])
 
 
 def test_sinusoids_are_written_out_interleaved_and_in_float32():
-    found = writer.spec_variables(tiny.make_model(d_model=6, dtype="mixed_bfloat16"), max_length=301)
+    variables = writer.spec_variables(tiny.make_model(d_model=6, dtype="mixed_bfloat16"), max_length=301)
     angles = [[position / 10000 ** (2 * i / 6) for i in range(3)] for position in range(301)]
     expected = [[wave(angle) for angle in row for wave in (math.sin, math.cos)] for row in angles]
     for side in ("encoder", "decoder"):
-        # An angle of 300 in float32 is off by up to 1.5e-5, and so may be its sine.
-        np.testing.assert_allclose(found[f"{side}/position_encodings/encodings"], expected, atol=2e-5)
+        # The rounding error of an angle of 300 in float32 is up to 1.5e-5, and so is that of its sine.
+        np.testing.assert_allclose(variables[f"{side}/position_encodings/encodings"], expected, atol=2e-5)
     assert writer.spec_variables(tiny.make_model())["encoder/position_encodings/encodings"].shape == (1024, 16)
 
 
@@ -140,12 +140,12 @@ def test_an_option_without_a_place_is_named(monkeypatch):
         ({}, {"max_length": 0}, "max_length must be at least 1, got 0"),
         ({"positions": "learned", "max_length": 31}, {"max_length": 7}, "max_length=7 is .* has 31 learned positions"),
         ({"vocabulary_size": 23}, {}, "tokenizer has 25 pieces, the model's vocabulary_size is 23"),
-        ({"activation": "softplus"}, {}, "activation='softplus' is none of CTranslate2's: relu, gelu, silu"),
+        ({"activation": "softplus"}, {}, "does not have activation='softplus'. It has relu, gelu, silu"),
         ({"d_k": 5, "d_v": 3}, {}, "d_k=5 and d_v=3 differ"),
         ({"d_v": 3}, {}, "d_k=8 and d_v=3 differ"),
     ],
 )
-def test_what_cannot_be_written_is_refused(tokenizer, tmp_path, changes, options, message):
+def test_a_model_that_cannot_be_written_is_refused(tokenizer, tmp_path, changes, options, message):
     with pytest.raises(ValueError, match=message):
         writer.save(tiny.make_model(**changes), tokenizer, tmp_path / "ct2", **options)
     assert list(tmp_path.iterdir()) == []

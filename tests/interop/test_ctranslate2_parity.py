@@ -1,4 +1,4 @@
-"""The written folders in CTranslate2 itself: the same log-probabilities, the same translations."""
+"""CTranslate2 reads the folders that we write, with the same log-probabilities and the same translations."""
 
 import json
 
@@ -44,7 +44,7 @@ def padded(rows):
 
 
 def make_trained(tokenizer, **changes):
-    """A model that has begun to learn: its translations end, and it has given up PAD and START."""
+    """A model after a short training: its translations end, and they have no PAD and no START."""
     model = tiny.compiled(tiny.make_model(vocabulary_size=tokenizer.vocabulary_size, **changes))
     source, target = (tokenizer.encode(list(side)) for side in zip(*tiny.digit_pairs(300), strict=True))
     shifted, labels = padded([[START, *ids] for ids in target]), padded([[*ids, END] for ids in target])
@@ -53,7 +53,8 @@ def make_trained(tokenizer, **changes):
     return model
 
 
-def written(runtime, folder, model, tokenizer, **options):
+def saved(runtime, folder, model, tokenizer, **options):
+    """CTranslate2's translator of a model."""
     writer.save(model, tokenizer, folder, **options)
     return runtime.Translator(str(folder), intra_threads=1)
 
@@ -68,7 +69,7 @@ def ids_of(tokenizer, pieces):
 
 
 def log_probabilities(model, source, target):
-    """log P of each of the target's ids, teacher-forced: (T,)."""
+    """log P of each id of the target, by teacher forcing: (T,)."""
     logits = model({"source": np.array([source]), "target": np.array([[START, *target[:-1]]])})
     table = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits))[0]  # (T, V)
     return table[np.arange(len(target)), target]
@@ -77,10 +78,10 @@ def log_probabilities(model, source, target):
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 def test_log_probabilities_are_the_models(runtime, tokenizer, tmp_path, changes):
     model = tiny.make_random(**changes)
-    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
     targets = ["1 1", "", "2", "9 8 7 6 5 4 3 2 1", "0 0 7"]
-    found = theirs.score_batch(pieces_of(tokenizer, SENTENCES), pieces_of(tokenizer, targets))
-    for source, target, scored in zip(*map(tokenizer.encode, (SENTENCES, targets)), found, strict=True):
+    results = theirs.score_batch(pieces_of(tokenizer, SENTENCES), pieces_of(tokenizer, targets))
+    for source, target, scored in zip(*map(tokenizer.encode, (SENTENCES, targets)), results, strict=True):
         assert scored.tokens == tokenizer.pieces([*target, END])
         expected = log_probabilities(model, [*source, END], [*target, END])
         np.testing.assert_allclose(scored.log_probs, expected, rtol=0, atol=1e-5)
@@ -89,19 +90,19 @@ def test_log_probabilities_are_the_models(runtime, tokenizer, tmp_path, changes)
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 def test_greedy_translations_are_ours(runtime, tokenizer, tmp_path, changes):
     model = tiny.make_random(seed=1, **changes)
-    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
     ours = Translator(model, tokenizer, beam_size=1, max_extra_length=20)
-    forbidden = [[piece] for piece in tokenizer.pieces([PAD, START])]  # an untrained model would say them
+    forbidden = [[piece] for piece in tokenizer.pieces([PAD, START])]  # an untrained model would produce them
     for sentence, [expected] in zip(SENTENCES, ours.n_best(SENTENCES), strict=True):
         [source] = pieces_of(tokenizer, [sentence])
-        [found] = theirs.translate_batch(
+        [result] = theirs.translate_batch(
             [source],
             beam_size=1,
             suppress_sequences=forbidden,
             min_decoding_length=0,
             max_decoding_length=len(source) + 1 + 20,
         )
-        assert tokenizer.decode(ids_of(tokenizer, found.hypotheses[0])) == expected.text
+        assert tokenizer.decode(ids_of(tokenizer, result.hypotheses[0])) == expected.text
 
 
 @pytest.mark.parametrize(
@@ -114,21 +115,22 @@ def test_greedy_translations_are_ours(runtime, tokenizer, tmp_path, changes):
 def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, changes):
     tokenizer = tiny.make_tokenizer(tmp_path, kind)
     model = make_trained(tokenizer, **changes)
-    theirs = written(runtime, tmp_path / "ct2", model, tokenizer)
+    theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
     source, lengths = pieces_of(tokenizer, SENTENCES), set()
     for beam_size in (1, 4):
         ours = Translator(model, tokenizer, beam_size=beam_size, length_penalty=0.0, max_extra_length=40)
         options = {"beam_size": beam_size, "min_decoding_length": 0, "return_scores": True}
         batch = theirs.translate_batch(source, length_penalty=0, **options)
-        for [expected], found in zip(ours.n_best(SENTENCES, 1), batch, strict=True):
+        for [expected], result in zip(ours.n_best(SENTENCES, 1), batch, strict=True):
             assert expected.finished
-            assert tokenizer.decode(ids_of(tokenizer, found.hypotheses[0])) == expected.text
-            assert found.scores[0] == pytest.approx(expected.score, abs=1e-4)
-            lengths.add(len(found.hypotheses[0]))
-        for sentence, found in zip(SENTENCES, theirs.translate_batch(source, length_penalty=1, **options), strict=True):
-            target = [*ids_of(tokenizer, found.hypotheses[0]), END]  # they divide by its length
+            assert tokenizer.decode(ids_of(tokenizer, result.hypotheses[0])) == expected.text
+            assert result.scores[0] == pytest.approx(expected.score, abs=1e-4)
+            lengths.add(len(result.hypotheses[0]))
+        batch = theirs.translate_batch(source, length_penalty=1, **options)
+        for sentence, result in zip(SENTENCES, batch, strict=True):
+            target = [*ids_of(tokenizer, result.hypotheses[0]), END]  # they divide by its length
             total = log_probabilities(model, [*tokenizer.encode(sentence), END], target).sum()
-            assert found.scores[0] == pytest.approx(total / len(target), abs=1e-4)
+            assert result.scores[0] == pytest.approx(total / len(target), abs=1e-4)
     assert len(lengths) > 3
     [empty] = theirs.translate_batch([[]], return_scores=True)
     assert (empty.hypotheses[0], empty.scores[0]) == ([], 0.0)
@@ -141,7 +143,7 @@ STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \r z[PAD] {} \x7f'
 def test_any_piece_survives_the_vocabulary_file(runtime, tmp_path, kind, size):
     (tmp_path / "text").write_text(f"{STRANGE}\n" * 3, encoding="utf-8")
     tokenizer = Tokenizer.train(tmp_path / "text", size, kind)
-    theirs = written(runtime, tmp_path / "ct2", tiny.make_random(vocabulary_size=size), tokenizer)
+    theirs = saved(runtime, tmp_path / "ct2", tiny.make_random(vocabulary_size=size), tokenizer)
     vocabulary = json.loads((tmp_path / "ct2" / "shared_vocabulary.json").read_text(encoding="utf-8"))
     assert vocabulary == tokenizer.pieces(list(range(size)))
     assert len(set(vocabulary)) == size
@@ -172,7 +174,7 @@ def test_the_folder_is_whole_and_replaced_only_when_asked(runtime, tokenizer, tm
 def test_quantization_is_of_the_file_and_not_of_the_model(runtime, tokenizer, tmp_path):
     model = tiny.make_random()
     before = model.get_weights()
-    theirs = written(runtime, tmp_path / "int8", model, tokenizer, quantization="int8")
+    theirs = saved(runtime, tmp_path / "int8", model, tokenizer, quantization="int8")
     assert theirs.compute_type.startswith("int8")
     for array, weight in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(array, weight)
@@ -188,8 +190,8 @@ def test_the_dtype_policy_leaves_no_trace(runtime, tokenizer, tmp_path):
 
 
 def test_max_length_is_the_last_position_that_is_served(runtime, tokenizer, tmp_path):
-    theirs = written(runtime, tmp_path / "ct2", tiny.make_random(), tokenizer, max_length=5)
-    [found] = theirs.translate_batch([["▁"] * 4], min_decoding_length=5, max_decoding_length=5)  # END is the fifth
-    assert len(found.hypotheses[0]) == 5
+    theirs = saved(runtime, tmp_path / "ct2", tiny.make_random(), tokenizer, max_length=5)
+    [result] = theirs.translate_batch([["▁"] * 4], min_decoding_length=5, max_decoding_length=5)  # END is the fifth
+    assert len(result.hypotheses[0]) == 5
     with pytest.raises(RuntimeError, match="No position encodings are defined for positions >= 5"):
         theirs.translate_batch([["▁"] * 5])

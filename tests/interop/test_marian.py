@@ -1,4 +1,4 @@
-"""Marian in, against what transformers made of a recorded folder; what is refused; training on and serving."""
+"""Loading Marian models: the results of transformers for a recorded folder, further training, and serving."""
 
 import json
 import shutil
@@ -95,7 +95,7 @@ def test_subwords(loaded, ids, expected):
 
 
 def test_typed_control_pieces_stay_text(loaded):
-    """Where transformers would see the control pieces themselves."""
+    """Here transformers would give the ids of the control pieces."""
     for side in ("source", "target"):
         rows = loaded[1].encode(["</s>", "ka </s> ho", "<pad>", "<unk>", "<start>"], side)
         assert not {PAD, START, END} & {i for row in rows for i in row}
@@ -107,11 +107,11 @@ def test_codes_in_front_of_the_text(loaded):
     [ka] = tokenizer.encode("ka")
     rows = tokenizer.encode([">>fra<< ka", ">>deu<<ka", ">>xyz<< ka", ">>fra<<", ">>a\nb<< ka", ">>fra<< >>deu<<"])
     assert rows[:5] == [[piece[">>fra<<"], ka], [piece[">>deu<<"], ka], [UNK, ka], [piece[">>fra<<"]], [UNK, ka]]
-    assert piece[">>deu<<"] not in rows[5]  # one code alone
+    assert piece[">>deu<<"] not in rows[5]  # only one code
     assert not {piece[">>fra<<"], UNK - 1} & {i for row in tokenizer.encode([" >>fra<< ka", ">>fra ka"]) for i in row}
 
 
-def test_source_and_target_have_models_of_their_own(loaded):
+def test_source_and_target_have_their_own_models(loaded):
     tokenizer = loaded[1]
     assert tokenizer.encode("tze", "source") != tokenizer.encode("tze", "target")
     assert tokenizer.encode("tze") == tokenizer.encode("tze", side="source")
@@ -133,10 +133,8 @@ def test_the_tokenizer_is_one_file(loaded, tmp_path):
     broken = {
         "the Marian tokenizer file is damaged": data[:-9],
         "is damaged: 'target'": json.dumps({key: content[key] for key in ("model", "pieces", "source")}).encode(),
-        "more than 4 pieces, strings that all differ": json.dumps({**content, "pieces": ["a"] * 9}).encode(),
-        "the source's SentencePiece model, source.spm, is none, or damaged": json.dumps(
-            {**content, "source": "AAAA"}
-        ).encode(),
+        "must have more than 4 pieces, all different strings": json.dumps({**content, "pieces": ["a"] * 9}).encode(),
+        "source.spm is not a SentencePiece model, or it is damaged": json.dumps({**content, "source": "AAAA"}).encode(),
     }
     for rule, wrong in broken.items():
         (tmp_path / "broken").write_bytes(wrong)
@@ -195,7 +193,7 @@ def test_unknown_pieces_become_the_words_they_attend_to(loaded):
     assert replace_unknown([UNK, piece, UNK], alignment, words, tokenizer) == "rse  rse xxx"
 
 
-def test_trains_on(tmp_path):
+def test_further_training(tmp_path):
     model, tokenizer = marian.load(FOLDER)
     targets = ["gr ü", "cht", "An", "gr", "ßedi"]
     files = write_pairs(tmp_path, list(zip(SENTENCES, targets, strict=True)))
@@ -207,7 +205,7 @@ def test_trains_on(tmp_path):
     before = values(model(inputs))
     compiled(model, keras.optimizers.Adam(3e-3))
     losses = model.fit(corpus, epochs=20, verbose=0, shuffle=False).history["loss"]
-    assert losses[0] < 20  # the piece START, which nothing predicts, does not swamp the smoothed loss
+    assert losses[0] < 20  # START, which is never a label, does not dominate the smoothed loss
     assert losses[-1] < losses[0] - 1
     after = values(model(inputs))
     assert np.abs(after - before).max() > 1e-3

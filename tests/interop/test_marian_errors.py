@@ -1,4 +1,4 @@
-"""What marian.load refuses, and in which words."""
+"""The errors of marian.load, and their messages."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ SHARED = "model.shared.weight"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the recorded folder, to be spoilt."""
+    """A copy of the recorded folder that a test may damage."""
     return Path(shutil.copytree(FOLDER, tmp_path / "folder"))
 
 
@@ -33,8 +33,8 @@ def change_tensors(folder, **changes):
     """Set tensors, by names with "__" for a dot; None removes one."""
     changes = {name.replace("__", "."): tensor for name, tensor in changes.items()}
     tensors = {**safetensors.load_file(folder / "model.safetensors"), **changes}
-    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    safetensors.save_file(kept, folder / "model.safetensors")
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    safetensors.save_file(tensors, folder / "model.safetensors")
 
 
 def tensor(name):
@@ -115,11 +115,11 @@ def test_missing_weights(folder):
 
 def test_broken_files(folder):
     (folder / "model.safetensors").write_bytes(b"nothing")
-    refused(folder, "model.safetensors is no safetensors file, or a broken one")
+    refused(folder, "model.safetensors is not a safetensors file, or it is damaged")
     (folder / "target.spm").write_bytes(b"nothing")
-    refused(folder, r"folder: the target's SentencePiece model, target\.spm, is none, or damaged")
+    refused(folder, r"folder: target\.spm is not a SentencePiece model, or it is damaged")
     (folder / "source.spm").write_bytes(b"")
-    refused(folder, r"folder: the source's SentencePiece model, source\.spm, is none, or damaged")
+    refused(folder, r"folder: source\.spm is not a SentencePiece model, or it is damaged")
     (folder / "vocab.json").write_text("[1, 2]")
     refused(folder, "vocab.json must hold a JSON object, got list")
     (folder / "config.json").write_text("{")
@@ -157,8 +157,8 @@ def test_tensors_that_do_not_fit(folder, changes, words):
     refused(folder, f"model.safetensors.*{words}")
 
 
-def test_what_older_files_keep_twice_is_checked_and_left_out(folder):
-    """Files of older transformers hold the sinusoids, and the shared matrix under any of four names."""
+def test_copies_in_older_files_are_checked_and_left_out(folder):
+    """Files of older versions of transformers hold the sinusoids, and up to four copies of the shared matrix."""
     expected = [values(weight) for weight in marian.load(FOLDER)[0].weights]
     exponents = 10000.0 ** (np.arange(12) / 12)
     angles = np.arange(7)[:, None] / exponents
@@ -182,6 +182,10 @@ def test_half_precision_files(folder):
 def test_a_package_that_is_not_installed_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    refused(folder, r"safetensors is read with safetensors: pip install safetensors \(extra: interop\)", ImportError)
+    refused(
+        folder,
+        r"model.safetensors needs safetensors: pip install safetensors \(extra: interop\)",
+        ImportError,
+    )
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(folder, "pytorch_model.bin is read with torch: pip install torch", ImportError)
+    refused(folder, "pytorch_model.bin needs torch: pip install torch", ImportError)

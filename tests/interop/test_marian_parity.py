@@ -1,4 +1,4 @@
-"""Marian in, against transformers itself on random weights and SentencePiece models trained here."""
+"""Loading Marian models, compared with transformers on random weights and SentencePiece models trained here."""
 
 import random
 
@@ -23,7 +23,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def case(request, tmp_path_factory):
-    """A folder, and what transformers and what we read from it."""
+    """A folder, the model and tokenizer that transformers reads from it, and those that we read."""
     folder = tmp_path_factory.mktemp(request.param)
     return folder, make_marian.write_folder(folder, **VARIANTS[request.param]), marian.load(folder)
 
@@ -34,7 +34,7 @@ def batch_of(tokenizer, sentences):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 23])
 def test_logits(case, length):
-    """At several target lengths; the sources, of 2 to 13 ids, share a padded batch."""
+    """At several target lengths. The sources, of 2 to 13 ids, are in one padded batch."""
     folder, (model, tokenizer), (ours, our_tokenizer) = case
     batch = batch_of(tokenizer, make_marian.SENTENCES)
     assert (batch["attention_mask"] == 0).any()
@@ -69,7 +69,7 @@ def texts():
 
 @pytest.fixture(scope="module", params=["nmt_nfkc", "identity", "bytes"])
 def subwords(request, tmp_path_factory):
-    """A folder whose SentencePiece models normalise or not, and the two tokenizers."""
+    """A folder whose SentencePiece models normalize or not, and the two tokenizers."""
     folder = tmp_path_factory.mktemp(request.param)
     options = {"byte_fallback": True, "size": 330} if request.param == "bytes" else {}
     if request.param == "identity":
@@ -91,7 +91,7 @@ def test_ids_of_text(subwords, side):
 
 
 def test_text_of_ids(subwords):
-    """Any ids, also of pieces that the target's model lacks; transformers leaves UNK out, we write it."""
+    """Any ids, also those of pieces that the target's model lacks. transformers leaves UNK out, and we write it."""
     folder, theirs, ours = subwords
     ids = our_ids(folder, ours)
     draw = np.random.default_rng(5)
@@ -102,7 +102,7 @@ def test_text_of_ids(subwords):
     assert [ours.decode([i for i in ids[row].tolist() if i != UNK]) for row in rows] == expected
 
 
-def test_typed_control_pieces_are_text_here_alone(subwords):
+def test_typed_control_pieces_are_text_only_here(subwords):
     _, theirs, ours = subwords
     for text, special in (("ka </s> ho", 0), ("ka <pad>", theirs.pad_token_id)):
         assert special in theirs(text)["input_ids"][:-1]
@@ -112,7 +112,7 @@ def test_typed_control_pieces_are_text_here_alone(subwords):
 
 
 def test_pytorch_files(case, tmp_path):
-    """pytorch_model.bin, as most OPUS-MT folders have it: tied matrices four times, positions too."""
+    """pytorch_model.bin, which most OPUS-MT folders have. It holds the tied matrix four times, and positions."""
     folder, (model, _), (ours, _) = case
     for path in folder.iterdir():
         if path.suffix != ".safetensors":

@@ -1,4 +1,4 @@
-"""A tokenizer whose ids can be read back, and corpora for it."""
+"""A tokenizer whose ids can be read back as text, and corpora for it."""
 
 import gzip
 
@@ -9,7 +9,7 @@ from keras_transformer.ids import END, NUM_RESERVED, PAD
 
 
 class Characters:
-    """A tokenizer whose ids are code points + 4, so that ids can be read back: "a" is 101."""
+    """A tokenizer whose ids are code points + 4. "a" is 101."""
 
     def __init__(self, vocabulary_size=0x110000 + NUM_RESERVED, shift=NUM_RESERVED):
         self.vocabulary_size = vocabulary_size
@@ -30,7 +30,7 @@ def files(tmp_path, pairs, names=("source.txt", "target.txt"), **options):
 
 
 def random_pairs(count, longest=30, seed=0):
-    """Pairs of different texts whose lengths go together, as those of translations do."""
+    """Pairs of different texts with similar lengths, like a sentence and its translation."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, longest, count)
     target_lengths = np.clip(lengths + rng.integers(-4, 5, count), 1, longest)
@@ -39,7 +39,7 @@ def random_pairs(count, longest=30, seed=0):
 
 
 def text(row):
-    """Read pieces + END + padding back as text, and check that form."""
+    """The text of a row, after a check that the row is pieces + END + padding."""
     row = row.tolist()
     end = row.index(END)
     assert all(piece >= NUM_RESERVED for piece in row[:end])
@@ -48,13 +48,14 @@ def text(row):
 
 
 def pairs_of(batch):
-    """The pairs of a batch, in order, rows of padding left out."""
+    """The pairs of a batch, in order, without the rows of padding."""
     inputs, labels = batch
     rows = zip(inputs["source"].numpy(), labels.numpy(), strict=True)
     return [(text(source), text(label)) for source, label in rows if source.any() or label.any()]
 
 
 def same(first, second):
+    """Whether two lists of batches are equal."""
     return len(first) == len(second) and all(
         np.array_equal(a, b)
         for x, y in zip(first, second, strict=True)

@@ -1,4 +1,4 @@
-"""SavedModels of a few ops, which look like a translator's export from outside."""
+"""SavedModels of a few ops, with the signatures of a translator's export."""
 
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -7,7 +7,7 @@ from keras_transformer.export.checks.saved_model import WARMUP_FILE
 
 
 def echo(sentences):
-    """A translation that is the sentence in capitals, with its length as score."""
+    """The translation is the sentence in capitals. The score is minus its length."""
     lengths = tf.strings.length(sentences, unit="UTF8_CHAR")
     return {
         "translations": tf.strings.upper(sentences, encoding="utf-8"),
@@ -17,11 +17,11 @@ def echo(sentences):
 
 
 def n_best(sentences):
-    """The translation, then the sentence."""
-    found = echo(sentences)
+    """Two translations: that of `echo`, then the sentence itself."""
+    best = echo(sentences)
     return {
-        "translations": tf.stack([found["translations"], sentences], axis=1),
-        "scores": tf.stack([found["scores"], found["scores"] - 1], axis=1),
+        "translations": tf.stack([best["translations"], sentences], axis=1),
+        "scores": tf.stack([best["scores"], best["scores"] - 1], axis=1),
     }
 
 
@@ -34,7 +34,7 @@ def ids(source_ids):
 
 
 def save(path, serving_default=echo, jit_compile=False, **more):
-    """Write a SavedModel of plain functions: their arguments are [B] strings, or `source_ids` (B, S) int32."""
+    """Write a SavedModel of plain functions. Their arguments are strings [B], or `source_ids`, int32 (B, S)."""
     module = tf.Module()
     signatures = {}
     for name, function in {"serving_default": serving_default, **more}.items():
@@ -53,12 +53,12 @@ def save(path, serving_default=echo, jit_compile=False, **more):
 
 
 def save_all(path):
-    """The signatures' three kinds of input: strings, pairs of them, ids."""
+    """Write a SavedModel whose signatures take strings, pairs of strings, and ids."""
     return save(path, score=score, ids=ids)
 
 
 def replay(path):
-    """The requests of a SavedModel's warm-up file and what a session answers: pairs of request and outputs."""
+    """Yield (request, outputs of a session) for each request in a SavedModel's warm-up file."""
     records = list(tf.data.TFRecordDataset(str(path / WARMUP_FILE)).as_numpy_iterator())
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(path)).signature_def

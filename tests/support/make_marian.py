@@ -1,8 +1,9 @@
-"""Marian folders with random weights, by Hugging Face's own code; as a program it writes `recorded_marian`.
+"""Marian folders with random weights, made by Hugging Face transformers. As a program it writes `recorded_marian`.
 
     python tests/support/make_marian.py
 
-needs the extra `parity`. The recorded folder and what transformers makes of it let everybody check the importer.
+needs the extra `parity`. The recorded folder holds the results of transformers too, so tests of the importer can run
+without transformers.
 """
 
 import io
@@ -46,24 +47,27 @@ def sentences(seed, syllables, count=300):
 
 
 def write_tokenizer(folder, size=61, **options):
-    """source.spm and target.spm over different letters, and vocab.json, which knows more and less than both."""
+    """Write source.spm and target.spm over different letters, and vocab.json.
+
+    vocab.json has pieces that neither model has, and lacks pieces that they have. Returns its number of pieces.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pieces = dict.fromkeys(CODES)
     for seed, (side, syllables) in enumerate(SYLLABLES.items()):
-        written = io.BytesIO()  # a model_prefix would stand in the model
+        serialized = io.BytesIO()  # not a file, because its name would be in the model
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(sentences(seed, syllables)),
-            model_writer=written,
+            model_writer=serialized,
             vocab_size=size,
             hard_vocab_limit=False,
             minloglevel=2,
             **options,
         )
-        (folder / f"{side}.spm").write_bytes(written.getvalue())
+        (folder / f"{side}.spm").write_bytes(serialized.getvalue())
         processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{side}.spm"))
         pieces.update(dict.fromkeys(processor.id_to_piece(i) for i in range(5, processor.vocab_size())))
     pieces.pop("<unk>", None)
-    names = ["</s>", "<unk>", *sorted(pieces), "中", "<pad>"]  # 3 and 4 are in a model and not in the list
+    names = ["</s>", "<unk>", *sorted(pieces), "中", "<pad>"]  # pieces 3 and 4 are in a model and not in the list
     (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(names)}), encoding="utf-8")
     return len(names)
 
@@ -84,7 +88,7 @@ def make_model(size, seed=1, **changes):
 
 
 def teach(model, tokenizer, steps=60, rows=24):
-    """A few steps on pairs that have nothing to do with each other: a model of random weights says one word forever."""
+    """Train for a few steps on random pairs. Before that, a model with random weights repeats one word."""
     source, target = (sentences(seed, syllables, rows) for seed, syllables in enumerate(SYLLABLES.values()))
     batch = tokenizer(source, text_target=target, padding=True, return_tensors="pt")
     batch["labels"][batch["labels"] == tokenizer.pad_token_id] = -100
@@ -96,7 +100,7 @@ def teach(model, tokenizer, steps=60, rows=24):
 
 
 def read_tokenizer(folder):
-    """transformers' own tokenizer, as where sacremoses is not installed."""
+    """The tokenizer of transformers, as it is if sacremoses is not installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it recommends sacremoses
         tokenizer = transformers.MarianTokenizer.from_pretrained(folder)
@@ -105,7 +109,7 @@ def read_tokenizer(folder):
 
 
 def write_folder(folder, **changes):
-    """A whole folder: tokenizer, config.json and model.safetensors; the model and the tokenizer of transformers."""
+    """Write a folder with tokenizer, config.json and model.safetensors. Returns the model and the tokenizer."""
     size = write_tokenizer(folder)
     model = make_model(size, **changes)
     tokenizer = read_tokenizer(folder)
@@ -115,7 +119,7 @@ def write_folder(folder, **changes):
 
 
 def translations(model, batch, num_beams):
-    """Every beam of every sentence by Hugging Face's search, best first: ids without pad, and log P."""
+    """All hypotheses of each sentence by the search of transformers, the best first: ids without pad, and log P."""
     pad = model.config.pad_token_id
     sequences = model.generate(
         **batch,
@@ -124,7 +128,7 @@ def translations(model, batch, num_beams):
         bad_words_ids=[[pad]],
         max_new_tokens=MAX_LENGTH,
         do_sample=False,
-        **({"length_penalty": 0.0, "early_stopping": "never"} if num_beams > 1 else {}),  # by log P, like α = 0
+        **({"length_penalty": 0.0, "early_stopping": "never"} if num_beams > 1 else {}),  # by log P, as with α = 0
     )
     repeated = {name: part.repeat_interleave(num_beams, dim=0) for name, part in batch.items()}
     with torch.no_grad():
@@ -136,7 +140,7 @@ def translations(model, batch, num_beams):
 
 
 def record(folder):
-    """Write the recorded folder, and in expected.json what transformers makes of it."""
+    """Write the recorded folder, and the results of transformers into expected.json."""
     size = write_tokenizer(folder, normalization_rule_name="identity")  # the usual rules would be 240 KB a model
     tokenizer, model = read_tokenizer(folder), make_model(size, seed=2)
     teach(model, tokenizer)

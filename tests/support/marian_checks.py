@@ -43,17 +43,17 @@ def check_logits(model, ids, source, target, logits):
 
 
 def search(model, source, beam_size, max_length=MAX_LENGTH):
-    """Rows of ids without padding, W for each sentence, and their log P."""
+    """The hypotheses, W for each sentence, as rows of ids without padding, and their log P."""
     decoder = IncrementalDecoder(model)
     state = decoder.start(model.encode(source), tf.constant(source), max_length, beam_size)
     bounds = Bounds(tf.fill([len(source)], max_length), (), ())
     if beam_size == 1:
-        found = greedy_search(decoder, state, bounds, max_length, length_penalty=0.0)
+        hypotheses = greedy_search(decoder, state, bounds, max_length, length_penalty=0.0)
     else:
         options = BeamOptions(beam_size, length_penalty=0.0, num_results=beam_size)
-        found = beam_search(decoder, state, bounds, max_length, options)
-    rows = values(found.ids).reshape(-1, max_length)
-    return [row[row != PAD].tolist() for row in rows], values(found.log_probabilities).reshape(-1)
+        hypotheses = beam_search(decoder, state, bounds, max_length, options)
+    rows = values(hypotheses.ids).reshape(-1, max_length)
+    return [row[row != PAD].tolist() for row in rows], values(hypotheses.log_probabilities).reshape(-1)
 
 
 def check_search(model, ids, source, beam_size, rows, scores, least=1.0):

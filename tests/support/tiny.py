@@ -1,4 +1,4 @@
-"""Small things that several tests share: a corpus of digits, its tokenizer, and models of a few thousand weights."""
+"""Small things for many tests: a corpus of digits, its tokenizer, and models of a few thousand weights."""
 
 import functools
 import gzip
@@ -27,7 +27,7 @@ PYTHONPATH = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__)
 
 
 def python(*arguments):
-    """Run Python on these in a process of its own, which finds what this one finds."""
+    """Run Python with these arguments in another process, which can import the same modules."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
 
@@ -37,17 +37,17 @@ VOCABULARY_SIZES = {"wordpiece": 25, "bpe": 281}
 
 
 def digit_pairs(count, seed=0, longest=8):
-    """`count` different pairs of digits and the same digits backwards: "3 1 4", "4 1 3"."""
+    """`count` different pairs: some digits, and the same digits backwards. "3 1 4" and "4 1 3"."""
     rng = random.Random(seed)
     sources = {}
     while len(sources) < count:
         sources[" ".join(str(rng.randrange(10)) for _ in range(rng.randint(1, longest)))] = None
-    mixed = rng.sample(list(sources), count)  # the short ones, of which there are few, came first
-    return [(source, source[::-1]) for source in mixed]
+    shuffled = rng.sample(list(sources), count)  # most short sources were drawn first
+    return [(source, source[::-1]) for source in shuffled]
 
 
 def write_pairs(folder, pairs, name="train"):
-    """Two aligned files, `name`.en and `name`.de; their paths."""
+    """Write two aligned files, `name`.en and `name`.de. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / f"{name}.{language}" for language in ("en", "de"))
     for path, side in zip(paths, zip(*pairs, strict=True), strict=True):
@@ -59,7 +59,7 @@ SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 
 
 def write_multi30k(folder, name):
-    """Multi30k's six files under `folder`, each called `name` with split and language put in; their pairs."""
+    """Write Multi30k's six files. `name` is a path with {split} and {language}. Returns the pairs of all files."""
     pairs = digit_pairs(140)
     for split, part in (("train", pairs[:100]), ("valid", pairs[100:120]), ("test", pairs[120:])):
         for language, lines in zip(("en", "de"), zip(*part, strict=True), strict=True):
@@ -71,12 +71,12 @@ def write_multi30k(folder, name):
 
 
 def make_tokenizer(folder, model="wordpiece"):
-    """A tokenizer learnt from a few dozen pairs: `VOCABULARY_SIZES[model]` pieces."""
+    """A tokenizer with `VOCABULARY_SIZES[model]` pieces, learned from 60 pairs."""
     return Tokenizer.train(write_pairs(folder, digit_pairs(60)), VOCABULARY_SIZES[model], model)
 
 
 def make_model(**changes):
-    """A model of d_model 16 with one layer a side."""
+    """A model with d_model 16, one encoder layer and one decoder layer."""
     options = {
         "vocabulary_size": VOCABULARY_SIZES["wordpiece"],
         "num_encoder_layers": 1,
@@ -90,21 +90,21 @@ def make_model(**changes):
 
 
 def make_opinionated(seed=0, **changes):
-    """An untrained model to search with: each prefix has a few likely next tokens, END often among them."""
+    """An untrained model for tests of search. After each prefix a few tokens are likely, and END often is."""
     model = make_model(tie_embeddings="none", **changes)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         if len(weight.shape) == 2:
             weight.assign(rng.normal(size=weight.shape) / 2)
     rows = rng.normal(size=model.output_map.embeddings.shape) / 3
-    rows[END] = 3 * np.eye(rows.shape[1])[0]  # likely after some prefixes and not after others
+    rows[END] = 3 * np.eye(rows.shape[1])[0]  # END is likely after some prefixes only
     model.output_map.embeddings.assign(rows)
     last_norm(model).beta.assign(np.eye(rows.shape[1])[0] / 2)
     return model
 
 
 def make_random(seed=0, **changes):
-    """A model none of whose weights is left as it was initialised."""
+    """A model with random numbers added to all its initial weights."""
     model = make_model(**{"tie_embeddings": "none", **changes})
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -113,18 +113,18 @@ def make_random(seed=0, **changes):
 
 
 def last_norm(model):
-    """The layer normalisation before the logits."""
+    """The layer normalization before the logits."""
     return model.decoder.layers[-1].feed_forward_residual.layer_norm
 
 
 @functools.cache
 def two_replicas():
-    """A strategy over the two logical devices; one a process, as a second would use the first's collectives anew."""
+    """A strategy over the two logical devices, one for the process: a second would use the same collectives."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def compiled(model, optimizer=None, epsilon=0.1):
-    """The model, ready for `fit` as in the main job."""
+    """The model after `compile`, with the loss and the metrics of the examples."""
     if optimizer is None:
         schedule = TransformerSchedule.with_peak(3e-3, model.d_model, warmup_steps=60)
         optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
@@ -133,11 +133,11 @@ def compiled(model, optimizer=None, epsilon=0.1):
 
 
 class Broken(Exception):
-    """A run ends here."""
+    """Ends a run, in place of a crash."""
 
 
 class BreakAt(keras.callbacks.Callback):
-    """Raises after a batch of an epoch."""
+    """Raises `Broken` after a batch of an epoch."""
 
     def __init__(self, epoch, batch):
         super().__init__()
@@ -152,7 +152,7 @@ class BreakAt(keras.callbacks.Callback):
 
 
 def random_batch(rng, source_lengths, target_lengths, vocabulary_size=VOCABULARY_SIZES["wordpiece"]):
-    """A batch for `fit` with rows of the given lengths, 0 for a row without a token."""
+    """A batch for `fit` with rows of the given lengths. A row of length 0 is only padding."""
 
     def side(lengths):
         ids = rng.integers(4, vocabulary_size, (len(lengths), max(lengths))).astype("int32")
@@ -173,14 +173,14 @@ FIVE_LENGTHS = [
 
 
 def batches():
-    """Five batches of one shape with unlike numbers of tokens, the same at each call."""
+    """Five batches of one shape with different numbers of tokens. Each call gives the same batches."""
     rng = np.random.default_rng(3)
     return [random_batch(rng, *rows) for rows in FIVE_LENGTHS]
 
 
-def dataset(some=None):
-    """`batches()`, or others, one a step."""
-    first, *others = [tf.data.Dataset.from_tensors(batch) for batch in some or batches()]
-    for other in others:
-        first = first.concatenate(other)
+def dataset(others=None):
+    """A dataset of `batches()`, or of other batches."""
+    first, *rest = [tf.data.Dataset.from_tensors(batch) for batch in others or batches()]
+    for single in rest:
+        first = first.concatenate(single)
     return first

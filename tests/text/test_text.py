@@ -1,4 +1,4 @@
-"""Tokenizer: exact round trips, one result in Python, in graphs and in an export, errors that help."""
+"""Tokenizer: exact round trips, the same ids in Python, in graphs and in an export, errors that help."""
 
 import gzip
 import itertools
@@ -14,8 +14,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_transformer.ids import END, PAD, START, UNK
-from keras_transformer.text import Tokenizer, subwords
-from keras_transformer.text.subwords import MODELS
+from keras_transformer.text import Tokenizer, learning
+from keras_transformer.text.learning import MODELS
 
 SIZES = {"bpe": 420, "unigram": 420, "wordpiece": 160}
 CONTROL_TEXT = ["[PAD]", "[UNK]", "[START] [END]", "</s>", "<s>", "<pad>", "<unk>", "<0x41>", "a<pad>b </s>", "##a"]
@@ -24,7 +24,7 @@ UNSEEN = ["\ta\t\tb", "x\ny\r\n", "\0", "a\0b", "🐎🐎", "中文字", "e\u030
 
 
 def corpus():
-    """600 lines over the letters of SEEN: random words, the same in every run."""
+    """600 lines of random words with the letters of SEEN. They are the same in each run."""
     draw = random.Random(7)
     syllables = ["ka", "tze", "ho", "rse", "grü", "ße", "An", "di", "ght", "sch", "U", "N", "K", "P", "D", "S", "T"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(150)]
@@ -81,12 +81,12 @@ def test_wordpiece_marks_a_word_with_an_unseen_character(tokenizers):
 
 def test_typed_control_pieces_stay_text(tokenizer, tmp_path):
     assert not {PAD, UNK, START, END} & set(itertools.chain(*tokenizer.encode(CONTROL_TEXT)))
-    frequent = tmp_path / "frequent.txt"  # also where the files are full of them
+    frequent = tmp_path / "frequent.txt"  # also if the files are full of them
     frequent.write_text("\n".join(corpus() + CONTROL_TEXT * 200), encoding="utf-8")
-    learnt = Tokenizer.train(frequent, tokenizer.vocabulary_size, tokenizer.model)
-    rows = learnt.encode(CONTROL_TEXT)
+    learned = Tokenizer.train(frequent, tokenizer.vocabulary_size, tokenizer.model)
+    rows = learned.encode(CONTROL_TEXT)
     assert not {PAD, UNK, START, END} & set(itertools.chain(*rows))
-    assert learnt.decode(rows) == CONTROL_TEXT
+    assert learned.decode(rows) == CONTROL_TEXT
 
 
 def test_the_space_sign_is_the_one_exception(tokenizer):
@@ -240,8 +240,8 @@ def test_training_is_repeatable(tokenizer, tmp_path):
 
 
 def test_a_sample_of_the_lines_is_repeatable_too(tokenizers, corpus_file, monkeypatch):
-    monkeypatch.setattr(subwords, "_MAX_LINES", 300)
-    sample = list(subwords._sample_lines([corpus_file], len(corpus())))
+    monkeypatch.setattr(learning, "MAX_LINES", 300)
+    sample = list(learning.sample_lines([corpus_file], len(corpus())))
     assert len(sample) == 300
     assert sample == [line for line in corpus() if line in sample]
     first = Tokenizer.train(corpus_file, SIZES["bpe"])
@@ -255,11 +255,11 @@ def test_no_line_is_skipped(tokenizer, tmp_path):
     for number, line in enumerate(unusual):
         path = tmp_path / f"{number}.txt"
         path.write_text("\n".join(corpus() + [line] * 40), encoding="utf-8")
-        learnt = Tokenizer.train(path, tokenizer.vocabulary_size, tokenizer.model)
-        ids = learnt.encode("qxqxqx")  # letters of these lines alone: six bytes, or UNK, without them
+        learned = Tokenizer.train(path, tokenizer.vocabulary_size, tokenizer.model)
+        ids = learned.encode("qxqxqx")  # six bytes, or UNK, if these lines were skipped
         assert len(ids) <= 3
         assert UNK not in ids
-        assert learnt.decode(learnt.encode(line)) == line
+        assert learned.decode(learned.encode(line)) == line
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -283,7 +283,7 @@ def test_train_errors(corpus_file, tmp_path):
         with pytest.raises(TypeError, match="vocabulary_size must be an int"):
             Tokenizer.train(corpus_file, size)
     for size in (-1, 0, 4):
-        with pytest.raises(ValueError, match=f"vocabulary_size={size} leaves nothing"):
+        with pytest.raises(ValueError, match=f"vocabulary_size={size} must be above 4"):
             Tokenizer.train(corpus_file, size)
     with pytest.raises(ValueError, match="files is empty"):
         Tokenizer.train([])
@@ -316,7 +316,7 @@ def test_load_refuses_other_files(tokenizers, corpus_file, tmp_path):
     specials = b"[PAD]\n[UNK]\n[START]\n[END]\n"
     refused(specials + b"word\n", "line 5: the piece 'word' begins neither")
     refused(specials + b"##\n", "line 5: the piece '##' begins neither")
-    refused(specials + b"##a\n##a\n", "line 6: the piece '##a' stands on line 5 already")
+    refused(specials + b"##a\n##a\n", "line 6: the piece '##a' is already on line 5")
     with pytest.raises(FileNotFoundError, match="absent"):
         Tokenizer.load(tmp_path / "absent")
 

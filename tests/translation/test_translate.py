@@ -199,7 +199,9 @@ def test_bad_arguments_of_a_call_are_refused(translator):
 
 def test_half_a_character_is_named_by_its_sentence(translator):
     for call in (translator, lambda texts: translator.score(["1"] * 3, texts), translator.tokenizer.encode):
-        with pytest.raises(ValueError, match=r"text \d is not Unicode: its character 2, '\\udc80', is half a pair"):
+        with pytest.raises(
+            ValueError, match=r"text \d is not Unicode: its character 2, '\\udc80', is half a surrogate pair"
+        ):
             call(["1", "2", "a\udc80"])
     with pytest.raises(ValueError, match="text 2 is not Unicode"):
         translator(["1", "2", "a\udc80"])

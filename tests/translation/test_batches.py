@@ -1,4 +1,4 @@
-"""Batches side by side: in order, at the same time, and none begun after a failure."""
+"""Batches at the same time: their results come in order, and no batch begins after a failure."""
 
 import threading
 
@@ -29,11 +29,11 @@ def test_nothing_begins_after_a_failure():
     def work(item):
         begun.append(item)
         if item == 1:
-            raise ValueError("one is wrong")
+            raise ValueError("item 1 is wrong")
 
-    with pytest.raises(ValueError, match="one is wrong"):
+    with pytest.raises(ValueError, match="item 1 is wrong"):
         list(at_the_same_time(work, iter(range(1000)), 2))
-    assert len(begun) <= 1 + 2 * 2  # the failed one, and those that were asked for by then
+    assert len(begun) <= 1 + 2 * 2  # the failed batch, and those that were asked for by then
 
 
 def test_a_reader_that_stops_ends_the_work():

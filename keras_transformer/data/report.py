@@ -1,0 +1,101 @@
+"""What a corpus holds, what was left out of it, and how it is padded."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class CorpusShare(NamedTuple):
+    """What one of several corpora gives to an epoch. `pairs` and `kept` count each pair once."""
+
+    source: str
+    pairs: int
+    kept: int
+    weight: float
+    pairs_an_epoch: int
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What a corpus holds, what was left out of it, and how it is padded.
+
+    Attributes:
+        pairs, kept, dropped_empty, dropped_long: how many pairs the files have, how many were kept, and how many were
+            left out because a side was empty or too long. Each pair counts once, whatever its weight.
+        max_length: the longest side of a kept pair in ids, END included.
+        source_tokens, target_tokens: how many tokens an epoch has, END included. With weights this is an average.
+        source_positions, target_positions: how many positions the batches of an epoch have, padding included.
+        shapes: the padded shapes, (source length, target length, rows) each.
+        batches: how many batches an epoch has.
+        corpora: a `CorpusShare` for each pair of files.
+    """
+
+    pairs: int
+    kept: int
+    dropped_empty: int
+    dropped_long: int
+    max_length: int
+    source_tokens: int
+    target_tokens: int
+    source_positions: int
+    target_positions: int
+    shapes: tuple
+    batches: int
+    corpora: tuple = ()
+
+    @property
+    def source_padding(self):
+        """Padding positions for each source token."""
+        return self.source_positions / self.source_tokens - 1
+
+    @property
+    def target_padding(self):
+        """Padding positions for each target token."""
+        return self.target_positions / self.target_tokens - 1
+
+    @property
+    def dropped(self):
+        """How many pairs were left out and why, in words."""
+        return (
+            f"{self.dropped_empty:,} with an empty side, "
+            f"{self.dropped_long:,} with a side of more than max_length={self.max_length} ids"
+        )
+
+    def __str__(self):
+        shapes = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
+        shares = "".join(
+            f"{share.source}: {share.kept:,} of {share.pairs:,} pairs kept; "
+            f"weight {share.weight:g}, {share.pairs_an_epoch:,} pairs an epoch\n"
+            for share in self.corpora
+            if len(self.corpora) > 1 or share.weight != 1
+        )
+        return (
+            f"{self.kept:,} of {self.pairs:,} sentence pairs kept; left out: {self.dropped}\n"
+            f"{shares}"
+            f"{self.source_tokens:,} source and {self.target_tokens:,} target tokens, END included\n"
+            f"{self.batches:,} batches an epoch, {self.target_tokens / self.batches:,.0f} target tokens in each\n"
+            f"padding adds {self.source_padding:.1%} to the source and {self.target_padding:.1%} to the target tokens\n"
+            f"{len(self.shapes)} shapes (source x target x rows): {shapes}"
+        )
+
+
+def make_report(counts, plan, files, max_length):
+    """The `CorpusReport` of corpora from their `Counts`, their `Plan`, and their files."""
+    kept = [corpus.lengths.total() for corpus in counts]
+    pairs = [corpus.lengths.total() + corpus.dropped_empty + corpus.dropped_long for corpus in counts]
+    rows = [int(number) * shape.rows for number, shape in zip(plan.batches, plan.shapes, strict=True)]  # of an epoch
+    sources = [str(source) for source, _ in files]
+    taken = plan.taken.sum(axis=0).tolist()
+    return CorpusReport(
+        pairs=sum(pairs),
+        kept=sum(kept),
+        dropped_empty=sum(corpus.dropped_empty for corpus in counts),
+        dropped_long=sum(corpus.dropped_long for corpus in counts),
+        max_length=max_length,
+        source_tokens=plan.in_an_epoch(plan.source_tokens),
+        target_tokens=plan.in_an_epoch(plan.target_tokens),
+        source_positions=sum(number * shape.source for number, shape in zip(rows, plan.shapes, strict=True)),
+        target_positions=sum(number * shape.target for number, shape in zip(rows, plan.shapes, strict=True)),
+        shapes=plan.shapes,
+        batches=int(plan.batches.sum()),
+        corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, plan.weights, taken, strict=True)),
+    )
