@@ -1,4 +1,4 @@
-"""BLEU and chrF of translations, by sacreBLEU alone."""
+"""BLEU and chrF of translations, computed by sacreBLEU."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 @dataclass(frozen=True)
 class Scores:
-    """Corpus scores with what is needed to compare them: sacreBLEU's signatures."""
+    """BLEU and chrF of a corpus, from 0 to 100, with sacreBLEU's signatures, which make them comparable."""
 
     bleu: float
     bleu_details: str  # n-gram precisions, brevity penalty, lengths
@@ -23,17 +23,29 @@ class Scores:
 
 
 def evaluate(translations, references, tokenize="13a"):
-    """Score translations against one reference each.
+    """Score translations with BLEU and chrF against one reference each.
+
+    Example:
+        ```python
+        from keras_transformer.evaluate import evaluate
+
+        scores = evaluate(["the cat sat on a mat"], ["the cat sat on the mat"])
+        print(scores)
+        assert 0 < scores.bleu < 100
+        ```
 
     Args:
-        translations: strings, any iterable of them.
-        references: as many.
-        tokenize: sacreBLEU's tokenizer: "13a" for running text, "none" for text that is tokenised
-            already, as the published Multi30k scores are.
+        translations: an iterable of strings.
+        references: an iterable of as many strings.
+        tokenize: the name of sacreBLEU's tokenizer. "13a" is for running text. "none" is for text that is already
+            tokenized, as for the published scores of Multi30k.
+
+    Returns:
+        `Scores`.
 
     Raises:
-        TypeError: one string.
-        ValueError: lists of different or no length, or a tokenizer that sacreBLEU does not know.
+        TypeError: `translations` or `references` is one string.
+        ValueError: the lists are empty or differ in length, or sacreBLEU does not know the tokenizer.
     """
     for name, given in (("translations", translations), ("references", references)):
         if isinstance(given, str):
@@ -43,10 +55,10 @@ def evaluate(translations, references, tokenize="13a"):
         raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
     if len(translations) != len(references) or not references:
         raise ValueError(
-            f"translations and references must be of one length, at least 1; got {len(translations)} "
+            f"translations and references must have the same length, at least 1; got {len(translations)} "
             f"and {len(references)}."
         )
-    # "force" silences sacreBLEU's advice on tokenised input, which "none" asks for.
+    # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
     bleu, chrf = BLEU(tokenize=tokenize, force=tokenize == "none"), CHRF()
     bleu_score = bleu.corpus_score(translations, [references])
     chrf_score = chrf.corpus_score(translations, [references])

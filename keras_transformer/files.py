@@ -1,9 +1,8 @@
-"""Text files in, finished files out: what every room that touches the disk shares."""
+"""Read text files, and write files so that no crash leaves half of one."""
 
 import codecs
 import contextlib
 import errno
-import fcntl
 import gzip
 import hashlib
 import logging
@@ -13,30 +12,36 @@ import tempfile
 import zlib
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        "keras_transformer's data, training and file translation need a POSIX system: Linux, macOS, or WSL on Windows."
+    ) from error
+
 logger = logging.getLogger("keras_transformer")
 
-# What a training folder holds.
+# The files and folders in a training folder.
 MODEL_FILE = "model.keras"
 LAST_FILE = "last.keras"
 TOKENIZER_FILE = "tokenizer.model"
 AVERAGE_FILE = "average.keras"
-AVERAGED = "averaged"  # a folder in it, with the epochs' weights that are to be averaged
-STATES = "checkpoints"  # a folder in it, with what a broken run goes on from
+AVERAGED_FOLDER = "averaged"  # the weights of the epochs that will be averaged
+STATES_FOLDER = "checkpoints"  # the states from which a run resumes
 
-# A line without text, for TensorFlow's regular expressions: nothing but what str.isspace() calls white space.
+# TensorFlow's regular expression for a line without text. It matches the white space that str.isspace() knows.
 BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
 
 
 def read_lines(path):
     """Yield the lines of a UTF-8 text file, plain or `.gz`, one at a time.
 
-    Lines end at `\\n` alone (a `\\r` before it is dropped), so characters such as U+2028 stay inside
-    their sentence and two aligned files stay aligned. A byte order mark at the start of the file is no text.
+    Only `\\n` ends a line, and a `\\r` before it is dropped. Other separators, for example U+2028, stay inside their
+    sentence, so that two aligned files stay aligned. A byte order mark at the start of the file is dropped.
 
     Raises:
-        ValueError: bytes that are not UTF-8; the message names the file and the line.
-            A broken `.gz`; the message names the file.
-        OSError: a file that cannot be read.
+        ValueError: the bytes are not UTF-8 (the message names the file and the line), or the `.gz` is broken.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     for number, line in enumerate(_raw_lines(path), start=1):
@@ -64,32 +69,33 @@ def _raw_lines(path):
         raise ValueError(f"{path} is no gzip file, or a broken one: {error}.") from error
 
 
-def sha256(path, opened=open):
-    """The SHA-256 of a file in hexadecimal, in bounded memory; with `opened=gzip.open`, of what is packed in it."""
-    with opened(path, "rb") as stream:
+def sha256(path, opener=open):
+    """The SHA-256 of a file in hexadecimal; with `opener=gzip.open`, the SHA-256 of the unpacked bytes."""
+    with opener(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def written_beside(path, overwrite=False, names=None):
-    """Give a temporary path beside `path`; move what was written there into place when the block ends well.
+    """Give the block a temporary path beside `path`, and move the output to `path` when the block ends.
 
-    Works for a file or a folder, which is on the disk before it is moved. When the block raises, the temporary
-    output is removed and whatever stood at `path` stays as it was; a process that is killed leaves its temporary
-    output behind (`remove_leftovers`).
+    The block may write a file or a folder. The output is flushed to the disk before it is moved. When the block
+    raises, the temporary output is removed and `path` stays as it was. A process that is killed leaves its temporary
+    output behind; see `remove_leftovers`.
 
     Args:
-        path: the file or folder.
-        overwrite: whether to replace what is there.
-        names: all that a folder may hold which is replaced; None is anything.
+        path: the file or folder to write.
+        overwrite: whether to replace an existing `path`.
+        names: the names that a folder at `path` may hold when it is replaced. None allows all names.
 
     Raises:
-        FileExistsError: `path` exists and `overwrite` is False, or it holds something else than `names`.
+        FileExistsError: `path` exists and `overwrite` is False, or `path` holds other names than `names`.
+        FileNotFoundError: the block wrote nothing.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
-    others = [] if names is None else sorted(each.name for each in path.glob("*") if each.name not in names)
+    others = [] if names is None else sorted(entry.name for entry in path.glob("*") if entry.name not in names)
     if others:
         raise FileExistsError(f"{path} also holds {', '.join(others[:3])}, which would be lost. Choose another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +104,7 @@ def written_beside(path, overwrite=False, names=None):
         beside = scratch / path.name
         yield beside
         if not beside.exists():
-            raise FileNotFoundError(f"nothing was written to {beside}, which was to become {path}.")
+            raise FileNotFoundError(f"nothing was written to {beside}, the temporary path of {path}.")
         _flush(beside)
         _move(beside, path, scratch / "replaced")
         _sync(path.parent)
@@ -107,21 +113,21 @@ def written_beside(path, overwrite=False, names=None):
 
 
 def _move(beside, path, replaced):
-    """Put `beside` where `path` is; a folder there goes to `replaced`, and comes back if the move fails."""
+    """Move `beside` to `path`. A folder at `path` is first moved to `replaced`, and moved back if that fails."""
     try:
-        if path.is_dir():  # a file is replaced in one move
+        if path.is_dir():  # `os.replace` replaces files, and no folders
             os.replace(path, replaced)
         os.replace(beside, path)
-    except BaseException:  # an interrupt too: what is in `replaced` is removed soon
+    except BaseException:  # KeyboardInterrupt too, because the caller removes `replaced`
         if os.path.lexists(replaced) and not os.path.lexists(path):
             os.replace(replaced, path)
         raise
 
 
 def _flush(path):
-    """Put a file, or all that a folder holds, on the disk, so that no crash can leave the name without the bytes."""
-    for each in [path, *(path.rglob("*") if path.is_dir() else ())]:
-        _sync(each)
+    """Flush a file, or a folder and its content, to the disk: no crash can then leave the name without the bytes."""
+    for entry in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        _sync(entry)
 
 
 def _sync(path):
@@ -134,7 +140,7 @@ def _sync(path):
 
 @contextlib.contextmanager
 def safely_written(path, overwrite=False):
-    """`written_beside`, where an OSError also says how much is free on the disk, and that nothing is lost."""
+    """`written_beside` whose OSErrors also name the free space of the disk and say that nothing is lost."""
     with (
         explained_disk_errors(path, "What was written before is intact."),
         written_beside(path, overwrite) as beside,
@@ -143,9 +149,13 @@ def safely_written(path, overwrite=False):
 
 
 def remove_leftovers(folder, pattern):
-    """Remove what `written_beside` left in a folder, for names like the glob `pattern`, in processes that were killed.
+    """Remove the temporary outputs that killed processes left in a folder.
 
-    No other process may be writing there (`lock`).
+    Call it only while no other process writes there; see `lock`.
+
+    Args:
+        folder: the folder of the paths that `written_beside` got.
+        pattern: a glob for the names of these paths.
     """
     for scratch in Path(folder).glob(f".{pattern}.*"):
         if scratch.is_dir():
@@ -153,10 +163,14 @@ def remove_leftovers(folder, pattern):
 
 
 def lock(stream, path):
-    """Whether no other process holds the file at `path`; then it is this one's, as long as `stream` is open.
+    """Lock a file for this process until `stream` is closed.
 
     Args:
-        stream: `path`, opened for writing. A file that was moved or removed since is another's.
+        stream: `path`, opened for writing.
+        path: `Path` of the file.
+
+    Returns:
+        False if another process has locked the file, or has moved or removed it since `stream` was opened.
     """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,22 +180,22 @@ def lock(stream, path):
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
             raise
-        logger.warning("%s lies where files have no locks: let no other process write it.", path)
+        logger.warning("The file system of %s has no locks. Let no other process write this file.", path)
         return True
 
 
 @contextlib.contextmanager
 def explained_disk_errors(path, advice):
-    """Let an OSError of the block say at which `path` it happened, how much is free there, and an advice.
+    """Add `path`, the free space there and some advice to the message of an OSError in the block.
 
-    Its type and number stay the same.
+    The type and the number of the error stay the same. A FileExistsError passes unchanged.
     """
     try:
         yield
     except FileExistsError:
         raise
     except OSError as error:
-        folder = next(each for each in (Path(path), *Path(path).resolve().parents) if each.is_dir())
+        folder = next(parent for parent in (Path(path), *Path(path).resolve().parents) if parent.is_dir())
         free = shutil.disk_usage(folder).free
         raise OSError(
             error.errno, f"{error.strerror or error}: writing {path} failed; {free / 2**20:,.1f} MiB are free. {advice}"

@@ -1,4 +1,4 @@
-"""The one way to read a `.keras` file."""
+"""Read `.keras` files."""
 
 import keras
 
@@ -6,15 +6,15 @@ from keras_transformer.backend.int8 import IntegersNotExact
 
 
 def read_keras(path):
-    """The model of a file, of any class, without its optimizer, whose state would treble the memory.
+    """Read the model of a `.keras` file, of any class, without its optimizer, which would need twice its memory.
 
     Raises:
-        ValueError: a broken file; the message names it.
-        IntegersNotExact: see `Transformer.quantize`.
+        ValueError: the file is broken; the message names it.
+        IntegersNotExact: this machine cannot run the model's 8-bit integers; see `Transformer.quantize`.
     """
     try:
         return keras.saving.load_model(path, compile=False)
-    except IntegersNotExact:  # of this machine, not of the file
+    except IntegersNotExact:  # the machine's fault, not the file's
         raise
-    except Exception as error:  # whatever a broken archive makes Keras, zipfile or h5py raise
+    except Exception as error:  # Keras, zipfile and h5py raise many types for a broken file
         raise ValueError(f"{path} cannot be read as a Keras model: {error}") from error

@@ -1,7 +1,7 @@
-"""Pictures of a model and its training, from arrays and labels alone. Needs the extra `plots`.
+"""Pictures of attention and training, drawn from arrays and labels. They need the extra `plots`.
 
-Each function returns a matplotlib `Figure` of its own, without global state, and also saves it
-as a PNG where `path` is given, replacing a file that stands there.
+Each function returns a new matplotlib `Figure` and changes no global state of matplotlib. With `path` it also saves
+the figure as a PNG, and replaces a file of that name.
 """
 
 import math
@@ -14,121 +14,169 @@ from matplotlib.figure import Figure
 
 from keras_transformer.files import written_beside
 
-CELL = 0.3  # inches for one attention weight
-PANEL = 1.6  # inches that a panel of few weights has at least
-PICTURES = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "learning_rate": "learning rate"}
+CELL = 0.3  # inches of one attention weight
+SMALLEST_PANEL = 1.6  # inches
+TITLES = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "learning_rate": "learning rate"}
 
 
 def attention_map(weights, source_labels, target_labels, path=None):
-    """Draw attention weights: a row per target piece, a column per source piece, a panel per head.
+    """Draw attention weights: a row for each target piece, a column for each source piece, a panel for each head.
 
-    All panels share one colour scale, from 0 to the largest weight. Labels are shown as they are ("▁The", "$5").
+    All panels share one color scale, from 0 to the largest weight. Labels are drawn literally ("▁The", "$5").
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_transformer import plots
+
+        weights = np.array([[0.9, 0.1], [0.2, 0.8]])  # (T, S)
+        figure = plots.attention_map(weights, ["▁good", "▁day"], ["▁guten", "▁Tag"], "attention.png")
+        ```
 
     Args:
         weights: (T, S), or (H, T, S) for H heads; float, finite, not negative.
         source_labels: S strings.
         target_labels: T strings.
-        path: where to save the picture, ending in ".png"; not saved when None.
+        path: the file to write, ending in ".png". None writes no file.
+
+    Returns:
+        The `Figure`.
 
     Raises:
-        ValueError: weights of another shape than the labels say, or that are no weights.
+        ValueError: the shape of the weights does not fit the labels, or the values are no weights.
     """
     weights = np.asarray(weights, dtype="float32")
     heads = weights[None] if weights.ndim == 2 else weights  # (H, T, S)
-    expected = (len(target_labels), len(source_labels))
-    if heads.ndim != 3 or heads.shape[1:] != expected or heads.size == 0:
+    shape = (len(target_labels), len(source_labels))
+    _check_weights(weights, heads, shape)
+    rows, columns = _grid(len(heads))
+    margin = 1.0 + 0.08 * max(map(len, [*source_labels, *target_labels]))  # room for the labels and the color bar
+    height, width = (max(SMALLEST_PANEL, CELL * length) for length in shape)
+    figure = _new_figure(columns * width + margin + 0.6, rows * height + margin)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for panel in panels.flat[len(heads) :]:
+        panel.remove()
+    for number, (panel, head) in enumerate(zip(panels.flat, heads, strict=False)):
+        image = panel.imshow(head, cmap="Blues", vmin=0, vmax=heads.max(), aspect="auto")
+        is_lowest, is_leftmost = number + columns >= len(heads), number % columns == 0
+        _label_pieces(panel, source_labels, target_labels)
+        panel.tick_params(length=0, labelbottom=is_lowest, labelleft=is_leftmost)
+        panel.set(xlabel="source" if is_lowest else "", ylabel="target" if is_leftmost else "")
+        if weights.ndim == 3:
+            panel.set_title(f"head {number + 1}", fontsize=9)
+    figure.colorbar(image, ax=list(panels.flat[: len(heads)]), label="attention weight", pad=0.02)
+    _save(figure, path)
+    return figure
+
+
+def _check_weights(weights, heads, shape):
+    if heads.ndim != 3 or heads.shape[1:] != shape or heads.size == 0:
         raise ValueError(
-            f"weights must have the shape (T, S) or (H, T, S), none of them 0, with T = {expected[0]} target labels "
-            f"and S = {expected[1]} source labels, got {weights.shape}."
+            f"weights must have the shape (T, S) or (H, T, S) and no empty axis, with T = {shape[0]} "
+            f"target labels and S = {shape[1]} source labels, got {weights.shape}."
         )
     if not np.isfinite(heads).all() or heads.min() < 0:
         raise ValueError(f"weights must be finite and not negative, got {heads.min()} to {heads.max()}.")
-    square = math.ceil(math.sqrt(len(heads)))
-    columns = next((each for each in range(square, 6) if len(heads) % each == 0), square)  # full rows where it can be
-    rows = math.ceil(len(heads) / columns)
-    margin = 1.0 + 0.08 * max(map(len, [*source_labels, *target_labels]))  # room for labels and colour bar
-    width, height = (max(PANEL, CELL * length) for length in reversed(expected))
-    figure = _figure(columns * width + margin + 0.6, rows * height + margin)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for number, panel in enumerate(panels.flat):
-        if number >= len(heads):
-            panel.remove()
-            continue
-        image = panel.imshow(heads[number], cmap="Blues", vmin=0, vmax=heads.max(), aspect="auto")
-        lowest, leftmost = number + columns >= len(heads), number % columns == 0
-        _name_the_pieces(panel, source_labels, target_labels)
-        panel.tick_params(length=0, labelbottom=lowest, labelleft=leftmost)
-        panel.set(xlabel="source" if lowest else "", ylabel="target" if leftmost else "")
-        if weights.ndim == 3:
-            panel.set_title(f"head {number + 1}", fontsize=9)
-    figure.colorbar(image, ax=[panel for panel in panels.flat if panel.figure], label="attention weight", pad=0.02)
-    return _saved(figure, path)
+
+
+def _grid(panels):
+    """The numbers of rows and columns for some panels: near a square, and with full rows if at most 5 columns do it."""
+    square = math.ceil(math.sqrt(panels))
+    columns = next((columns for columns in range(square, 6) if panels % columns == 0), square)
+    return math.ceil(panels / columns), columns
+
+
+def _label_pieces(panel, source_labels, target_labels):
+    literal = {"parse_math": False, "family": "DejaVu Sans", "fontsize": 8}  # "$" stays; this font has "▁"
+    panel.set_xticks(range(len(source_labels)), source_labels, rotation=90, **literal)
+    panel.set_yticks(range(len(target_labels)), target_labels, **literal)
 
 
 def learning_curves(curves, x_label, y_label, path=None, log_y=False):
-    """Draw several curves in one picture, each named in the legend.
+    """Draw several curves in one picture, with their names in the legend.
+
+    Example:
+        ```python
+        from keras_transformer import plots
+
+        curves = {"training": ([1, 2, 3], [5.0, 3.0, 2.0]), "validation": ([1, 2, 3], [5.5, 4.0, 3.5])}
+        figure = plots.learning_curves(curves, "epoch", "loss", "loss.png")
+        ```
 
     Args:
-        curves: {name: (x, y)}, two equally long sequences of numbers; where y is not finite, the curve has a hole.
-        x_label, y_label: what the axes show.
-        path: where to save the picture, ending in ".png"; not saved when None.
-        log_y: a logarithmic y axis; then no y may be 0 or less.
+        curves: {name: (x, y)}, two sequences of numbers of the same length. Where y is not finite, the curve has a
+            gap.
+        x_label, y_label: the names of the axes.
+        path: the file to write, ending in ".png". None writes no file.
+        log_y: whether the y axis is logarithmic. Each y must then be above 0.
+
+    Returns:
+        The `Figure`.
 
     Raises:
-        ValueError: no curves, a curve whose x and y do not match, or one that the axis cannot show.
+        ValueError: there are no curves, the x and y of a curve do not match, or the axis cannot show a curve.
     """
     if not curves:
         raise ValueError("curves must hold at least one curve, got none.")
-    figure = _figure(7, 4.2)
+    figure = _new_figure(7, 4.2)
     axes = figure.subplots()
     for number, (name, (x, y)) in enumerate(curves.items()):
         x, y = np.asarray(x, dtype="float64"), np.asarray(y, dtype="float64")
         if x.ndim != 1 or x.shape != y.shape or not x.size:
             raise ValueError(
-                f"curves[{name!r}] must be two equally long sequences, not empty, got x {x.shape}, y {y.shape}."
+                f"curves[{name!r}] must be two sequences of the same length, not empty, got x {x.shape}, y {y.shape}."
             )
         if log_y and (y <= 0).any():
             raise ValueError(f"curves[{name!r}] has a y of {np.nanmin(y)}; a logarithmic axis shows only y > 0.")
-        style = ("-", "--", "-.", ":")[number // 10 % 4]  # ten colours, then the next style
+        style = ("-", "--", "-.", ":")[number // 10 % 4]  # matplotlib has ten colors; then the next style follows
         axes.plot(x, y, style, label=name, linewidth=1.6, marker="o" if x.size <= 30 else None, markersize=3.5)
     if log_y:
         axes.set_yscale("log")
-    _finish(axes, x_label, y_label)
+    _label_axes(axes, x_label, y_label)
     if len(curves) <= 8:
         axes.legend(frameon=False)
     else:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    return _saved(figure, path)
+    _save(figure, path)
+    return figure
 
 
 def training_curves(epochs, folder):
-    """Draw how a training went into a folder, a picture for each of loss, perplexity, BLEU and learning rate.
+    """Draw the course of a training: one picture each of loss, perplexity, BLEU and learning rate.
 
-    They are `loss.png`, `perplexity.png`, `bleu.png` and `learning_rate.png`, of training and validation, as far as
-    `epochs` know them, over the target tokens seen; where these are not known throughout, over updates.
+    The files are `loss.png`, `perplexity.png`, `bleu.png` and `learning_rate.png`. Each shows training and validation.
+    A quantity that no epoch has gets no picture. The x axis is the number of target tokens seen. Where an epoch does
+    not have this number, or the count started again, it is the number of updates.
+
+    Example:
+        ```python
+        from keras_transformer import plots
+
+        epochs = [{"update": 100, "loss": 5.0, "val_loss": 5.5}, {"update": 200, "loss": 3.0, "val_loss": 4.0}]
+        figures = plots.training_curves(epochs, "pictures")
+        assert list(figures) == ["loss"]
+        ```
 
     Args:
-        epochs: a dictionary of logs for each epoch, with its `update`, as `training.read_history` gives.
-        folder: created if missing; pictures that stand there are replaced.
+        epochs: the logs of each epoch as a dictionary with its `update`, as `training.read_history` gives them.
+        folder: created if missing. Pictures of the same names in it are replaced.
 
     Returns:
         {name: `Figure`}.
 
     Raises:
-        ValueError: no epochs.
+        ValueError: there are no epochs.
     """
     if not epochs:
         raise ValueError("epochs must hold the logs of at least one epoch, got none.")
     tokens = [epoch.get("target_tokens") or 0 for epoch in epochs]
-    counted = all(
-        before < after for before, after in pairwise([0, *tokens])
-    )  # not after a break, where they start anew
-    key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if counted else ("update", 1, "updates")
+    has_tokens = all(before < after for before, after in pairwise([0, *tokens]))
+    key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if has_tokens else ("update", 1, "updates")
     figures = {}
-    for name, title in PICTURES.items():
+    for name, title in TITLES.items():
         curves = {}
         for curve, quantity in (("training", name), ("validation", f"val_{name}")):
-            points = [(row[key] / unit, row[quantity]) for row in epochs if row.get(quantity) is not None]
+            points = [(epoch[key] / unit, epoch[quantity]) for epoch in epochs if epoch.get(quantity) is not None]
             if points:
                 curves[curve] = tuple(zip(*points, strict=True))
         if curves:
@@ -138,53 +186,59 @@ def training_curves(epochs, folder):
 
 
 def learning_rate(schedule_values, path=None):
-    """Draw a schedule: the learning rate of the steps 1, 2, …, with its peak marked.
+    """Draw a schedule: the learning rate of steps 1, 2, …, with a mark at its peak.
+
+    Example:
+        ```python
+        from keras_transformer import TransformerSchedule, plots
+
+        schedule = TransformerSchedule(512, warmup_steps=100)
+        figure = plots.learning_rate([float(schedule(step)) for step in range(300)], "learning_rate.png")
+        ```
 
     Args:
-        schedule_values: one rate per step, finite, not empty.
-        path: where to save the picture, ending in ".png"; not saved when None.
+        schedule_values: one rate for each step, finite, not empty.
+        path: the file to write, ending in ".png". None writes no file.
+
+    Returns:
+        The `Figure`.
 
     Raises:
-        ValueError: values that are not a sequence of finite numbers.
+        ValueError: the values are not a sequence of finite numbers.
     """
     values = np.asarray(schedule_values, dtype="float64")
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise ValueError(f"schedule_values must be a sequence of finite rates, not empty, got shape {values.shape}.")
-    figure = _figure(7, 4.2)
+    figure = _new_figure(7, 4.2)
     axes = figure.subplots()
     axes.plot(np.arange(1, values.size + 1), values, linewidth=1.6)
     peak = int(values.argmax())
     axes.plot([peak + 1], [values[peak]], "o", label=f"peak {values[peak]:.3g} at step {peak + 1:,}")
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.set_ylim(bottom=0)
-    _finish(axes, "step", "learning rate")
+    _label_axes(axes, "step", "learning rate")
     axes.legend(frameon=False)
-    return _saved(figure, path)
+    _save(figure, path)
+    return figure
 
 
-def _figure(width, height):
+def _new_figure(width, height):
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _name_the_pieces(panel, source_labels, target_labels):
-    as_it_is = {"parse_math": False, "family": "DejaVu Sans", "fontsize": 8}  # "$" is text; this font has "▁"
-    panel.set_xticks(range(len(source_labels)), source_labels, rotation=90, **as_it_is)
-    panel.set_yticks(range(len(target_labels)), target_labels, **as_it_is)
-
-
-def _finish(axes, x_label, y_label):
+def _label_axes(axes, x_label, y_label):
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _saved(figure, path):
-    if path is not None:
-        if Path(path).suffix != ".png":
-            raise ValueError(f"path must end in .png, got {str(path)!r}.")
-        with written_beside(path, overwrite=True) as beside:
-            figure.savefig(beside)
-    return figure
+def _save(figure, path):
+    if path is None:
+        return
+    if Path(path).suffix != ".png":
+        raise ValueError(f"path must end in .png, got {str(path)!r}.")
+    with written_beside(path, overwrite=True) as beside:
+        figure.savefig(beside)

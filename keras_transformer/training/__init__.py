@@ -1,6 +1,7 @@
-"""What `model.fit` needs around it: progress, checkpoints, scores, curves, and the card of a result."""
+"""Callbacks and files around `model.fit`: progress, checkpoints, resuming, averages, scores, curves, result cards."""
 
 from keras_transformer.training.averages import AverageWeights
+from keras_transformer.training.averaging import average
 from keras_transformer.training.bleu import ValidationBLEU
 from keras_transformer.training.card import provenance, result_card, write_card
 from keras_transformer.training.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ __all__ = [
     "Throughput",
     "TrainingProgress",
     "ValidationBLEU",
+    "average",
     "is_chief",
     "provenance",
     "read_history",

@@ -1,36 +1,50 @@
-"""The mean of the last or the best epochs' weights, at the end of training."""
+"""Average the weights of the last or the best epochs when training ends."""
 
 import math
 from pathlib import Path
 
 import keras
 
-from keras_transformer.files import AVERAGE_FILE, AVERAGED
+from keras_transformer.files import AVERAGE_FILE, AVERAGED_FOLDER
 from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.states import read_state, states_in, write_state
 from keras_transformer.training.workers import is_chief
 
-STEM = "epoch"
+STEM = "epoch"  # epoch-000003.npz holds the weights after the third epoch
 
 
 class AverageWeights(keras.callbacks.Callback):
     """Writes the mean of the last or the best epochs' weights as `average.keras` when training ends.
 
-    Each epoch's weights lie in the folder `averaged` until others push them out, so that a run that was broken off
-    and goes on (`Checkpoint` with `corpus`) ends with the same mean.
+    The folder `averaged` holds the weights of the epochs that are averaged so far. So a run that resumes (`Checkpoint`
+    with `corpus`) ends with the same mean as one without a break.
+
+    Example:
+        ```python
+        import numpy as np
+        import keras_transformer as kt
+        from keras_transformer.training import AverageWeights
+
+        model = kt.Transformer.from_preset("quickstart", vocabulary_size=15, num_encoder_layers=1, num_decoder_layers=1)
+        model.compile("adam", kt.LabelSmoothedCrossEntropy(0.1))
+        ids = np.ones((2, 3), "int32")
+        callbacks = [AverageWeights("run", n=2)]  # writes run/average.keras
+        model.fit({"source": ids, "target": ids}, ids, epochs=3, verbose=0, callbacks=callbacks)
+        ```
 
     Args:
         folder: the training folder.
-        n: int, how many epochs.
-        monitor: name of a logged value whose `n` best epochs are taken; an epoch without it is passed over. None takes
-            the last `n`.
-        mode: "min" or "max", which value of it is best; "auto" is "max" where the name ends in accuracy, bleu or
-            chrf, and otherwise "min".
+        n: int, how many epochs to average.
+        monitor: the name of a logged value. The `n` epochs with its best values are averaged, and an epoch without the
+            value is left out. None averages the last `n` epochs.
+        mode: "min" or "max", the best value of `monitor`. "auto" means "max" if the name ends in accuracy, bleu or
+            chrf, otherwise "min".
 
     Raises:
-        ValueError: an `n` below 1, another mode; at the end of training, a `monitor` that was never logged.
-        OSError: a full disk, with the path and the free space; what was written before is intact.
+        ValueError: `n` is below 1, or `mode` is unknown. At the end of training: `monitor` was never logged.
+        OSError: a file cannot be written, for example on a full disk. The message names the path and the free space.
+            Older files are intact.
     """
 
     def __init__(self, folder, n=5, monitor=None, mode="auto"):
@@ -39,7 +53,7 @@ class AverageWeights(keras.callbacks.Callback):
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}.")
         self.folder, self.n, self.monitor = Path(folder), n, monitor
         self.sign = sign_of(monitor, mode)
-        self.values = None
+        self.values = None  # {epoch, counted from 1: value of the monitor}, once the first epoch begins
 
     def on_train_begin(self, logs=None):
         self.values = None
@@ -48,8 +62,8 @@ class AverageWeights(keras.callbacks.Callback):
         if self.values is not None or not is_chief():
             return
         self.values = {}
-        for number, path in states_in(self.folder / AVERAGED, STEM).items():
-            if number > epoch:  # of a part of the run that comes again, or of an earlier run
+        for number, path in states_in(self.folder / AVERAGED_FOLDER, STEM).items():
+            if number > epoch:  # this fit repeats the epoch, or the file is of an earlier run
                 path.unlink()
             else:
                 self.values[number] = read_state(path, wanted=lambda name: False)[0]["value"]
@@ -58,9 +72,14 @@ class AverageWeights(keras.callbacks.Callback):
         value = (logs or {}).get(self.monitor, math.nan)
         if not is_chief() or (self.monitor is not None and math.isnan(value)):
             return
-        arrays = {f"model/{i}": keras.ops.convert_to_numpy(each) for i, each in enumerate(self.model.variables)}
-        facts = {"value": float(value), "fingerprint": {"model": self.model.get_config()}}
-        (self.folder / AVERAGED).mkdir(parents=True, exist_ok=True)
+        variables = self.model.variables
+        arrays = {f"model/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
+        facts = {
+            "value": float(value),
+            "fingerprint": {"model": self.model.get_config()},
+            "paths": {"model": [variable.path for variable in variables]},
+        }
+        (self.folder / AVERAGED_FOLDER).mkdir(parents=True, exist_ok=True)
         write_state(self._path(epoch + 1), facts, arrays)
         self.values[epoch + 1] = float(value)
         for number in sorted(self.values, key=self._rank)[self.n :]:
@@ -68,19 +87,19 @@ class AverageWeights(keras.callbacks.Callback):
             del self.values[number]
 
     def _path(self, number):
-        return self.folder / AVERAGED / f"{STEM}-{number:06}.npz"
+        return self.folder / AVERAGED_FOLDER / f"{STEM}-{number:06}.npz"
 
     def _rank(self, number):
-        """Lowest for the epochs to keep: the best, the later of equals."""
+        """A sort key that puts better epochs first, and the later one of equally good epochs."""
         return (0 if self.monitor is None else -self.sign * self.values[number]), -number
 
     def on_train_end(self, logs=None):
         if not is_chief():
             return
-        paths = states_in(self.folder / AVERAGED, STEM).values()
+        paths = states_in(self.folder / AVERAGED_FOLDER, STEM).values()
         if not paths:
-            if self.values is None:  # no epoch was left to do
+            if self.values is None:  # this fit had no epoch left to train
                 return
-            why = "" if self.monitor is None else f"monitor={self.monitor!r} was never logged, or no number: "
-            raise ValueError(f"{why}{self.folder / AVERAGED} holds nothing to average.")
+            reason = "" if self.monitor is None else f"monitor={self.monitor!r} was never logged, or no number: "
+            raise ValueError(f"{reason}{self.folder / AVERAGED_FOLDER} holds nothing to average.")
         average(paths, self.folder / AVERAGE_FILE, overwrite=True)

@@ -1,4 +1,4 @@
-"""Validation BLEU and chrF among the logs: what to stop early by, and which epoch to keep."""
+"""BLEU and chrF of the validation set in the logs of `fit`, for early stopping and for the choice of the best epoch."""
 
 import keras
 
@@ -6,37 +6,41 @@ from keras_transformer.evaluate import evaluate
 
 
 class ValidationBLEU(keras.callbacks.Callback):
-    """Translates the validation set after an epoch; adds `val_bleu` and `val_chrf`, from 0 to 100, to its logs.
+    """Translates the validation set after an epoch and adds `val_bleu` and `val_chrf`, from 0 to 100, to the logs.
 
-    Put it before the callbacks that read them:
+    Put it before the callbacks that read these values. A `Translator` that is made once over the trained model
+    compiles its search once, and reads the current weights at each call. It decodes on one device, also under a
+    strategy.
 
-        greedy = Translator(model, tokenizer, beam_size=1)
-        callbacks = [
-            ValidationBLEU(greedy, sources, references),
-            TrainingProgress(),
-            Checkpoint(folder, tokenizer, monitor="val_bleu"),
-            keras.callbacks.EarlyStopping(monitor="val_bleu", mode="max", patience=5),
-        ]
+    With `every`, epochs are counted from 1. Epochs `every`, 2 `every`, … and the last one are evaluated. The first
+    epoch of each `fit` is evaluated too, because `Checkpoint(monitor="val_bleu")` then looks for a monitor that is
+    never logged. The logs of other epochs lack the two values, as with Keras' `validation_freq`: `EarlyStopping` warns
+    and does not count these epochs, so that its patience counts evaluations, and `Checkpoint` keeps its best model.
 
-    A `Translator` made once over the model that is trained compiles its search once, and reads the weights
-    anew at each call. It decodes on one device, also under a strategy.
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import ValidationBLEU
 
-    With `every`, the first epoch and then each `every`-th after it are evaluated, and the first of each `fit`
-    and the last in any case. The logs of the others have no such values, as with Keras' `validation_freq`:
-    `EarlyStopping` says so in a warning and does not count them, so that its patience is in evaluations, and
-    `Checkpoint` keeps what it has.
+        bleu = ValidationBLEU(list, ["a b c d"], ["a b c d"])  # list repeats its input; use a Translator
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[bleu]).history
+        assert round(history["val_bleu"][0]) == round(bleu.scores.bleu) == 100
+        ```
 
     Args:
         translate: a function from a list of sentences to a list of translations.
-        sources, references: lists of strings, one reference each.
-        every: epochs from one evaluation to the next.
-        tokenize: sacreBLEU's tokenizer, see `keras_transformer.evaluate.evaluate`.
+        sources, references: lists of strings, one reference for each source.
+        every: the number of epochs from one evaluation to the next.
+        tokenize: the name of sacreBLEU's tokenizer, see `keras_transformer.evaluate.evaluate`.
 
     Attributes:
-        scores: the latest `Scores`, which hold the signatures; None before the first.
+        scores: the latest `Scores`, which hold the signatures; None before the first evaluation.
 
     Raises:
-        ValueError: `every` below 1; lists of unlike length, or empty.
+        ValueError: `every` is below 1, or the lists are empty or differ in length.
     """
 
     def __init__(self, translate, sources, references, every=1, tokenize="13a"):
@@ -45,7 +49,7 @@ class ValidationBLEU(keras.callbacks.Callback):
         self.sources, self.references = list(sources), list(references)
         if len(self.sources) != len(self.references) or not self.sources:
             raise ValueError(
-                "sources and references must be of one length, at least 1; "
+                "sources and references must have the same length, at least 1; "
                 f"got {len(self.sources)} and {len(self.references)}."
             )
         if every < 1:
@@ -54,11 +58,12 @@ class ValidationBLEU(keras.callbacks.Callback):
         self.scores = None
 
     def on_train_begin(self, logs=None):
-        self.evaluated = False
+        self.has_evaluated = False
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.evaluated and epoch % self.every and epoch + 1 != self.params["epochs"]:
+        number = epoch + 1
+        if self.has_evaluated and number % self.every and number != self.params["epochs"]:
             return
         self.scores = evaluate(self.translate(self.sources), self.references, self.tokenize)
         logs["val_bleu"], logs["val_chrf"] = self.scores.bleu, self.scores.chrf
-        self.evaluated = True
+        self.has_evaluated = True

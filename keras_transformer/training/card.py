@@ -1,4 +1,4 @@
-"""The card of a result: what is needed to repeat it."""
+"""Write the card of a result: the facts that are needed to repeat it."""
 
 import json
 import os
@@ -18,19 +18,19 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacreble
 
 
 def provenance():
-    """What else a result depends on, as a dictionary of strings: command, machine, versions, the program's revision."""
+    """Return the command, machine, versions and program's revision of a result, as a dictionary of strings."""
     return {
         "command": f"python {shlex.join(sys.argv)}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores, "
         f"devices {', '.join(keras.distribution.list_devices())}",
         "python": platform.python_version(),
-        "versions": ", ".join(f"{name} {installed(name)}" for name in PACKAGES),
+        "versions": ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES),
         **revision(),
     }
 
 
-def installed(package):
-    """The version of a distribution, or that none of this name is there, as with a nightly TensorFlow."""
+def installed_version(package):
+    """Return the version of a package, or a text if none has this name: a nightly TensorFlow has another one."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -38,7 +38,7 @@ def installed(package):
 
 
 def revision():
-    """{"revision": …} of the git checkout that tracks the program; {} where there is none, or no git."""
+    """Return {"revision": …} of the git checkout that tracks the program; {} without a checkout or without git."""
     program = Path(sys.argv[0])
     if not program.is_file() or shutil.which("git") is None:
         return {}
@@ -49,35 +49,50 @@ def revision():
     head, tracked = git("rev-parse", "HEAD"), git("ls-files", "--error-unmatch", program.resolve().name)
     if head.returncode or tracked.returncode:
         return {}
-    changed = git("status", "--porcelain", "--untracked-files=no").stdout
-    return {"revision": head.stdout.strip() + (", with local changes" if changed else "")}
+    changes = git("status", "--porcelain", "--untracked-files=no").stdout
+    return {"revision": head.stdout.strip() + (", with local changes" if changes else "")}
 
 
 def result_card(title, facts):
-    """What is needed to repeat a result, as Markdown: `provenance` and `facts`.
+    """Return the card of a result as Markdown: `provenance` and `facts`.
 
     Args:
-        title: a line.
-        facts: a dictionary of names to values; a nested one becomes a nested list. See `training_facts`.
+        title: one line of text.
+        facts: a dictionary of names to values. A nested dictionary becomes a nested list. See `training_facts`.
     """
-    return "\n".join([f"# {title}", "", *listed({**provenance(), **facts})]) + "\n"
+    return "\n".join([f"# {title}", "", *_markdown_list({**provenance(), **facts})]) + "\n"
 
 
-def listed(facts, indent=""):
-    """The lines of a Markdown list."""
+def _markdown_list(facts, indent=""):
+    """Yield the lines of a Markdown list."""
     for name, value in facts.items():
         if isinstance(value, dict) and value:
             yield f"{indent}- {name}:"
-            yield from listed(value, f"{indent}    ")
+            yield from _markdown_list(value, f"{indent}    ")
         else:
             yield f"{indent}- {name}: {'none' if value in (None, {}) else value}"
 
 
 def write_card(folder, title, facts):
-    """Write `result_card` as `RESULT.md` and the same as `result.json` into `folder`; return the card.
+    """Write a card as `RESULT.md`, and the same facts as `result.json`. Older files of these names are replaced.
+
+    Example:
+        ```python
+        from keras_transformer.training import write_card
+
+        card = write_card("run", "A result", {"seed": 1, "scores": {"BLEU": 38.5}})
+        print(card)
+        ```
+
+    Args:
+        folder: the folder of the two files.
+        title, facts: see `result_card`.
+
+    Returns:
+        The card as Markdown.
 
     Raises:
-        TypeError: a fact that JSON cannot hold; nothing is written then.
+        TypeError: JSON cannot hold a fact. Nothing is written then.
     """
     card = result_card(title, facts)
     data = json.dumps({"title": title, **provenance(), **facts}, indent=2, ensure_ascii=False) + "\n"

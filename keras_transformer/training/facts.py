@@ -1,4 +1,4 @@
-"""What a training was: the facts of its card, from what it leaves behind."""
+"""Collect the facts of a training for its result card."""
 
 import gzip
 import inspect
@@ -10,37 +10,42 @@ import keras
 from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
 from keras_transformer.model import Transformer
-from keras_transformer.presets import preset as arguments_of
+from keras_transformer.presets import preset as preset_arguments
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 
-RUN_OPTIONS = ("name", "trainable", "dtype")  # of a model's config: no architecture
+NO_ARCHITECTURE = ("name", "trainable", "dtype")  # fields of a model's config
 
 
 def training_facts(model, report, history, *, preset=None, seed=None, files=(), scores=None, averaged="no"):
-    """The facts of a result for `write_card`: numbers and names that JSON can hold.
+    """Collect the facts of a result for `write_card`, as numbers and names that JSON can hold.
 
-        facts = training_facts(model, train.report, history, preset="multi30k_small", seed=1, files=train_files,
-            scores={"test": evaluate(translations, references)})
-        write_card(folder, "English to German", facts)
+    Example:
+        After `model.fit` on the corpus `train`:
+
+            facts = training_facts(
+                model, train.report, history, preset="multi30k_small", seed=1, files=["train.en", "train.de"],
+                scores={"test": evaluate(translations, references)},
+            )
+            write_card("runs/en_de", "English to German", facts)
 
     Args:
         model: the compiled `Transformer` after `fit`.
-        report: the training corpus' `CorpusReport`.
-        history: `fit(...).history`, or the rows of `read_history`; with `Throughput`, its tokens and time are facts.
-        preset: the name of the preset that the model was made of; its changes are found. Without one, changes
-            are those from the constructor's defaults.
-        seed: what `keras.utils.set_random_seed` got.
-        files: the corpus' files; each is hashed.
+        report: the `CorpusReport` of the training corpus.
+        history: `fit(...).history`, or the rows of `read_history`. With `Throughput`, tokens and time are facts too.
+        preset: the name of the model's preset. The facts list what differs from it. Without a preset, they list what
+            differs from the defaults of the constructor.
+        seed: the argument of `keras.utils.set_random_seed`.
+        files: the files of the corpus. The facts hold the SHA-256 of each.
         scores: {name: `Scores`}.
-        averaged: which checkpoints the scored model is the average of, in words.
+        averaged: in words, the checkpoints whose average the scored model is.
 
     Returns:
         A nested dictionary; `facts | {...}` adds to it.
 
     Raises:
-        ValueError: an unknown preset; a history without an epoch, or with the rate of tokens in some epochs alone.
-        OSError: a file that cannot be read.
+        ValueError: the preset is unknown, or the history has no epoch, or has the token rate of some epochs only.
+        OSError: a file cannot be read.
     """
     facts = {
         "seed": seed,
@@ -50,27 +55,28 @@ def training_facts(model, report, history, *, preset=None, seed=None, files=(), 
         "averaged": averaged,
     }
     if scores:
-        facts["scores"] = {name: score_facts(found) for name, found in scores.items()}
+        facts["scores"] = {name: score_facts(corpus_scores) for name, corpus_scores in scores.items()}
     return facts
 
 
 def model_facts(model, preset=None):
-    """Preset, what differs from it, size and precision of a `Transformer`."""
+    """Return the preset of a `Transformer`, the arguments that differ from it, its size and its precision."""
     parameters = inspect.signature(Transformer).parameters.values()
-    expected = {one.name: one.default for one in parameters} | (arguments_of(preset) if preset else {})
+    expected = {parameter.name: parameter.default for parameter in parameters}
+    expected |= preset_arguments(preset) if preset else {}
     config = model.get_config()
     expected["target_vocabulary_size"] = config["vocabulary_size"]
-    unlike = {name: value for name, value in config.items() if name not in RUN_OPTIONS and value != expected[name]}
+    changes = {name: value for name, value in config.items() if name not in NO_ARCHITECTURE and value != expected[name]}
     return {
         "preset": preset or "none",
-        "changes": unlike,
+        "changes": changes,
         "parameters": model.count_params(),
         "precision": keras.dtype_policies.get(config["dtype"]).name,
     }
 
 
 def corpus_facts(report, files=()):
-    """What was kept and dropped, and why, and which files it was."""
+    """Return the numbers of pairs that were kept and dropped, their tokens and padding, and the files."""
     return {
         "pairs": report.pairs,
         "kept": report.kept,
@@ -90,7 +96,7 @@ def corpus_facts(report, files=()):
 
 
 def file_facts(path):
-    """Size and SHA-256 of a file; of a `.gz`, the SHA-256 of what is in it too."""
+    """Return the size and the SHA-256 of a file; for a `.gz`, also the SHA-256 of the unpacked bytes."""
     facts = {"bytes": Path(path).stat().st_size, "SHA-256": sha256(path)}
     if Path(path).suffix == ".gz":
         facts["SHA-256 unpacked"] = sha256(path, gzip.open)
@@ -98,7 +104,7 @@ def file_facts(path):
 
 
 def update_facts(model, report):
-    """How the weights were updated; a batch's tokens are those of all replicas and micro-batches together."""
+    """Return how the weights were updated. The tokens of an update are those of all replicas and micro-batches."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # inside loss scaling
     config = keras.saving.serialize_keras_object(optimizer)["config"]
     rate = config.pop("learning_rate")
@@ -116,7 +122,10 @@ def update_facts(model, report):
 
 
 def run_facts(history):
-    """Epochs, time, speed and the best validation values, from the columns of `fit` or the rows of `read_history`.
+    """Return epochs, time, speed and the best validation values.
+
+    Args:
+        history: the columns of `fit(...).history`, or the rows of `read_history`.
 
     Raises:
         ValueError: see `training_facts`.
@@ -127,7 +136,7 @@ def run_facts(history):
     facts = {"epochs": max(map(len, history.values()), default=0)}
     if not facts["epochs"]:
         raise ValueError(
-            "history has no epoch, as that of a fit with nothing left to do. Pass read_history's rows of the whole run."
+            "history has no epoch, as after a fit with nothing left to do. Pass read_history's rows of the whole run."
         )
     if seconds := history.get("seconds"):
         facts["seconds without validation"] = round(sum(seconds), 1)
@@ -135,9 +144,9 @@ def run_facts(history):
             if len(rates) != len(seconds):
                 raise ValueError(
                     f"history has tokens_per_second in {len(rates)} epochs and seconds in {len(seconds)}: the tokens "
-                    "of the run are not known. Leave out the one, or the epochs without it."
+                    "of the run are not known. Leave out tokens_per_second, or the epochs without it."
                 )
-            tokens = round(sum(rate * part for rate, part in zip(rates, seconds, strict=True)))
+            tokens = round(sum(rate * duration for rate, duration in zip(rates, seconds, strict=True)))
             facts |= {"target tokens": tokens, "target tokens a second": round(tokens / sum(seconds), 1)}
     for name, values in history.items():
         if not name.startswith("val_"):
@@ -149,7 +158,7 @@ def run_facts(history):
 
 
 def score_facts(scores):
-    """The fields of `keras_transformer.evaluate.Scores`."""
+    """Return the fields of `keras_transformer.evaluate.Scores`."""
     return {
         "BLEU": round(scores.bleu, 2),
         "BLEU details": scores.bleu_details,

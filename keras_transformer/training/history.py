@@ -1,4 +1,4 @@
-"""The logs of each epoch in a file, which outlives the process."""
+"""Keep the logs of each epoch in a file."""
 
 import json
 import math
@@ -14,16 +14,28 @@ LINE_START = b'{"epoch": '
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Appends each epoch's logs to a file: a line of JSON with `epoch` (from 1), `update`, and what is logged.
+    """Appends the logs of each epoch to a file: a line of JSON with `epoch` (from 1), `update` and the logged values.
 
-    What stands in the file stays: a `fit` that goes on after a break adds to it, and `read_history` knows which
-    epochs count. A line that a crash cut off is removed. A value that is NaN or infinite is written as null.
+    The callback never removes a complete line. A resumed `fit` appends to the file, and `read_history` knows which
+    lines count. A line that a crash cut off is removed. A value that is NaN or infinite is written as null.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import HistoryFile, read_history
+
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[HistoryFile("run/history.jsonl")])
+        assert [row["epoch"] for row in read_history("run/history.jsonl")] == [1, 2]
+        ```
 
     Args:
-        path: such as "runs/en_de/history.jsonl"; its folder is created if missing.
+        path: the file, for example "runs/en_de/history.jsonl". Its folder is created if missing.
 
     Raises:
-        ValueError: before training, a file that is no `HistoryFile`'s; it stays as it is.
+        ValueError: when `fit` starts, the file exists and no `HistoryFile` has written it. It stays as it is.
     """
 
     def __init__(self, path):
@@ -37,7 +49,7 @@ class HistoryFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "update": updates(self.model)}
         for name, value in (logs or {}).items():
-            value = value.item() if hasattr(value, "item") else value  # NumPy's
+            value = value.item() if hasattr(value, "item") else value  # a number of NumPy
             row[name] = None if isinstance(value, float) and not math.isfinite(value) else value
         if not is_chief():
             return
@@ -52,13 +64,14 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """The epochs of a `HistoryFile` as a list of dictionaries.
+    """Read the epochs of a `HistoryFile` as a list of dictionaries.
 
-    Where training went back to an earlier epoch after a break, or began anew, the later lines count.
+    Training may have gone back to an earlier epoch, or started again from the first. Then the later lines replace the
+    earlier ones.
 
     Raises:
-        OSError: no such file.
-        ValueError: a line that is none of a `HistoryFile`; file and line are named.
+        OSError: the file does not exist or cannot be read.
+        ValueError: a line is not one of a `HistoryFile`. The message names the file and the line.
     """
     *lines, cut_off = Path(path).read_bytes().split(b"\n")
     rows = []
@@ -67,13 +80,13 @@ def read_history(path):
             row = json.loads(line)
             epoch = int(row["epoch"])
         except (ValueError, KeyError, TypeError) as error:
-            raise _no_history(path, number, line) from error
+            raise _bad_line(path, number, line) from error
         rows = [*(earlier for earlier in rows if earlier["epoch"] < epoch), row]
     if not cut_off.startswith(LINE_START[: len(cut_off)]):
-        raise _no_history(path, len(lines) + 1, cut_off)
+        raise _bad_line(path, len(lines) + 1, cut_off)
     return rows
 
 
-def _no_history(path, number, line):
+def _bad_line(path, number, line):
     beginning = line[:60].decode(errors="replace")
     return ValueError(f"{path}, line {number}: no epoch of a HistoryFile: {beginning!r}.")

@@ -1,4 +1,4 @@
-"""One process trains in a folder at a time."""
+"""Lock a training folder, so that only one process trains in it."""
 
 import os
 import weakref
@@ -7,26 +7,27 @@ from keras_transformer.files import lock
 
 LOCK_FILE = ".training"
 
-_held = weakref.WeakValueDictionary()  # this process' locks, by their files' real paths
+_locks = weakref.WeakValueDictionary()  # the locks of this process, by the real paths of their files
 
 
 class FolderLock:
-    """Lets no other process train in a folder until `release`, or until it is collected, or the process ends.
+    """Keeps other processes from training in a folder.
 
-    In one process the newest counts: it takes the place of what a `fit` that raised has left held.
+    The lock ends with `release`, when the object is garbage collected, or with the process. A new lock of the same
+    process on the same folder releases the earlier one: a `fit` that raised has left it behind.
 
     Args:
-        folder: a `Path`; made if missing. It holds the file `.training` until `release`.
+        folder: a `Path`, created if missing. It holds the file `.training` until `release`.
 
     Raises:
-        BlockingIOError: another process trains there.
-        OSError: it cannot be made, or written in; of the kind that the system says.
+        BlockingIOError: another process trains in the folder.
+        OSError: the folder cannot be created or written in. The type is that of the system's error.
     """
 
     def __init__(self, folder):
         self.path = folder / LOCK_FILE
         key = os.path.realpath(self.path)
-        if earlier := _held.get(key):
+        if earlier := _locks.get(key):
             earlier.release()
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"folder={str(folder)!r} is a file. Choose a folder to train in.")
@@ -40,13 +41,12 @@ class FolderLock:
         if not lock(stream, self.path):
             self._close()
             raise BlockingIOError(
-                f"another process is training in {folder}, or has not ended since. Wait for it, or choose another "
-                "folder."
+                f"another process is training in {folder}, or has not ended yet. Wait for it, or choose another folder."
             )
-        _held[key] = self
+        _locks[key] = self
 
     def release(self):
-        """Let others train there; a second time, do nothing."""
+        """Let other processes train in the folder. A second call does nothing."""
         if self._close.alive:
-            self.path.unlink(missing_ok=True)  # while nobody else can hold it
+            self.path.unlink(missing_ok=True)  # before the lock ends, while no other process can hold the file
             self._close()

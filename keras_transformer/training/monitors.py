@@ -1,14 +1,14 @@
-"""Which value of a logged name is best: one rule for all that choose epochs."""
+"""The rule that says which value of a logged quantity is the best. Every callback that compares epochs uses it."""
 
 HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf")
 
 
 def sign_of(monitor, mode="auto"):
-    """1 where the highest value is best, -1 where the lowest is.
+    """Return 1 if the highest value of a logged quantity is the best, and -1 if the lowest is.
 
     Args:
-        monitor: name of a logged value, or None.
-        mode: "max", "min", or "auto", which is "max" where the name ends in accuracy, bleu or chrf, and else "min".
+        monitor: the name of the quantity, or None.
+        mode: "max", "min" or "auto". "auto" means "max" if the name ends in accuracy, bleu or chrf, otherwise "min".
 
     Raises:
         ValueError: another mode.

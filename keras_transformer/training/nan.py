@@ -1,87 +1,110 @@
-"""A stop where the loss is no number any more."""
+"""Stop training when the loss is NaN or infinite."""
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_transformer.training.sums import updates
 
-REMEMBERED = 256  # batches; the pipeline runs only a few ahead of training
-FIRST_IDS = 8
+NUM_WATCHED = 256  # batches; the input pipeline runs only a few batches ahead of training
+NUM_FIRST_IDS = 8
 
 
 class NonFiniteLoss(FloatingPointError):
     """The training loss became NaN or infinite."""
 
 
+class WatchedBatch(NamedTuple):
+    """What an error message says about a batch."""
+
+    index: int  # in its epoch, from 0
+    source_shape: tuple
+    target_shape: tuple
+    first_ids: list
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends `fit` with `NonFiniteLoss` at the first step whose loss is NaN or infinite.
 
-    Put it first: then no callback writes the weights of that step to the disk. On TensorFlow it costs nothing, as Keras
-    reads the loss after each step anyway; on JAX it does so for callbacks that look at each step. A step that loss
-    scaling leaves out, because its gradients overflow in float16, has a finite loss and is none of its business.
+    Put it first in the list of callbacks: then no other callback writes the weights of that step to the disk. On
+    TensorFlow it costs no time, because Keras reads the loss after each step anyway. On JAX, Keras then waits for
+    each step. In float16, loss scaling leaves out steps whose gradients overflow. Their loss is finite, and they do
+    not stop training.
 
-    The message names epoch, batch and update; of a dataset that passed through `watch`, the batch's shapes and
-    first ids too:
+    The message names the epoch, the batch and the update. With `model.fit(stop.watch(dataset), callbacks=[stop])` it
+    also has the shapes and the first ids of the batch.
 
-        stop = StopOnNaN()
-        model.fit(stop.watch(train), callbacks=[stop, ...])
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import StopOnNaN
+
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[StopOnNaN()])
+        ```
     """
 
     def __init__(self):
         super().__init__()
-        self.passed, self.length = deque(maxlen=REMEMBERED), None
+        self.watched, self.length = deque(maxlen=NUM_WATCHED), None
 
     def watch(self, dataset):
-        """The same dataset; what it yields is remembered as it passes, by a line of Python for each batch.
+        """Return the same dataset, and remember what an error message needs of each batch that it yields.
 
         Args:
-            dataset: of `({"source": (B, S), "target": (B, T)}, labels)`, as `parallel_corpus` gives.
+            dataset: a dataset of `({"source": (B, S), "target": (B, T)}, labels)`, as `parallel_corpus` returns it.
         """
-
         self.length = int(dataset.cardinality())
 
-        def remember(index, source, target, ids):
-            # Counted as `fit` counts: a run that goes on passes over what it has done.
-            self.passed.append((int(index), tuple(map(int, source)), tuple(map(int, target)), ids.tolist()))
+        def remember(index, source_shape, target_shape, ids):
+            # The index counts as `fit` does: a resumed run reads the batches that it skips.
+            shapes = tuple(map(int, source_shape)), tuple(map(int, target_shape))
+            self.watched.append(WatchedBatch(int(index), *shapes, ids.tolist()))
 
-        def passing(index, batch):
+        def watch_batch(index, batch):
             source, target = batch[0]["source"], batch[0]["target"]
-            seen = index, tf.shape(source), tf.shape(target), source[0, :FIRST_IDS]
-            with tf.control_dependencies([tf.numpy_function(remember, seen, [])]):
+            remembered = index, tf.shape(source), tf.shape(target), source[0, :NUM_FIRST_IDS]
+            with tf.control_dependencies([tf.numpy_function(remember, remembered, [])]):
                 return tf.nest.map_structure(tf.identity, batch)
 
-        watched = dataset.enumerate().map(passing)
-        for name, value in vars(dataset).items():  # such as the `report` of a `parallel_corpus`
+        watched = dataset.enumerate().map(watch_batch)
+        for name, value in vars(dataset).items():  # for example the `report` of a `parallel_corpus`
             if not name.startswith("_") and not hasattr(watched, name):
                 setattr(watched, name, value)
         return watched
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.next = epoch, 0
+        self.epoch, self.next_batch = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
-        first, self.next = self.next, batch + 1  # several with `steps_per_execution`
+        first, self.next_batch = self.next_batch, batch + 1  # several batches with `steps_per_execution`
         if math.isfinite(loss):
             return
         which = f"batch {batch + 1}" if first == batch else f"one of the batches {first + 1} to {batch + 1}"
         lines = [
             f"the loss is {loss} in epoch {self.epoch + 1}, {which}, update {updates(self.model):,}.",
-            *(self._described(index) for index in range(first, batch + 1)),
-            "The model in memory is spoilt; what was saved before is not. Either this batch's loss overflowed, or the "
-            "update before it did: lower the learning rate, warm up longer or clip gradients, and look at the batch.",
+            *(self._describe(index) for index in range(first, batch + 1)),
+            "The model in memory is spoiled; files that were saved before are not. Either the loss of this batch "
+            "overflowed, or the update before it did. Lower the learning rate, warm up longer or clip gradients, and "
+            "look at the batch.",
         ]
         raise NonFiniteLoss("\n".join(line for line in lines if line))
 
-    def _described(self, index):
-        """A batch of this epoch in words; nothing if it was not watched, or epochs are not those of the dataset."""
+    def _describe(self, index):
+        """A sentence about a batch of this epoch; "" if it was not watched, or if epochs of `fit` are not whole."""
         if self.params.get("steps") not in (None, self.length):
             return ""
-        for passed, source, target, ids in reversed(self.passed):
-            if passed == index:
-                beginning = " ".join(map(str, ids))
-                return f"Batch {index + 1}: source {source}, target {target}; its first source begins {beginning}."
+        for batch in reversed(self.watched):
+            if batch.index == index:
+                ids = " ".join(map(str, batch.first_ids))
+                return (
+                    f"Batch {index + 1}: source {batch.source_shape}, target {batch.target_shape}; its first source "
+                    f"begins {ids}."
+                )
         return ""

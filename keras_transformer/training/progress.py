@@ -1,4 +1,4 @@
-"""How fast training goes and how far it is: rates in the logs, a bar on the terminal."""
+"""Show the speed and the progress of training: rates in the logs, a bar on the terminal."""
 
 import atexit
 import datetime
@@ -8,14 +8,31 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_transformer.training.sums import PassedOver, learning_rate, target_tokens
-from keras_transformer.training.workers import is_alone, is_chief
+from keras_transformer.training.skipping import SkippedSteps
+from keras_transformer.training.sums import learning_rate, target_tokens
+from keras_transformer.training.workers import is_chief, is_only_worker
+
+SECONDS_BETWEEN_UPDATES = 0.5  # of the bar's text
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds to each epoch's logs: seconds, target tokens seen so far, their rate, the learning rate.
+    """Adds `seconds`, `learning_rate`, `target_tokens` and `tokens_per_second` to the logs of each epoch.
 
-    Put it before callbacks that read these. The time is that of training alone, without validation.
+    Put it before callbacks that read these values. `seconds` is the time of training, without validation.
+    `target_tokens` counts the target tokens of all epochs so far. It needs one of our metrics in
+    `compile(metrics=...)`, and so does the rate.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import Throughput
+
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[Throughput()]).history
+        assert history["seconds"][0] > 0
+        ```
     """
 
     def on_train_begin(self, logs=None):
@@ -28,7 +45,7 @@ class Throughput(keras.callbacks.Callback):
         self.seconds = None
 
     def get_state(self):
-        """What a resumed run goes on from: the tokens of the epochs before, and the seconds of this one."""
+        """Return what a resumed run needs: the tokens of the epochs before, and the seconds of this epoch."""
         return {"tokens": self.tokens, "seconds": time.monotonic() - self.started if self.seconds is None else 0.0}
 
     def set_state(self, state):
@@ -36,11 +53,11 @@ class Throughput(keras.callbacks.Callback):
         self.started = time.monotonic() - state["seconds"]
 
     def on_test_begin(self, logs=None):
-        self._stop()  # validation resets the metrics that count the tokens
+        self._stop()  # before validation resets the metrics that count the tokens
 
     def _stop(self):
         if self.seconds is None:
-            self.epoch_tokens = target_tokens(self.model)  # waits for the last step
+            self.epoch_tokens = target_tokens(self.model)  # this waits for the last step
             self.seconds = time.monotonic() - self.started
 
     def on_epoch_end(self, epoch, logs=None):
@@ -53,65 +70,82 @@ class Throughput(keras.callbacks.Callback):
             logs["tokens_per_second"] = self.epoch_tokens / self.seconds
 
 
-def readable(value):
-    """A number in few characters: whole from 1,000 on, four digits below."""
+def format_number(value):
+    """Write a number in few characters: as a whole number from 1,000, with four digits below."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 class TimeLeft:
-    """How long the steps and epochs that are left will take, from those that are done.
+    """Estimates the time of the steps and epochs that are left from the time of those that are done.
 
-    Steps and what stands between epochs (validation, samples, checkpoints) are timed apart, and neither the
-    first step, which compiles the graph, nor the time before it counts.
+    Steps are timed apart from the pauses between epochs, in which validation, samples and checkpoints run. The first
+    step, which compiles the graph, and the time before it do not count.
 
     Args:
-        clock: seconds, from any start.
+        clock: a function that returns seconds.
     """
 
     def __init__(self, clock=time.monotonic):
         self.clock = clock
-        self.steps, self.stepping = 0, 0.0  # steps timed, and their seconds
-        self.pauses, self.pausing = 0, 0.0  # pauses between epochs, and their seconds
-        self.last_step = self.pause = None
+        self.steps, self.step_seconds = 0, 0.0
+        self.pauses, self.pause_seconds = 0, 0.0
+        self.last_step = None  # (its time, its number)
+        self.pause_start = None  # while there is a pause
 
-    def step(self, done, passed_over=False):
-        """`done` steps of this epoch are done; one that was only passed over took no time."""
+    def step(self, number, skipped=False):
+        """Note that the first `number` steps of the epoch are done. A skipped step is not timed."""
         now = self.clock()
-        if self.last_step is not None and not passed_over:
-            at, before = self.last_step
-            self.steps, self.stepping = self.steps + done - before, self.stepping + now - at
-        self.last_step = now, done
+        if self.last_step is not None and not skipped:
+            last_time, last_number = self.last_step
+            self.steps += number - last_number
+            self.step_seconds += now - last_time
+        self.last_step = now, number
 
-    def stop(self):
-        """The steps of the epoch are over; said more than once, the first time counts."""
-        if self.pause is None:
-            self.pause = self.clock()
+    def begin_pause(self):
+        """Note that the steps of the epoch are over. In a pause, a second call does nothing."""
+        if self.pause_start is None:
+            self.pause_start = self.clock()
 
-    def go_on(self):
-        """The next epoch begins."""
-        if self.pause is not None and self.last_step is not None:
+    def end_pause(self):
+        """Note that the next epoch begins."""
+        if self.pause_start is not None and self.last_step is not None:
             now = self.clock()
-            self.pauses, self.pausing = self.pauses + 1, self.pausing + now - self.pause
+            self.pauses += 1
+            self.pause_seconds += now - self.pause_start
             self.last_step = now, 0
-        self.pause = None
+        self.pause_start = None
 
-    def seconds(self, steps, epochs):
-        """Seconds that `steps` steps and the pauses after `epochs` epochs take; needs a timed step."""
-        pauses, pausing = self.pauses, self.pausing
-        if self.pause is not None:  # in one
-            pauses, pausing = pauses + 1, pausing + self.clock() - self.pause
-        return steps * self.stepping / self.steps + epochs * pausing / max(pauses, 1)
+    def seconds(self, steps, pauses):
+        """Return the seconds that some steps and pauses will take. At least one step must have been timed."""
+        count, seconds = self.pauses, self.pause_seconds
+        if self.pause_start is not None:
+            count, seconds = count + 1, seconds + self.clock() - self.pause_start
+        return steps * self.step_seconds / self.steps + pauses * seconds / max(count, 1)
 
 
-def clock_time(seconds):
-    """Seconds as "1:02:03"."""
+def format_time(seconds):
+    """Write seconds as "1:02:03"."""
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar for each epoch with the time left of it and in all, and a line of its results. Use with `verbose=0`.
+    """Shows a bar for each epoch, with the time left of the epoch and of the training, and then a line of its results.
 
-    Where the output is no terminal, only the lines are printed.
+    Use it with `verbose=0`. If the output is no terminal, it prints the lines only.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import TrainingProgress
+
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[TrainingProgress()])
+        ```
+
+    Args:
+        console: a `rich.console.Console`. None prints to the standard output, on the first worker only.
     """
 
     def __init__(self, console=None):
@@ -122,7 +156,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._close()
         self.time_left = TimeLeft()
-        atexit.register(self._close)  # after an interrupted fit the cursor would stay hidden
+        atexit.register(self._close)  # otherwise an interrupted fit leaves the cursor hidden
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epochs_after = self.params["epochs"] - epoch - 1
@@ -130,48 +164,48 @@ class TrainingProgress(keras.callbacks.Callback):
         self.bar = Progress(
             TextColumn(f"epoch {epoch + 1}/{self.params['epochs']}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps  {task.fields[shown]}"),
+            TextColumn("{task.completed}/{task.total} steps  {task.fields[rate]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=self.steps, shown="", left="")
+        self.task = self.bar.add_task("", total=self.steps, rate="", left="")
         self.started, self.tokens, self.shown_at = time.monotonic(), 0, 0.0
-        self.passed_over = PassedOver(self)
-        self.time_left.go_on()
+        self.skipped_steps = SkippedSteps(self)
+        self.time_left.end_pause()
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
-        passed_over = bool(self.passed_over)
-        self.time_left.step(batch + 1, passed_over)
+        skipped = self.skipped_steps.all_so_far()
+        self.time_left.step(batch + 1, skipped)
         now = time.monotonic()
-        shown = {}
-        if passed_over:
+        if skipped:
             self.started, self.tokens = now, target_tokens(self.model) or 0
             return
+        texts = {}
         # Reading a metric waits for the step, and for every other worker.
-        if self.console.is_terminal and is_alone() and now - self.shown_at > 0.5:
+        if self.console.is_terminal and is_only_worker() and now - self.shown_at > SECONDS_BETWEEN_UPDATES:
             self.shown_at = now
             tokens = target_tokens(self.model)
             rate = f"{(tokens - self.tokens) / (now - self.started):,.0f} tokens/s  " if tokens else ""
-            shown["shown"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
-            shown["left"] = self._left(batch + 1)
-        self.bar.update(self.task, completed=batch + 1, **shown)
+            texts["rate"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
+            texts["left"] = self._left(batch + 1)
+        self.bar.update(self.task, completed=batch + 1, **texts)
 
     def on_test_begin(self, logs=None):
-        if self.bar is not None:  # not so in `evaluate` alone
-            self.time_left.stop()
+        if self.bar is not None:  # there is none in `evaluate` outside of `fit`
+            self.time_left.begin_pause()
             self.bar.update(self.task, left=f"validating  {self._left(self.steps)}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self.time_left.stop()
+        self.time_left.begin_pause()
         self._close()
-        facts = [f"{name} {readable(value)}" for name, value in (logs or {}).items()]
-        if self.epochs_after and (left := self._of_all(self.steps, self.epochs_after)):
-            facts.append(f"left {left}")
-        line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *facts])
+        results = [f"{name} {format_number(value)}" for name, value in (logs or {}).items()]
+        if self.epochs_after and (left := self._total_left(self.steps, self.epochs_after)):
+            results.append(f"left {left}")
+        line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *results])
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, logs=None):
@@ -179,17 +213,17 @@ class TrainingProgress(keras.callbacks.Callback):
         atexit.unregister(self._close)
 
     def _left(self, done):
-        """The time left of this epoch's steps and of `fit` in words; "" before anything is known."""
-        if not (of_all := self._of_all(done, self.epochs_after + 1)):
+        """The time left of this epoch's steps and of `fit` in words; "" before a step was timed."""
+        if not (total := self._total_left(done, self.epochs_after + 1)):
             return ""
-        of_epoch = clock_time(self.time_left.seconds(self.steps - done, 0))
-        return f"left {of_epoch}, of all {of_all}"
+        epoch = format_time(self.time_left.seconds(self.steps - done, 0))
+        return f"left {epoch}, of all {total}"
 
-    def _of_all(self, done, pauses):
-        """The time left of `fit` after `done` steps of this epoch; "" before anything is known."""
+    def _total_left(self, done, pauses):
+        """The time left of `fit` after `done` steps of this epoch; "" before a step was timed."""
         if not self.steps or not self.time_left.steps:
             return ""
-        return clock_time(self.time_left.seconds(self.steps - done + self.epochs_after * self.steps, pauses))
+        return format_time(self.time_left.seconds(self.steps - done + self.epochs_after * self.steps, pauses))
 
     def _close(self):
         if self.bar is not None:

@@ -1,19 +1,32 @@
-"""What the model makes of a few sentences while it learns."""
+"""Print translations of a few sentences while the model trains."""
 
 import keras
 from rich.console import Console
 
 
 class SampleTranslations(keras.callbacks.Callback):
-    """Prints what the model makes of a few sentences after an epoch.
+    """Prints the translations of a few sentences after an epoch, each with its reference.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import SampleTranslations
+
+        samples = SampleTranslations(list, ["Hello ."], ["Hallo ."])  # list repeats its input; use a Translator
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[samples])
+        ```
 
     Args:
         translate: a function from a list of sentences to a list of translations.
         sentences, references: lists of strings.
-        every: epochs between samples; the last epoch is always shown.
+        every: print after epochs `every`, 2 `every`, …, counted from 1, and after the last epoch.
+        console: a `rich.console.Console`. None prints to the standard output.
 
     Raises:
-        ValueError: `every` below 1, or lists of unlike length.
+        ValueError: `every` is below 1, or the lists differ in length.
     """
 
     def __init__(self, translate, sentences, references, every=1, console=None):
@@ -23,7 +36,8 @@ class SampleTranslations(keras.callbacks.Callback):
         self.references = list(references)
         if len(self.sentences) != len(self.references):
             raise ValueError(
-                f"sentences and references must be of one length; got {len(self.sentences)} and {len(self.references)}."
+                "sentences and references must have the same length; "
+                f"got {len(self.sentences)} and {len(self.references)}."
             )
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}.")
@@ -31,7 +45,8 @@ class SampleTranslations(keras.callbacks.Callback):
         self.console = console or Console()
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+        number = epoch + 1
+        if number % self.every and number != self.params["epochs"]:
             return
         translations = self.translate(self.sentences)
         for source, reference, translation in zip(self.sentences, self.references, translations, strict=True):

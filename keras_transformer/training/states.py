@@ -1,4 +1,4 @@
-"""The file of a training state: facts and named arrays, whole or not there."""
+"""Read and write training states: files of facts and named arrays that are complete or do not exist."""
 
 import json
 import zipfile
@@ -10,8 +10,8 @@ import numpy as np
 from keras_transformer.files import safely_written
 
 FACTS = "facts"
-# What NumPy, zipfile and json raise for bytes that are not what they should be.
-DAMAGED = (
+# The errors that NumPy, zipfile and json raise for a damaged file.
+DAMAGE_ERRORS = (
     ValueError,
     KeyError,
     TypeError,
@@ -24,48 +24,54 @@ DAMAGED = (
 
 
 def write_state(path, facts, arrays):
-    """Write a state to `path`, an `.npz` of NumPy; what was there before is replaced only by the whole new file.
+    """Write a state to `path` as an `.npz` of NumPy. An older file there stays until the new one is complete.
 
     Args:
-        facts: what JSON can hold.
-        arrays: dict of names to arrays, bfloat16 and its like among them.
+        path: the file.
+        facts: anything that JSON can hold.
+        arrays: dict of names to arrays of any dtype, bfloat16 too.
 
     Raises:
-        OSError: a full disk, say; it names the path and the free space. What was there before is still there.
+        OSError: the file cannot be written, for example on a full disk. The message names the path and the free space.
+            An older file is still there.
     """
-    stored = {FACTS: _as_bytes({"facts": facts, "dtypes": {name: each.dtype.name for name, each in arrays.items()}})}
-    for name, each in arrays.items():
-        # NumPy's format does not know the dtypes that ml_dtypes adds.
-        stored[name] = each.view(f"u{each.dtype.itemsize}") if each.dtype.kind == "V" else each
+    dtypes = {name: array.dtype.name for name, array in arrays.items()}
+    stored = {FACTS: np.frombuffer(json.dumps({"facts": facts, "dtypes": dtypes}).encode(), np.uint8)}
+    for name, array in arrays.items():
+        # NumPy's format lacks the dtypes of ml_dtypes, for example bfloat16: they are stored as unsigned integers.
+        stored[name] = array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
     with safely_written(path, overwrite=True) as beside, open(beside, "wb") as stream:
         np.savez(stream, **stored)
 
 
-def _as_bytes(value):
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)
-
-
 def read_state(path, wanted=lambda name: True):
-    """Read what `write_state` wrote, its checksums included: facts, and a dict of the arrays whose names are `wanted`.
+    """Read a file of `write_state` and check its checksums.
+
+    Args:
+        path: the file.
+        wanted: a function of an array's name that says whether to read the array.
+
+    Returns:
+        The facts, and a dict of names to arrays.
 
     Raises:
-        ValueError: a damaged file, or another kind of file; the message names it.
-        OSError: a file that cannot be read.
+        ValueError: the file is damaged, or is no state; the message names it.
+        OSError: the file cannot be read.
     """
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             head = json.loads(file[FACTS].tobytes())
             dtypes = {name: np.dtype(dtype) for name, dtype in head["dtypes"].items() if wanted(name)}
             arrays = {name: file[name] for name in dtypes}
-    except DAMAGED as error:
+    except DAMAGE_ERRORS as error:
         raise ValueError(f"{path} is damaged, or no training state: {error}") from error
     return head["facts"], {
-        name: each.view(dtypes[name]) if each.dtype != dtypes[name] else each for name, each in arrays.items()
+        name: array.view(dtypes[name]) if array.dtype != dtypes[name] else array for name, array in arrays.items()
     }
 
 
 def differences(there, here, name=""):
-    """The fields in which two nested dictionaries differ, as lines "field: value there, value here"."""
+    """List the fields in which two nested dictionaries differ, as "field is VALUE there and VALUE here"."""
     if isinstance(there, dict) and isinstance(here, dict):
         prefix = f"{name}." if name else ""
         keys = [*there, *(key for key in here if key not in there)]
@@ -78,10 +84,10 @@ def differences(there, here, name=""):
 
 
 def states_in(folder, stem):
-    """The states `stem`-NUMBER.npz of a folder, {number: path}, lowest number first."""
-    found = {}
+    """Find the files `stem`-NUMBER.npz of a folder: {number: path}, in the order of the numbers."""
+    paths = {}
     for path in Path(folder).glob(f"{stem}-*.npz"):
         number = path.stem.removeprefix(f"{stem}-")
         if number.isdecimal():
-            found[int(number)] = path
-    return dict(sorted(found.items()))
+            paths[int(number)] = path
+    return dict(sorted(paths.items()))

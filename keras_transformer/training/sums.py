@@ -1,4 +1,4 @@
-"""What a model in `fit` has counted so far, over all replicas."""
+"""Read the sums and counts that a model in `fit` has gathered, over all replicas."""
 
 import keras
 import numpy as np
@@ -6,68 +6,68 @@ import numpy as np
 from keras_transformer.metrics import Perplexity, TokenMetric
 
 
-def each_metric(model):
-    """The model's metrics one by one, its loss first, without Keras' containers."""
+def single_metrics(model):
+    """Yield the single metrics of a model, the loss first, instead of Keras' containers of them."""
     for metric in model.metrics:
         yield from getattr(metric, "metrics", [metric])
 
 
 def target_tokens(model):
-    """Target tokens that `fit` has seen in this epoch, from any of our metrics; None without one."""
-    for metric in each_metric(model):
-        if isinstance(metric, TokenMetric):
-            return int(metric.tokens.numpy())  # summed over the replicas
+    """Return the number of target tokens that `fit` has seen in this epoch, as one of our metrics counts them.
+
+    A metric of `compile(weighted_metrics=...)` adds up weights, which are no number of tokens. The result is None if
+    there is no other metric.
+    """
+    weighted = {id(metric) for metric in _weighted_metrics(model)}
+    for metric in single_metrics(model):
+        if isinstance(metric, TokenMetric) and id(metric) not in weighted:
+            return int(metric.tokens.numpy())  # the sum over the replicas
     return None
 
 
+def _weighted_metrics(model):
+    """The metrics that get sample weights. Keras has no public name for them."""
+    for container in model.metrics:
+        yield from keras.tree.flatten(getattr(container, "_user_weighted_metrics", None))
+
+
 def updates(model):
-    """How often the optimizer has updated the weights."""
+    """Return how often the optimizer has updated the weights."""
     return int(model.optimizer.iterations.numpy())
 
 
-class PassedOver:
-    """True as long as all steps of an epoch were passed over, by a run that goes on inside it.
-
-    Args:
-        callback: a callback of `fit`, at the epoch's beginning.
-    """
-
-    def __init__(self, callback):
-        self.callback, self.before, self.so_far = callback, updates(callback.model), True
-
-    def __bool__(self):
-        # No question any more when a step was done: on JAX a callback's look at the model hands it all its variables.
-        self.so_far = self.so_far and updates(self.callback.model) == self.before
-        return self.so_far
-
-
 def learning_rate(model):
-    """The optimizer's, whether it is a number, a schedule or a function."""
+    """Return the learning rate of the next update, whether it is a number, a schedule or a function."""
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 class Window:
-    """Means over the steps since the last look, where metrics hold those since the epoch began."""
+    """Means over the steps since the last call of `means`. Metrics themselves hold sums since the epoch began."""
 
     def __init__(self):
         self.start()
 
     def start(self):
-        """The metrics were reset: an epoch begins."""
-        self.before = {}
+        """Start again at zero, as the metrics do when an epoch begins."""
+        self.sums_before = {}
 
     def means(self, model):
-        """{name: the mean over the tokens, or whatever else the metric counts}; perplexity is exp of that."""
-        found = {}
-        for metric in each_metric(model):
+        """Return {name: mean} of our metrics and of every `keras.metrics.Mean`; for perplexity, exp of its mean.
+
+        A metric without a new value has no mean. The second metric of a name is a weighted one, and has Keras' name.
+        """
+        means, names = {}, set()
+        for metric in single_metrics(model):
             if not isinstance(metric, TokenMetric | keras.metrics.Mean):
                 continue
+            name = f"weighted_{metric.name}" if metric.name in names else metric.name
+            names.add(name)
             count = metric.tokens if isinstance(metric, TokenMetric) else metric.count
             sums = np.array([metric.total.numpy(), count.numpy()], "float64")
-            total, number = sums - self.before.get(metric.name, 0.0)
-            self.before[metric.name] = sums
+            total, number = sums - self.sums_before.get(name, 0.0)
+            self.sums_before[name] = sums
             if number:
-                with np.errstate(over="ignore"):  # a perplexity may well be infinite
+                with np.errstate(over="ignore"):  # a perplexity may be infinite
                     mean = total / number
-                    found[metric.name] = float(np.exp(mean) if isinstance(metric, Perplexity) else mean)
-        return found
+                    means[name] = float(np.exp(mean) if isinstance(metric, Perplexity) else mean)
+        return means

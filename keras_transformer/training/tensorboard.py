@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, which is not needed to write them."""
+"""Write curves for TensorBoard. The package tensorboard is not needed for it."""
 
 import time
 from pathlib import Path
@@ -6,34 +6,47 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_transformer.training.sums import PassedOver, Window, learning_rate, target_tokens, updates
+from keras_transformer.training.skipping import SkippedSteps
+from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
 
 
-def scalar(name, value, step):
-    """As `tf.summary.scalar`, which asks for the package tensorboard."""
+def write_scalar(name, value, step):
+    """Write a number as `tf.summary.scalar` does, which needs the package tensorboard."""
     metadata = tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR", plugin_data={"plugin_name": "scalars"})
     tf.summary.write(name, tf.constant(value, tf.float32), step=step, metadata=metadata)
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Writes curves for `tensorboard --logdir folder`, over the number of updates of the weights.
+    """Writes curves for `tensorboard --logdir folder`. Their x axis is the number of updates of the weights.
 
-    Every `every` steps and after the last of an epoch, into the run "train": what `fit` logs (loss, accuracy,
-    perplexity, the gradient's norm if it is logged), each over the steps since the last point, where Keras' own
-    callback draws means since the epoch began (so are metrics that are neither ours nor a `keras.metrics.Mean`);
-    the learning rate of the next update; and `tokens_per_second` of training. After each epoch, all of its logs as
-    `epoch/…`, those of validation into the run "validation"; put it behind callbacks that add to them, such as
-    `Throughput` and `ValidationBLEU`.
+    The run "train" gets a point every `every` steps, and after the last step of an epoch. A point holds the logs of
+    `fit` (loss, accuracy, perplexity, and the gradient's norm if it is logged), the learning rate of the next update
+    and `tokens_per_second`. Each value is a mean over the steps since the last point. Only metrics that are neither
+    ours nor a `keras.metrics.Mean` are means since the epoch began, as in Keras' own callback.
+
+    After each epoch, all its logs are written as `epoch/…`, those of validation into the run "validation". So put this
+    callback after those that add to the logs, for example `Throughput` and `ValidationBLEU`.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_transformer.training import TensorBoardLog
+
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[TensorBoardLog("run/curves", every=10)])
+        ```
 
     Args:
-        folder: created if missing. A `fit` that goes on, with the optimizer's state, goes on in it.
-        every: steps between two points inside an epoch.
-        report: the corpus' `report`: the share of padding in its batches goes to `epoch/source_padding` and
-            `epoch/target_padding`, 0 to 1.
+        folder: created if missing. A resumed `fit` adds to the curves in it.
+        every: the number of steps between two points inside an epoch.
+        report: the `report` of the corpus. With it, `epoch/source_padding` and `epoch/target_padding` are the share of
+            padding in the batches, from 0 to 1.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` is below 1.
     """
 
     def __init__(self, folder, every=100, report=None):
@@ -48,7 +61,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 "target_padding": 1 - report.target_tokens / report.target_positions,
             }
         self.writers = {}
-        self.steps = self.seen = 0
+        self.steps = self.drawn_steps = 0  # the steps of this epoch, and how many of them the points so far include
 
     def on_train_begin(self, logs=None):
         self._close()
@@ -56,34 +69,34 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.window.start()
-        self.passed_over = PassedOver(self)
-        self.steps = self.seen = self.tokens = 0
-        self.written_at = time.monotonic()
+        self.skipped_steps = SkippedSteps(self)
+        self.steps = self.drawn_steps = self.tokens = 0
+        self.point_time = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps, self.logs = batch + 1, logs or {}
-        if self.steps - self.seen >= self.every or self.passed_over:
-            self._write_point()
+        if self.steps - self.drawn_steps >= self.every or self.skipped_steps.all_so_far():
+            self._end_point()
 
     def on_test_begin(self, logs=None):
-        self._write_the_rest()  # validation resets the metrics
+        self._end_last_point()  # before validation resets the metrics
 
-    def _write_the_rest(self):
-        if self.steps > self.seen:
-            self._write_point()
+    def _end_last_point(self):
+        if self.steps > self.drawn_steps:
+            self._end_point()
 
-    def _write_point(self):
-        """Begin to look anew, and write what the steps since the last point were."""
+    def _end_point(self):
+        """Write a point for the steps since the last one, unless they were skipped, and begin the next."""
         values = {**self.logs, **self.window.means(self.model), "learning_rate": learning_rate(self.model)}
         now, tokens = time.monotonic(), target_tokens(self.model)
         if tokens is not None:
-            values["tokens_per_second"] = (tokens - self.tokens) / (now - self.written_at)
-        self.seen, self.tokens, self.written_at = self.steps, tokens or 0, now
-        if not self.passed_over:
+            values["tokens_per_second"] = (tokens - self.tokens) / (now - self.point_time)
+        self.drawn_steps, self.tokens, self.point_time = self.steps, tokens or 0, now
+        if not self.skipped_steps.all_so_far():
             self._write("train", values)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._write_the_rest()
+        self._end_last_point()
         logs = {**(logs or {}), "learning_rate": learning_rate(self.model), **self.padding}
         validation = {name: value for name, value in logs.items() if name.startswith("val_")}
         training = {name: value for name, value in logs.items() if name not in validation}
@@ -101,8 +114,8 @@ class TensorBoardLog(keras.callbacks.Callback):
         step = updates(self.model)
         with self.writers[run].as_default():
             for name, value in values.items():
-                scalar(f"{prefix}{name}", value, step)
-        self.writers[run].flush()  # what led to a crash is on the disk
+                write_scalar(f"{prefix}{name}", value, step)
+        self.writers[run].flush()  # a crash then loses no point
 
     def _close(self):
         for writer in self.writers.values():

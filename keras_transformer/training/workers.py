@@ -1,4 +1,4 @@
-"""Several machines, one process each, named by TF_CONFIG: the strategy that trains them as one."""
+"""Train on several machines, with one process on each. TF_CONFIG names them."""
 
 import contextlib
 import json
@@ -12,79 +12,92 @@ EXAMPLE = (
     "with another index on each machine"
 )
 
-WORDS_AT_ONCE = 2**22  # of 4 bytes, that one reduction carries
+WORDS_PER_REDUCTION = 2**22  # a word has 4 bytes
 
 
 class Workers(tf.distribute.MultiWorkerMirroredStrategy):
-    """The strategy of `workers_strategy`: each batch of a dataset is the batch of all workers together.
+    """The strategy of `workers_strategy`. A batch of the dataset is the batch of all workers together.
 
-    Every worker makes the same dataset and takes its own rows of each batch, so that no row is read
-    twice, all see the same number of steps, and they end with the weights of one worker with the whole
-    batches.
+    Every worker makes the same dataset and takes its own rows of each batch. So no row is read twice, all workers take
+    the same number of steps, and the weights are those of one worker that trains on the whole batches.
     """
 
     shares_rows = True
-    index, count = 0, 1  # of this process and of all, until `workers_strategy` makes it one of several
+    index, count = 0, 1  # this worker and the number of workers; `workers_strategy` sets them
 
     def experimental_distribute_dataset(self, dataset, options=None):
-        return self.distribute_datasets_from_function(lambda context: share_of_worker(dataset, context), options)
+        return self.distribute_datasets_from_function(lambda context: worker_dataset(dataset, context), options)
 
     def reduce(self, reduce_op, value, axis):
-        """As in the class above; the mean of scalars, such as logs, is that over the replicas."""
+        """Reduce as the base class does; scalars, for example logs, are averaged over the replicas."""
         if axis == 0 and all(local.shape.rank == 0 for local in self.experimental_local_results(value)):
             axis = None
         return super().reduce(reduce_op, value, axis)
 
 
-def share_of_worker(dataset, context):
-    """The rows that a worker's replicas take of each batch of `dataset`, for one replica after the other.
+def worker_dataset(dataset, context):
+    """Return a dataset of the rows that one worker takes of each batch, an element for each of its replicas.
 
     Args:
-        dataset: batches of all workers together, the same on each.
+        dataset: batches of all workers together, the same on each worker.
         context: a `tf.distribute.InputContext`.
     """
     replicas = context.num_replicas_in_sync
-    here = replicas // context.num_input_pipelines
-    first = here * context.input_pipeline_id
+    local_replicas = replicas // context.num_input_pipelines
+    first = local_replicas * context.input_pipeline_id
 
-    def of_replicas(*batch):
-        parts = tf.data.Dataset.range(first, first + here)
-        return parts.map(lambda part: tf.nest.map_structure(lambda rows: share(rows, part, replicas), batch))
+    def split(*batch):
+        numbers = tf.data.Dataset.range(first, first + local_replicas)
+        return numbers.map(
+            lambda number: tf.nest.map_structure(lambda rows: replica_rows(rows, number, replicas), batch)
+        )
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     steps = dataset.cardinality()
-    shared = dataset.flat_map(of_replicas).with_options(options)
-    return shared.apply(tf.data.experimental.assert_cardinality(steps * here)) if steps >= 0 else shared
+    elements = dataset.flat_map(split).with_options(options)
+    if steps < 0:  # unknown or infinite
+        return elements
+    return elements.apply(tf.data.experimental.assert_cardinality(steps * local_replicas))
 
 
-def share(rows, part, parts):
-    """The rows (B, ...) that one of `parts` replicas takes: (B / parts, ...)."""
+def replica_rows(rows, number, replicas):
+    """Return the rows that replica `number` of all replicas takes: (B, ...) -> (B / replicas, ...)."""
     count = tf.shape(rows, tf.int64)[0]
     check = tf.debugging.Assert(
-        count % parts == 0, [f"the rows of each batch must be a multiple of the {parts} replicas, got", count]
+        count % replicas == 0, [f"the rows of each batch must be a multiple of the {replicas} replicas, got", count]
     )
     with tf.control_dependencies([check]):
-        size = count // parts
-        return rows[part * size : (part + 1) * size]
+        size = count // replicas
+        return rows[number * size : (number + 1) * size]
 
 
 def workers_strategy():
-    """The strategy that trains on all machines that TF_CONFIG names, with plain `fit`.
+    """Return the strategy that trains on all machines that TF_CONFIG names, with plain `fit`.
 
-    Start the same program on each machine, with TF_CONFIG in its environment, and call this before
-    anything else uses TensorFlow; make and compile the model in the strategy's `scope()`. Each worker
-    gives `fit` the same dataset and takes its own rows of each batch, which must be a multiple of the
-    number of replicas (`parallel_corpus(..., rows_multiple=...)`). Callbacks must be the same on all
-    workers, as reading a metric waits for the others.
+    Start the same program on each machine, with TF_CONFIG in its environment. Call this function before anything else
+    uses TensorFlow. Create and compile the model in the strategy's `scope()`. Give `fit` the same dataset on each
+    worker. Each worker takes its own rows of each batch, so the number of rows must be a multiple of the number of
+    replicas (`parallel_corpus(..., rows_multiple=...)`). Use the same callbacks on all workers, because a worker that
+    reads a metric waits for the others.
 
-    When a worker dies or its machine stands still, be it the first, which coordinates, `fit` ends on all
-    others with a RuntimeError that names it: at once, or when TensorFlow has missed its heartbeat for 10
-    seconds. Started again on all, the same program goes on where `Checkpoint(..., corpus=...)` left off.
-    A worker that starts alone waits for the others.
+    When a worker dies or its machine stops answering, `fit` ends on all others with a RuntimeError that names it. This
+    also holds for the first worker, which coordinates the others. It happens at once, or when TensorFlow has missed the
+    worker's heartbeat for 10 seconds. Start the same program again on all machines, and it resumes from the states of
+    `Checkpoint(..., corpus=...)`. A worker that starts first waits for the others.
+
+    Example:
+        The first lines of the program on each machine:
+
+            from keras_transformer.training import workers_strategy
+
+            strategy = workers_strategy()
+            with strategy.scope():
+                model = Transformer.from_preset("paper_base", vocabulary_size=tokenizer.vocabulary_size)
+                model.compile(...)
 
     Raises:
-        ValueError: a TF_CONFIG that is missing, cannot be parsed, or does not say who this worker is.
+        ValueError: TF_CONFIG is missing, cannot be parsed, or does not say which worker this is.
         RuntimeError: TensorFlow's devices are in use already.
     """
     index, addresses = read_config()
@@ -94,15 +107,15 @@ def workers_strategy():
         if "startup" not in str(error):
             raise
         raise RuntimeError(
-            "workers_strategy() must come before anything else uses TensorFlow, in the first lines of the program: "
-            "something has made tensors or a model already."
+            "workers_strategy() must come before anything else uses TensorFlow. Call it in the first lines of the "
+            "program: something has already created tensors or a model."
         ) from error
     Workers.index, Workers.count = index, len(addresses)
     return strategy
 
 
 def read_config():
-    """This worker's index, and the addresses of all, from TF_CONFIG.
+    """Return this worker's index and the addresses of all workers, from TF_CONFIG.
 
     Raises:
         ValueError: see `workers_strategy`.
@@ -124,65 +137,75 @@ def read_config():
     return index, workers
 
 
-def of_the_first_worker(strategy, facts, arrays):
-    """The facts and arrays that the first worker gives, on all of them. Every worker must call it.
+def broadcast(strategy, facts, arrays):
+    """Send facts and arrays from the first worker to all workers. Every worker must call it.
 
     Args:
         strategy: a `Workers`.
-        facts: what JSON can hold. Those of the other workers are not looked at.
-        arrays: dict of names to arrays, or None; likewise.
+        facts: anything that JSON can hold. Only the first worker's facts count.
+        arrays: dict of names to arrays, or None. Only the first worker's arrays count.
 
     Returns:
-        `facts`, `arrays` of the first worker, bit for bit.
+        `facts` and `arrays` of the first worker, bit for bit.
     """
-    kinds = None if arrays is None else {name: (each.dtype.name, each.shape) for name, each in arrays.items()}
-    facts, kinds = json.loads(_sent(strategy, json.dumps([facts, kinds]).encode()))
+    kinds = None if arrays is None else {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
+    facts, kinds = json.loads(_broadcast_bytes(strategy, json.dumps([facts, kinds]).encode()))
     if kinds is None:
         return facts, None
     received = {}
     for name, (dtype, shape) in kinds.items():
-        data = _sent(strategy, arrays[name].tobytes() if is_chief() else b"")
+        data = _broadcast_bytes(strategy, arrays[name].tobytes() if is_chief() else b"")
         received[name] = np.frombuffer(data, np.dtype(dtype)).reshape(shape)
     return facts, received
 
 
-def _sent(strategy, data):
-    """The bytes `data` of the first worker: a sum over all replicas, to which the others add zeros."""
-    size = int(_of_the_first_replica(strategy, np.array([len(data)], np.int64))[0])
+def _broadcast_bytes(strategy, data):
+    """The first worker's `data` on all workers: a sum over all replicas, to which the other workers add zeros."""
+    size = int(_broadcast_integers(strategy, np.array([len(data)], np.int64))[0])
     words = np.zeros(-(-size // 4), np.int32)
     if is_chief():
         words.view(np.uint8)[:size] = np.frombuffer(data, np.uint8)
-    for start in range(0, len(words), WORDS_AT_ONCE):
-        piece = slice(start, start + WORDS_AT_ONCE)
-        words[piece] = _of_the_first_replica(strategy, words[piece])
+    for start in range(0, len(words), WORDS_PER_REDUCTION):
+        chunk = slice(start, start + WORDS_PER_REDUCTION)
+        words[chunk] = _broadcast_integers(strategy, words[chunk])
     return words.tobytes()[:size]
 
 
-def _of_the_first_replica(strategy, values):
-    """Whole numbers [N] of the first replica of all, which is the first worker's."""
+def _broadcast_integers(strategy, values):
+    """The integers [N] of the first replica, which belongs to the first worker, on all workers."""
 
-    def on_each():
+    def on_replica():
         context = tf.distribute.get_replica_context()
         is_first = tf.equal(context.replica_id_in_sync_group, 0)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(is_first, values, tf.zeros_like(values)))
 
-    return strategy.experimental_local_results(strategy.run(on_each))[0].numpy()
+    return strategy.experimental_local_results(strategy.run(on_replica))[0].numpy()
 
 
-def is_alone():
-    """Whether this process trains without others, so that it may read a metric when it likes.
+def is_only_worker():
+    """Return whether this process trains without others, and may read a metric at any time.
 
-    It does until `workers_strategy` is called: a TF_CONFIG by itself may be that of a platform that runs one process.
+    That is so until `workers_strategy` is called. TF_CONFIG alone proves nothing: some platforms set it for programs of
+    one process.
     """
     return Workers.count == 1
 
 
-def scope_of(model):
-    """The scope of a model's strategy, in which its variables are made and set; on JAX there is none."""
+def strategy_scope(model):
+    """Return the scope of the model's strategy, for code that creates or sets its variables. JAX has no strategies."""
     strategy = getattr(model, "distribute_strategy", None)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def is_chief():
-    """Whether this process is the one that writes files: the first worker of `workers_strategy`, or one without it."""
+    """Return whether this process writes the files: it is the first worker, or there is no `workers_strategy`.
+
+    Example:
+        ```python
+        from keras_transformer.training import is_chief
+
+        if is_chief():
+            print("only the first worker prints this")
+        ```
+    """
     return Workers.index == 0

@@ -1,4 +1,6 @@
 import gzip
+import importlib
+import sys
 
 import pytest
 
@@ -119,3 +121,10 @@ def test_a_block_that_writes_nothing_loses_nothing(tmp_path):
         with pytest.raises(FileNotFoundError), written_beside(path, overwrite=True):
             pass
         assert content(path, kind) == "old"
+
+
+def test_a_system_without_posix_locks_is_told_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    monkeypatch.delitem(sys.modules, "keras_transformer.files")
+    with pytest.raises(ImportError, match="need a POSIX system: Linux, macOS, or WSL on Windows"):
+        importlib.import_module("keras_transformer.files")

@@ -102,10 +102,10 @@ def test_a_diverged_curve_has_a_hole():
         (
             {"a": ([1, 2], [1, 2]), "b": ([1, 2], [1])},
             False,
-            r"curves\['b'\] must be two equally long.*\(2,\), y \(1,\)",
+            r"curves\['b'\] must be two sequences of the same length.*\(2,\), y \(1,\)",
         ),
         ({"a": ([], [])}, False, "not empty"),
-        ({"a": ([[1]], [[1]])}, False, "equally long sequences"),
+        ({"a": ([[1]], [[1]])}, False, "two sequences of the same length"),
         ({"a": ([1, 2], [1, 0])}, True, r"curves\['a'\] has a y of 0.0"),
     ],
 )

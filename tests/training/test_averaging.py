@@ -1,5 +1,6 @@
-"""Means of weights against NumPy's, unlike files refused by name, and Keras' own moving average beside it."""
+"""Means of weights equal those of NumPy, files of other models are refused, and Keras' moving average works too."""
 
+import itertools
 import shutil
 
 import keras
@@ -9,9 +10,8 @@ import tensorflow as tf
 import tiny
 
 from keras_transformer import Translator
-from keras_transformer.training import AverageWeights, Checkpoint
-from keras_transformer.training.averaging import average
-from keras_transformer.training.states import states_in
+from keras_transformer.training import AverageWeights, Checkpoint, average
+from keras_transformer.training.states import read_state, states_in, write_state
 
 
 def weights(model):
@@ -22,9 +22,15 @@ def load(path):
     return keras.saving.load_model(path, compile=False)
 
 
+def assert_equal(found, expected):
+    """Two lists of as many arrays are equal bit for bit."""
+    for value, goal in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(value, goal, strict=True)
+
+
 @pytest.fixture
 def checkpoints(tmp_path):
-    """Three models of one shape, saved; their weights."""
+    """The paths of three saved models of one shape, and their weights."""
     models = [tiny.make_random(seed) for seed in range(3)]
     for number, model in enumerate(models):
         model.save(tmp_path / f"{number}.keras")
@@ -34,19 +40,19 @@ def checkpoints(tmp_path):
 def test_the_mean_is_that_of_numpy_in_float64(checkpoints, tmp_path):
     paths, stored = checkpoints
     average(paths, tmp_path / "mean.keras")
-    for found, *each in zip(weights(load(tmp_path / "mean.keras")), *stored, strict=True):
+    for found, *summands in zip(weights(load(tmp_path / "mean.keras")), *stored, strict=True):
         assert found.dtype == np.float32
-        assert np.array_equal(found, (sum(np.float64(one) for one in each) / 3).astype(np.float32))
+        assert np.array_equal(found, (sum(map(np.float64, summands)) / 3).astype(np.float32))
 
 
-def test_the_mean_of_one_and_of_the_same_is_itself(checkpoints, tmp_path):
+def test_the_mean_of_one_model_or_of_equal_models_is_that_model(checkpoints, tmp_path):
     paths, stored = checkpoints
     for chosen in ([paths[1]], [paths[1]] * 3):
         average(chosen, tmp_path / "mean.keras", overwrite=True)
-        assert all(map(np.array_equal, weights(load(tmp_path / "mean.keras")), stored[1]))
+        assert_equal(weights(load(tmp_path / "mean.keras")), stored[1])
 
 
-def test_unlike_and_unreadable_files_are_refused_and_nothing_is_written(checkpoints, tmp_path):
+def test_files_of_other_models_and_broken_files_are_refused_and_nothing_is_written(checkpoints, tmp_path):
     paths, _ = checkpoints
     (tmp_path / "broken.keras").write_bytes(paths[0].read_bytes()[:500])
     tiny.make_random(0, d_ff=48).save(tmp_path / "wider.keras")
@@ -87,7 +93,7 @@ def test_unlike_and_unreadable_files_are_refused_and_nothing_is_written(checkpoi
 
 
 class Record(keras.callbacks.Callback):
-    """Keeps each epoch's weights, and gives it a logged value."""
+    """Keeps the weights of each epoch, and adds a value to its logs."""
 
     def __init__(self, values):
         super().__init__()
@@ -104,7 +110,7 @@ def fit(model, callbacks, epochs):
 
 
 def mean(arrays):
-    return [np.mean(np.float64(each), axis=0).astype(np.float32) for each in zip(*arrays, strict=True)]
+    return [np.mean(np.float64(versions), axis=0).astype(np.float32) for versions in zip(*arrays, strict=True)]
 
 
 def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
@@ -117,7 +123,7 @@ def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
     for folder, epochs in (("last", (3, 4)), ("best", (1, 4)), ("worst", (0, 2))):
         expected = mean([stored[epoch] for epoch in epochs])
         assert list(states_in(tmp_path / folder / "averaged", "epoch")) == [epoch + 1 for epoch in epochs]
-        assert all(map(np.array_equal, weights(load(tmp_path / folder / "average.keras")), expected))
+        assert_equal(weights(load(tmp_path / folder / "average.keras")), expected)
     paths = states_in(tmp_path / "best" / "averaged", "epoch").values()
     average([*paths, tmp_path / "last" / "average.keras"], tmp_path / "mixed.keras")  # states and models together
     expected = mean([stored[1], stored[4], mean([stored[3], stored[4]])])
@@ -125,8 +131,52 @@ def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
         np.testing.assert_allclose(found, goal, rtol=1e-6)
 
 
-def test_an_average_goes_on_with_its_run(tmp_path):
-    """Broken after three epochs of five and begun again at the third: the mean of the fourth and the fifth."""
+def test_epochs_that_hold_their_variables_in_another_order_are_averaged_by_their_paths(tmp_path):
+    record = Record([1.0] * 2)
+    fit(tiny.compiled(tiny.make_model()), [record, AverageWeights(tmp_path, 2)], 2)
+    path = states_in(tmp_path / "averaged", "epoch")[2]
+    facts, arrays = read_state(path)
+    names = facts["paths"]["model"]
+    write_state(path, facts, dict(zip(arrays, reversed(arrays.values()), strict=True)))
+    with pytest.raises(ValueError, match=r"epoch-000002\.npz does not fit the model that it names: .* has the shape"):
+        average(states_in(tmp_path / "averaged", "epoch").values(), tmp_path / "wrong.keras")
+    names.reverse()
+    write_state(path, facts, dict(zip(arrays, reversed(arrays.values()), strict=True)))
+    found = weights(average(states_in(tmp_path / "averaged", "epoch").values(), tmp_path / "mean.keras"))
+    assert_equal(found, mean(record.stored))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class TwoHeads(keras.Model):
+    """Two layers of one shape. Every second model holds them in the other order."""
+
+    orders = itertools.cycle(["ab", "ba"])
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        for name in next(self.orders):
+            setattr(self, name, keras.layers.Dense(2, use_bias=False, name=name))
+
+    def call(self, inputs):
+        return self.a(inputs) + self.b(inputs)
+
+
+def test_models_that_hold_their_layers_in_another_order_are_averaged_by_their_paths(tmp_path):
+    paths, orders = [tmp_path / "0.keras", tmp_path / "1.keras"], []
+    for path in paths:
+        model = TwoHeads()
+        model(np.ones((1, 2), "float32"))
+        for number, layer in enumerate((model.a, model.b)):
+            layer.kernel.assign(np.full((2, 2), number))
+        orders.append([weight.path.split("/")[-2] for weight in model.weights])
+        model.save(path)
+    assert orders == [["a", "b"], ["b", "a"]]
+    found = average(paths, tmp_path / "mean.keras")
+    assert [float(layer.kernel.numpy().mean()) for layer in (found.a, found.b)] == [0, 1]
+
+
+def test_an_average_resumes_with_its_run(tmp_path):
+    """Three epochs, then a new run from the third one: the mean is that of the second and the new third epoch."""
     record = Record([1.0] * 5)
     fit(tiny.compiled(tiny.make_model()), [record, AverageWeights(tmp_path, 2)], 3)
     resumed = tiny.compiled(tiny.make_model())
@@ -136,7 +186,7 @@ def test_an_average_goes_on_with_its_run(tmp_path):
     average_weights = AverageWeights(tmp_path, 2)
     resumed.fit(data, epochs=3, initial_epoch=2, shuffle=False, verbose=0, callbacks=[again, average_weights])
     expected = mean([record.stored[1], again.stored[0]])
-    assert all(map(np.array_equal, weights(load(tmp_path / "average.keras")), expected))
+    assert_equal(weights(load(tmp_path / "average.keras")), expected)
 
 
 def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
@@ -159,12 +209,12 @@ def test_a_fit_with_nothing_left_to_do_averages_what_there_is_if_anything(tmp_pa
     (tmp_path / "there" / "average.keras").unlink()  # as if the run had been killed before it
     for folder in ("there", "nowhere"):
         fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / folder, 2)], 0)
-    assert all(map(np.array_equal, weights(load(tmp_path / "there" / "average.keras")), written))
+    assert_equal(weights(load(tmp_path / "there" / "average.keras")), written)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_moving_average_of_keras_reaches_the_files(tmp_path):
-    """`use_ema`: raw weights while training and in a plain checkpoint, the average after fit and, swapped, in files."""
+    """`use_ema`: a plain checkpoint has the raw weights; after `fit`, and after a swap, it is the moving average."""
     tokenizer = tiny.make_tokenizer(tmp_path / "corpus")
     model = tiny.compiled(tiny.make_model(), keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.5))
     record = Record([1.0] * 3)
@@ -172,7 +222,7 @@ def test_a_moving_average_of_keras_reaches_the_files(tmp_path):
     fit(model, [record, Checkpoint(tmp_path / "raw", tokenizer), swap, Checkpoint(tmp_path / "ema", tokenizer)], 3)
     first, second, third = record.stored  # an epoch is one update
     moving = [0.5 * (0.5 * a + 0.5 * b) + 0.5 * c for a, b, c in zip(first, second, third, strict=True)]
-    assert all(map(np.array_equal, weights(load(tmp_path / "raw" / "model.keras")), third))
+    assert_equal(weights(load(tmp_path / "raw" / "model.keras")), third)
     for found in (weights(model), weights(Translator.load(tmp_path / "ema").model)):
         for value, goal in zip(found, moving, strict=True):
             np.testing.assert_allclose(value, goal, rtol=1e-5, atol=1e-7)

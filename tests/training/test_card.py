@@ -1,4 +1,4 @@
-"""The facts of a result, each counted or hashed by another route."""
+"""The facts of a result, each compared with a second way to count or hash it."""
 
 import gzip
 import json
@@ -175,7 +175,7 @@ def test_a_history_without_an_epoch_is_refused(history):
         run_facts(history)
 
 
-def test_rates_of_some_epochs_alone_are_refused():
+def test_rates_of_only_some_epochs_are_refused():
     rows = [
         {"seconds": 10.0, "tokens_per_second": 50.0},
         {"seconds": 30.0, "tokens_per_second": None},

@@ -1,4 +1,4 @@
-"""The folder of a `Checkpoint`: whose it is, and what is refused before training and not after it."""
+"""The folder of a `Checkpoint`: one process trains in it, and errors come before training, not after it."""
 
 import fcntl
 import gc
@@ -19,22 +19,22 @@ def tokenizer(tmp_path_factory):
 
 
 class Scripted(keras.Model):
-    """In a Checkpoint's hands: writes its name instead of a model."""
+    """A model that saves its name only."""
 
     def save(self, path):
         with open(path, "w") as stream:
             stream.write(self.name)
 
 
-def begun(checkpoint):
-    """The `checkpoint`, at the start of a `fit`."""
+def begin(checkpoint):
+    """Bring a `Checkpoint` to the start of a `fit`, and return it."""
     checkpoint.set_model(Scripted(name="model"))
     checkpoint.on_train_begin()
     return checkpoint
 
 
 def is_free(folder):
-    """Whether another process may train there: a file that is opened twice stands for two processes."""
+    """Whether another process may train there. A file that is opened twice is locked as by two processes."""
     with open(folder / LOCK_FILE, "ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,18 +52,18 @@ def test_a_folder_in_which_another_process_trains_is_refused_and_stays_as_it_is(
         fcntl.flock(other, fcntl.LOCK_EX)
         for options in ({}, {"corpus": corpus}):
             with pytest.raises(BlockingIOError, match=rf"another process is training in {folder}, or"):
-                begun(Checkpoint(folder, tokenizer, **options))
+                begin(Checkpoint(folder, tokenizer, **options))
         assert half_written.exists() and (folder / LOCK_FILE).exists()
-    begun(Checkpoint(folder, tokenizer)).on_train_end()
+    begin(Checkpoint(folder, tokenizer)).on_train_end()
     assert not (folder / LOCK_FILE).exists()
 
 
-def test_a_fit_that_raised_holds_the_folder_against_other_processes_alone(tokenizer, tmp_path):
+def test_a_fit_that_raised_still_holds_the_folder_against_other_processes(tokenizer, tmp_path):
     """`fit` that raises ends without `on_train_end`."""
-    raised = begun(Checkpoint(tmp_path, tokenizer))
+    raised = begin(Checkpoint(tmp_path, tokenizer))
     assert not is_free(tmp_path)
-    begun(raised)
-    another = begun(Checkpoint(tmp_path / "." / "", tokenizer))
+    begin(raised)
+    another = begin(Checkpoint(tmp_path / "." / "", tokenizer))
     raised.on_train_end()  # too late to let others in
     assert not is_free(tmp_path)
     del another
@@ -83,11 +83,11 @@ def test_a_folder_that_cannot_be_written_in_is_refused_before_training(tokenizer
     (tmp_path / "file").write_text("precious")
     (tmp_path / "blocked" / LOCK_FILE).mkdir(parents=True)  # root may write in a folder that is read only
     with pytest.raises(error, match=message):
-        begun(Checkpoint(tmp_path / name, tokenizer))
+        begin(Checkpoint(tmp_path / name, tokenizer))
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_a_tokenizer_that_is_none_or_anothers_is_refused_before_training(tokenizer, tmp_path):
+def test_a_wrong_tokenizer_is_refused_before_training(tokenizer, tmp_path):
     for wrong in ("runs/one/tokenizer.model", None):
         with pytest.raises(TypeError, match=rf"tokenizer must be a Tokenizer, .*, got {wrong!r}\."):
             Checkpoint(tmp_path / "run", wrong)
@@ -100,9 +100,9 @@ def test_a_tokenizer_that_is_none_or_anothers_is_refused_before_training(tokeniz
             checkpoint.on_train_begin()
 
 
-def test_a_monitor_that_is_never_a_number_is_said_and_an_infinite_one_is_taken(tokenizer, tmp_path, caplog):
+def test_a_monitor_that_is_never_a_number_gives_a_warning_and_an_infinite_one_counts(tokenizer, tmp_path, caplog):
     for folder, values in (("nan", [math.nan, math.nan]), ("infinite", [math.nan, math.inf, math.inf])):
-        checkpoint = begun(Checkpoint(tmp_path / folder, tokenizer, monitor="val_loss"))
+        checkpoint = begin(Checkpoint(tmp_path / folder, tokenizer, monitor="val_loss"))
         for epoch, value in enumerate(values):
             checkpoint.model.name = f"epoch {epoch}"
             checkpoint.on_epoch_end(epoch, {"val_loss": value})

@@ -1,4 +1,4 @@
-"""The stop on a loss that is no number: at its batch, by its name, with what was saved untouched."""
+"""Training stops at the batch whose loss is NaN or infinite, names it, and leaves the saved files untouched."""
 
 import keras
 import numpy as np
@@ -25,27 +25,27 @@ class Poison(keras.losses.Loss):
 
 def poisoned(steps_per_execution=1):
     """A model and five batches, of which the fourth has an infinite loss."""
-    some = tiny.batches()
-    for _, labels in some:
+    batches = tiny.batches()
+    for _, labels in batches:
         labels[:, 0] = 5
-    some[3][1][:, 0] = 13
+    batches[3][1][:, 0] = 13
     model = tiny.make_model()
     model.compile(keras.optimizers.SGD(0.01), loss=Poison(), steps_per_execution=steps_per_execution)
-    return model, some
+    return model, batches
 
 
-def test_a_loss_that_is_no_number_stops_at_its_batch_and_leaves_what_was_saved(tokenizer, tmp_path):
-    model, some = poisoned()
-    good = tf.data.Dataset.from_tensors(some[0]).repeat(5)
+def test_a_loss_that_is_no_number_stops_at_its_batch_and_leaves_the_saved_model(tokenizer, tmp_path):
+    model, batches = poisoned()
+    good = tf.data.Dataset.from_tensors(batches[0]).repeat(5)
     stop = StopOnNaN()
-    watched = stop.watch(tf.data.Dataset.from_generator(lambda: iter(some), output_signature=good.element_spec))
+    watched = stop.watch(tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=good.element_spec))
     callbacks = [stop, Checkpoint(tmp_path, tokenizer)]
     model.fit(stop.watch(good), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
     saved = (tmp_path / "model.keras").read_bytes()
-    ids = " ".join(map(str, some[3][0]["source"][0]))
+    ids = " ".join(map(str, batches[3][0]["source"][0]))
     message = (
         rf"the loss is (inf|-inf|nan) in epoch 3, batch 4, update 9\.\n"
-        rf"Batch 4: source \(4, 7\), target \(4, 9\); its first source begins {ids}\.\nThe model in memory is spoilt"
+        rf"Batch 4: source \(4, 7\), target \(4, 9\); its first source begins {ids}\.\nThe model in memory is spoiled"
     )
     with pytest.raises(NonFiniteLoss, match=message):
         model.fit(watched, epochs=4, initial_epoch=2, verbose=0, shuffle=False, callbacks=callbacks)
@@ -54,9 +54,9 @@ def test_a_loss_that_is_no_number_stops_at_its_batch_and_leaves_what_was_saved(t
 
 
 def test_of_several_steps_in_one_execution_all_are_named():
-    model, some = poisoned(steps_per_execution=2)
+    model, batches = poisoned(steps_per_execution=2)
     stop = StopOnNaN()
-    watched = stop.watch(tiny.dataset(some))
+    watched = stop.watch(tiny.dataset(batches))
     with pytest.raises(NonFiniteLoss, match=r"epoch 1, one of the batches 3 to 4, update 4\.\nBatch 3: .*\nBatch 4: "):
         model.fit(watched, verbose=0, shuffle=False, callbacks=[stop])
 
@@ -83,12 +83,12 @@ def test_a_watched_dataset_is_the_same_dataset():
     for _ in range(2):
         for found, expected in zip(watched, plain, strict=True):
             tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
-    assert [index for index, *_ in stop.passed] == [0, 1, 2, 3, 4] * 2
+    assert [index for index, *_ in stop.watched] == [0, 1, 2, 3, 4] * 2
 
 
 def test_two_replicas_share_a_watched_dataset():
     stop = StopOnNaN()
     with tiny.two_replicas().scope():
-        model, some = poisoned()
+        model, batches = poisoned()
     with pytest.raises(NonFiniteLoss, match=r"epoch 1, batch 4, update 4\.\nBatch 4: source \(4, 7\), target \(4, 9\)"):
-        model.fit(stop.watch(tiny.dataset(some)), verbose=0, shuffle=False, callbacks=[stop])
+        model.fit(stop.watch(tiny.dataset(batches)), verbose=0, shuffle=False, callbacks=[stop])

@@ -1,4 +1,4 @@
-"""A run broken off anywhere goes on as if it never was: weights bit for bit, logs, what callbacks count."""
+"""An interrupted run ends as one without a break: the same weights bit for bit, logs and counters of callbacks."""
 
 import copy
 import json
@@ -11,9 +11,9 @@ import tensorflow as tf
 import tiny
 from tensorflow.python.framework.config import disable_op_determinism
 
-from keras_transformer import parallel_corpus
+from keras_transformer import MaskedAccuracy, parallel_corpus
 from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, resume
-from keras_transformer.training.states import states_in
+from keras_transformer.training.states import read_state, states_in, write_state
 
 EPOCHS = 3
 
@@ -36,7 +36,7 @@ def paths(tmp_path_factory):
 
 
 class Run:
-    """What a user's command does: makes corpus, model and callbacks anew, and calls `fit`."""
+    """A user's program: it makes corpus, model and callbacks, and calls `fit`."""
 
     def __init__(self, folder, paths, tokenizer, strategy=None, model=None, corpus=None, optimizer=None, **checkpoint):
         options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
@@ -88,18 +88,18 @@ def unbroken(tmp_path_factory, paths, tokenizer):
     return run, state_of(run.model), history
 
 
-def test_a_broken_run_ends_bit_for_bit_as_one_that_was_not(unbroken, tmp_path, paths, tokenizer):
-    """Broken twice in mid-epoch, once before the first state of an epoch: weights, optimizer, generators, logs."""
+def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tmp_path, paths, tokenizer):
+    """Interrupted twice inside an epoch, and once before an epoch's first state: variables and logs are the same."""
     whole, expected, history = unbroken
     keras.utils.set_random_seed(7)
     for at in ((0, 9), (1, 6), (1, 1)):
         with pytest.raises(tiny.Broken):
             Run(tmp_path / "run", paths, tokenizer).fit(tiny.BreakAt(*at))
-        keras.utils.set_random_seed(8)  # what is resumed needs no seed
+        keras.utils.set_random_seed(8)  # a resumed run needs no seed
     last = Run(tmp_path / "run", paths, tokenizer)
     found = last.fit()
     assert_same(state_of(last.model), expected)
-    # The last process saw the second epoch from its middle on and the third, and logged both as if it saw them whole.
+    # The last process trained from the middle of the second epoch, and logged that epoch as a whole one.
     assert without_times(found) == {name: values[1:] for name, values in without_times(history).items()}
     assert all(value > 0 for name in TIMES for value in found[name])
     assert last.checkpoint.best == whole.checkpoint.best
@@ -115,8 +115,76 @@ def test_a_broken_run_ends_bit_for_bit_as_one_that_was_not(unbroken, tmp_path, p
     assert int(longer.model.optimizer.iterations.numpy()) == (EPOCHS + 1) * longer.corpus.report.batches
 
 
-def test_a_process_that_is_killed_goes_on_when_started_again(tmp_path):
-    """SIGKILL in mid-epoch; the second start of the command reports the same weights as one never killed."""
+def interrupted_in_its_second_epoch(folder, paths, tokenizer):
+    """Interrupt a run inside its second epoch, and return the path of its newest state."""
+    keras.utils.set_random_seed(7)
+    with pytest.raises(tiny.Broken):
+        Run(folder, paths, tokenizer, keep=1).fit(tiny.BreakAt(1, 9))
+    [path] = states_in(folder / "checkpoints", "step").values()
+    return path
+
+
+def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(unbroken, tmp_path, paths, tokenizer):
+    """The state is stored backwards. Many variables have the same shape: the kernels, their moments, the metrics."""
+    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
+    facts, arrays = read_state(path)
+    assert list(facts["paths"]) == ["model", "optimizer", "metrics"]
+    backwards = {}
+    for kind, names in facts["paths"].items():
+        values = [arrays[f"{kind}/{number}"] for number in range(len(names))]
+        backwards |= {f"{kind}/{number}": value for number, value in enumerate(reversed(values))}
+        names.reverse()
+    write_state(path, facts, backwards)
+    run = Run(tmp_path, paths, tokenizer)
+    history = run.fit()
+    assert_same(state_of(run.model), unbroken[1])
+    assert without_times(history) == {name: values[1:] for name, values in without_times(unbroken[2]).items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rename", "the file lacks encoder/layer_0/self_attention/key/kernel; the model lacks encoder/other/kernel"),
+        ("reshape", r"token_embedding/embeddings has the shape \(16, 25\) in the file and \(25, 16\) in the model"),
+    ],
+)
+def test_a_state_of_other_variables_is_refused_and_they_are_named(tmp_path, paths, tokenizer, change, message):
+    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
+    facts, arrays = read_state(path)
+    if change == "rename":
+        names = facts["paths"]["model"]
+        names[names.index("encoder/layer_0/self_attention/key/kernel")] = "encoder/other/kernel"
+    else:
+        arrays["model/0"] = arrays["model/0"].T
+    write_state(path, facts, arrays)
+    with pytest.raises(ValueError, match=rf"checkpoints has other variables: {message}\."):
+        Run(tmp_path, paths, tokenizer).fit()
+
+
+def test_variables_that_keras_gives_one_path_are_resumed_in_their_order(tmp_path, paths, tokenizer):
+    """Adafactor's variables have the name of the kernel only. A weighted metric may have the name of another one."""
+
+    def run(folder):
+        new = Run(tmp_path / folder, paths, tokenizer, optimizer=keras.optimizers.Adafactor(3e-3))
+        metrics = {"metrics": [MaskedAccuracy()], "weighted_metrics": [MaskedAccuracy()]}
+        new.model.compile(new.model.optimizer, loss=new.model.loss, **metrics)
+        return new
+
+    keras.utils.set_random_seed(7)
+    whole = run("whole")
+    history = whole.fit(epochs=1)
+    paths_of = [variable.path for variable in [*whole.model.optimizer.variables, *whole.model.metrics_variables]]
+    assert paths_of.count("adafactor/kernel") > 2 and paths_of.count("accuracy/total") == 2
+    keras.utils.set_random_seed(7)
+    with pytest.raises(tiny.Broken):
+        run("run").fit(tiny.BreakAt(0, 6), epochs=1)
+    resumed = run("run")
+    assert without_times(resumed.fit(epochs=1)) == without_times(history)
+    assert_same(state_of(resumed.model), state_of(whole.model))
+
+
+def test_a_process_that_is_killed_resumes_when_it_is_started_again(tmp_path):
+    """SIGKILL inside an epoch. The second start of the program ends with the weights of a program that ran through."""
     start = lambda folder, *options: tiny.python(kill_and_resume.__file__, "train", tmp_path / folder, *options)  # noqa: E731
 
     killed = start("run", "--kill-at", "8")
@@ -126,13 +194,13 @@ def test_a_process_that_is_killed_goes_on_when_started_again(tmp_path):
     resumed = start("run")
     assert resumed.returncode == 0, resumed.stderr
     kill_and_resume.train(tmp_path / "whole")
-    found, expected = (json.loads((tmp_path / each / "weights.json").read_text()) for each in ("run", "whole"))
+    found, expected = (json.loads((tmp_path / run / "weights.json").read_text()) for run in ("run", "whole"))
     assert found["weights"] == expected["weights"]
     assert found["first"] == [0, 6] and expected["first"] == [0, 0]
 
 
 def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
-    """Under a strategy the order of sums is not fixed, so to 1e-5; the logs too."""
+    """Equal to 1e-5, because the order of sums is not fixed under a strategy."""
     strategy = tiny.two_replicas()
     keras.utils.set_random_seed(7)
     whole = Run(tmp_path / "whole", paths, tokenizer, strategy)
@@ -153,9 +221,9 @@ def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, 
     def run(folder):
         keras.config.set_dtype_policy("mixed_float16")
         adam = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(3e-3, use_ema=True), dynamic_growth_steps=5)
-        one = Run(tmp_path / folder, paths, tokenizer, optimizer=adam)
-        one.model.compile(one.model.optimizer, loss=one.model.loss, metrics=["accuracy"], steps_per_execution=2)
-        return one
+        new = Run(tmp_path / folder, paths, tokenizer, optimizer=adam)
+        new.model.compile(new.model.optimizer, loss=new.model.loss, metrics=["accuracy"], steps_per_execution=2)
+        return new
 
     keras.utils.set_random_seed(7)
     whole = run("whole")
@@ -166,22 +234,22 @@ def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, 
     resumed = run("run")
     assert without_times(resumed.fit(epochs=1)) == without_times(history)
     assert_same(state_of(resumed.model), state_of(whole.model))
-    assert float(whole.model.optimizer.dynamic_scale.numpy()) > 2**15  # it grew on the way
+    assert float(whole.model.optimizer.dynamic_scale.numpy()) > 2**15  # it grew during training
 
 
-def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken, tmp_path, paths, tokenizer, caplog):
+def test_only_the_newest_states_stay_and_a_damaged_one_is_not_read(unbroken, tmp_path, paths, tokenizer, caplog):
     _, expected, _ = unbroken
     keras.utils.set_random_seed(7)
     with pytest.raises(tiny.Broken):
         run = Run(tmp_path, paths, tokenizer, keep=2)
         run.fit(tiny.BreakAt(1, 9))
-    assert not run.corpus.position.held  # what is fitted next sees its own epochs
+    assert not run.corpus.position.held  # another fit would get its own epochs
     folder = tmp_path / "checkpoints"
     states = states_in(folder, "step")
     assert len(states) == 2
     newest = list(states.values())[-1]
     newest.write_bytes(newest.read_bytes()[:-1000])
-    (folder / ".step-000000099.npz.abcdefgh").mkdir()  # of a process killed while it wrote
+    (folder / ".step-000000099.npz.abcdefgh").mkdir()  # a process was killed while it wrote
     (tmp_path / ".model.keras.abcdefgh").mkdir()
     run = Run(tmp_path, paths, tokenizer)
     run.fit()
@@ -191,7 +259,7 @@ def test_states_are_kept_to_the_newest_and_a_damaged_one_is_passed_over(unbroken
     assert len(states_in(folder, "step")) == 3
 
 
-def test_states_none_of_which_can_be_read_do_not_begin_the_run_anew(tmp_path, paths, tokenizer, caplog):
+def test_a_run_whose_states_cannot_be_read_does_not_start_from_the_beginning(tmp_path, paths, tokenizer, caplog):
     Run(tmp_path, paths, tokenizer, keep=2).fit(epochs=1)
     states = list(states_in(tmp_path / "checkpoints", "step").values())
     for path in states:
@@ -218,20 +286,20 @@ def test_states_none_of_which_can_be_read_do_not_begin_the_run_anew(tmp_path, pa
 )
 def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, changes, message):
     run = Run(unbroken[0].checkpoint.folder, paths, tokenizer, **changes)
-    before = state_of(run.model).values()
+    before = state_of(run.model)
     with pytest.raises(ValueError, match=rf"checkpoints is of another run: {message}"):
         run.fit(epochs=EPOCHS + 1)
-    assert all(map(np.array_equal, before, state_of(run.model).values()))
+    assert_same(state_of(run.model), before)
 
 
 def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypatch, tmp_path, paths, tokenizer):
-    def of_the_first_worker(strategy, facts, arrays):
-        facts = copy.deepcopy(facts)  # as what comes from another process is
+    def broadcast(strategy, facts, arrays):
+        facts = copy.deepcopy(facts)  # as if it came from another process
         facts["fingerprint"]["data"]["seed"] = 4
         return facts, arrays
 
-    monkeypatch.setattr(resume, "Workers", tf.distribute.Strategy)  # this process stands for one of several
-    monkeypatch.setattr(resume, "of_the_first_worker", of_the_first_worker)
+    monkeypatch.setattr(resume, "Workers", tf.distribute.Strategy)  # this process acts as one of several workers
+    monkeypatch.setattr(resume, "broadcast", broadcast)
     message = r"the first worker of TF_CONFIG trains something else: data\.seed is 4 there and 3 here\. Start the same"
     with pytest.raises(ValueError, match=message):
         Run(tmp_path, paths, tokenizer).fit()
@@ -275,14 +343,14 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
     resumed.corpus.position.move_to(0)
     resumed.corpus = watching.watch(resumed.corpus)
     resumed.fit(epochs=1)
-    assert [(number, ids) for number, *_, ids in watching.passed][7:] == list(enumerate(epoch))[7:]
+    assert [(number, ids) for number, *_, ids in watching.watched][7:] == list(enumerate(epoch))[7:]
 
 
 def test_a_run_that_early_stopping_ended_is_finished(tmp_path, paths, tokenizer):
     def run(patience):
-        one = Run(tmp_path, paths, tokenizer)
-        one.stopping.patience, one.stopping.min_delta = patience, 100.0  # no epoch is better than the first
-        return one
+        new = Run(tmp_path, paths, tokenizer)
+        new.stopping.patience, new.stopping.min_delta = patience, 100.0  # no epoch is better than the first
+        return new
 
     first = run(patience=1)
     assert len(first.fit(epochs=5)["loss"]) == 2
@@ -299,7 +367,7 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
     keeping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
     for options, message in (
         ({"every_steps": 5}, "every_steps and callbacks need corpus="),
-        ({"corpus": corpus, "overwrite": True}, "overwrite=True would begin anew each time"),
+        ({"corpus": corpus, "overwrite": True}, "overwrite=True would start from the beginning each time"),
         ({"corpus": corpus, "every_steps": 0}, "every_steps must be a whole number of at least 1, got 0"),
         ({"corpus": corpus, "keep": 1.5}, "keep must be a whole number of at least 1, got 1.5"),
         ({"corpus": corpus.take(1)}, "corpus must be what parallel_corpus returned"),
@@ -311,6 +379,6 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.keras").write_text("precious")
     with pytest.raises(
-        FileExistsError, match=r"a model\.keras already and no state to go on from\. .* or remove this one\."
+        FileExistsError, match=r"a model\.keras already and no state to resume from\. .* or remove this one\."
     ):
         make(corpus=corpus)

@@ -1,4 +1,4 @@
-"""States on the disk: any dtype, checked, and a full disk, which loses nothing."""
+"""States keep any dtype, damage is found, and a full disk loses nothing."""
 
 import keras
 import numpy as np
@@ -48,12 +48,12 @@ for write in (lambda: write_state(state, {}, {"a": np.ones(50_000)}), lambda: ch
 
 
 def test_a_full_disk_ends_with_a_clear_error_and_loses_nothing(tmp_path):
-    """A real limit on the size of files stands in for a full disk."""
+    """A limit on the size of files acts as a full disk."""
     path, model = tmp_path / "states" / "step-000000001.npz", tmp_path / "run" / "model.keras"
     result = tiny.python("-c", LIMITED, path, model.parent)
     assert result.returncode == 0, result.stderr
-    for line, each in zip(result.stdout.splitlines(), (path, model), strict=True):
+    for line, output in zip(result.stdout.splitlines(), (path, model), strict=True):
         assert line.startswith("[Errno 27] File too large: ")
-        assert f"writing {each} failed" in line and "MiB are free. What was written before is intact." in line
+        assert f"writing {output} failed" in line and "MiB are free. What was written before is intact." in line
     assert (read_state(path)[1]["a"] == np.zeros(5000)).all()
     assert list(path.parent.iterdir()) == [path] and not model.exists()

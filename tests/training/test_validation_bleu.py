@@ -1,4 +1,4 @@
-"""BLEU of the validation set while training: of the weights as they are, to stop by and to keep the best."""
+"""BLEU of the validation set while training: it uses the current weights, stops training and chooses the best epoch."""
 
 import math
 
@@ -9,7 +9,7 @@ import tiny
 
 from keras_transformer import Translator
 from keras_transformer.evaluate import evaluate
-from keras_transformer.training import Checkpoint, ValidationBLEU
+from keras_transformer.training import Checkpoint, SampleTranslations, ValidationBLEU
 
 PAIRS = tiny.digit_pairs(60, longest=5)
 SOURCES, REFERENCES = (list(side) for side in zip(*PAIRS[:7], strict=True))
@@ -44,8 +44,8 @@ def test_a_translator_made_once_sees_the_weights_of_each_epoch(tokenizer):
         shuffle=False,
         callbacks=[ValidationBLEU(once, SOURCES, REFERENCES), Spy(lambda logs: seen.append((logs, once(SOURCES))))],
     )
-    anew = Translator(model, tokenizer, beam_size=1)(SOURCES)
-    assert seen[1][1] == anew != seen[0][1] != before
+    fresh = Translator(model, tokenizer, beam_size=1)(SOURCES)
+    assert seen[1][1] == fresh != seen[0][1] != before
     for logs, translations in seen:
         scores = evaluate(translations, REFERENCES)
         assert (logs["val_bleu"], logs["val_chrf"]) == (scores.bleu, scores.chrf)
@@ -60,9 +60,11 @@ def bleu(every, translate=list, **options):
 
 
 @pytest.mark.parametrize(
-    ("every", "first", "evaluated"), [(1, 5, [5, 6, 7]), (3, 0, [0, 3, 6, 7]), (3, 4, [4, 6, 7]), (9, 0, [0, 7])]
+    ("every", "first", "evaluated"),
+    [(1, 5, [6, 7, 8]), (3, 0, [1, 3, 6, 8]), (3, 4, [5, 6, 8]), (2, 0, [1, 2, 4, 6, 8]), (9, 0, [1, 8])],
 )
-def test_the_first_and_the_last_epoch_are_evaluated_and_others_now_and_then(every, first, evaluated):
+def test_the_first_the_last_and_each_epoch_whose_number_every_divides_are_evaluated(every, first, evaluated):
+    """`every` counts from 1, as that of `SampleTranslations`."""
     callback, found = bleu(every), []
     assert callback.scores is None
     for epoch in range(first, 8):
@@ -70,9 +72,22 @@ def test_the_first_and_the_last_epoch_are_evaluated_and_others_now_and_then(ever
         callback.on_epoch_end(epoch, logs)
         if logs:
             assert logs == {"val_bleu": pytest.approx(100), "val_chrf": pytest.approx(100)}
-            found.append(epoch)
+            found.append(epoch + 1)
     assert found == evaluated
     assert "|tok:13a|" in callback.scores.bleu_signature
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 9])
+def test_samples_and_scores_come_after_the_same_epochs(every):
+    """All `every` options count alike; only the first epoch of a `fit` has scores and may have no samples."""
+    scored, sampled = bleu(every), []
+    samples = SampleTranslations(lambda sentences: sampled.append(sentences) or sentences, ["a"], ["a"], every)
+    samples.set_params({"epochs": 8})
+    for epoch in range(8):
+        logs, before = {}, len(sampled)
+        scored.on_epoch_end(epoch, logs)
+        samples.on_epoch_end(epoch)
+        assert epoch == 0 or bool(logs) == (len(sampled) > before), epoch
 
 
 def test_it_uses_the_tokenizer_it_is_given():
@@ -81,8 +96,8 @@ def test_it_uses_the_tokenizer_it_is_given():
     assert "|tok:none|" in callback.scores.bleu_signature
 
 
-def test_scores_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="of one length, at least 1; got 2 and 1"):
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="have the same length, at least 1; got 2 and 1"):
         ValidationBLEU(list, ["a", "b"], ["a"])
     with pytest.raises(ValueError, match="got 0 and 0"):
         ValidationBLEU(list, [], [])
@@ -97,7 +112,7 @@ class Scripted(keras.Model):
 
 
 def test_bleu_stops_early_and_the_best_is_kept(tokenizer, tmp_path):
-    """Three of seven right, then five, then four: the second model stays, and patience 2 ends after the fourth."""
+    """3 of 7 are right, then 5, 4 and 4: the second model is the best, and patience 2 stops after the fourth epoch."""
     right = iter([3, 5, 4, 4, 7])
 
     def translate(sources):

@@ -1,4 +1,4 @@
-"""Curves, history and progress of `fit`, each against what it really did."""
+"""Curves, history and progress of `fit` say what it did."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import tensorflow as tf
 import tiny
 from rich.console import Console
 
-from keras_transformer import parallel_corpus
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, parallel_corpus
 from keras_transformer.training import (
     HistoryFile,
     StopOnNaN,
@@ -24,6 +24,8 @@ from keras_transformer.training import (
     read_history,
 )
 from keras_transformer.training.progress import TimeLeft
+from keras_transformer.training.skipping import skip_steps
+from keras_transformer.training.sums import Window, target_tokens
 
 PAIRS = tiny.digit_pairs(60, longest=5)
 SOURCES, REFERENCES = (list(side) for side in zip(*PAIRS[:7], strict=True))
@@ -43,7 +45,7 @@ def events(folder):
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
-    """Two replicas' `fit` of 2 epochs of 5 batches under every watcher, without tensorboard; and one that goes on."""
+    """Two replicas train 2 epochs of 5 batches under all callbacks, without tensorboard, and then a third epoch."""
     folder = tmp_path_factory.mktemp("watched")
     keras.utils.set_random_seed(5)
     with tiny.two_replicas().scope():
@@ -68,8 +70,8 @@ def watched(tmp_path_factory):
     return folder, logs, report, file.getvalue(), terminal.getvalue()
 
 
-def steps_alone():
-    """What each of the ten steps of the fixture's model logs, one by one on one device."""
+def single_steps():
+    """The logs of each of ten single steps of the fixture's model, on one device."""
     keras.utils.set_random_seed(5)
     model = tiny.compiled(tiny.make_model(), keras.optimizers.Adam(0.003))
     found = []
@@ -82,21 +84,21 @@ def steps_alone():
 def test_tensorboard_gets_means_over_the_steps_since_the_last_point(watched):
     folder, *_ = watched
     train = events(folder / "curves" / "train")
-    alone = steps_alone()
+    single = single_steps()
     tokens = [int(np.count_nonzero(labels)) for _, labels in tiny.batches()] * 2
     for point, chosen in enumerate([(0, 1), (2, 3), (4,), (5, 6), (7, 8), (9,)]):  # the fifth has no partner
         weights = [tokens[index] for index in chosen]
-        mean = np.average([math.log(alone[index]["perplexity"]) for index in chosen], weights=weights)
+        mean = np.average([math.log(single[index]["perplexity"]) for index in chosen], weights=weights)
         assert train["perplexity"][point] == (chosen[-1] + 1, pytest.approx(math.exp(mean), rel=1e-4))
-        accuracy = np.average([alone[index]["accuracy"] for index in chosen], weights=weights)
+        accuracy = np.average([single[index]["accuracy"] for index in chosen], weights=weights)
         assert train["accuracy"][point] == (chosen[-1] + 1, pytest.approx(accuracy, abs=1e-5))
-    assert min(alone[index]["loss"] for index in (0, 1)) < train["loss"][0][1]
-    assert max(alone[index]["loss"] for index in (0, 1)) > train["loss"][0][1]
+    assert min(single[index]["loss"] for index in (0, 1)) < train["loss"][0][1]
+    assert max(single[index]["loss"] for index in (0, 1)) > train["loss"][0][1]
     assert train["learning_rate"] == [(step, pytest.approx(0.003)) for step in (2, 4, 5, 7, 9, 10, 12, 14, 15)]
     assert all(rate > 0 for _, rate in train["tokens_per_second"])
 
 
-def test_tensorboard_gets_every_epochs_logs_and_the_padding(watched):
+def test_tensorboard_gets_the_logs_of_each_epoch_and_the_padding(watched):
     folder, logs, report, *_ = watched
     train, validation = events(folder / "curves" / "train"), events(folder / "curves" / "validation")
     for name, values in logs.items():
@@ -111,17 +113,16 @@ def test_tensorboard_gets_every_epochs_logs_and_the_padding(watched):
         assert train[f"epoch/{side}_padding"] == [(step, pytest.approx(expected, rel=1e-6)) for step in (5, 10, 15)]
 
 
-class PassOver(keras.callbacks.Callback):
-    """Lets the first two steps do nothing, as a run does that goes on behind them."""
+class SkipTwoSteps(keras.callbacks.Callback):
+    """Lets the first two steps compute nothing, as a run that resumes after them."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        train, calls = self.model.train_function, iter(range(2))
-        self.model.train_function = lambda data: {"loss": 9.0} if next(calls, None) is not None else train(data)
+        skip_steps(self.model, 2, {"loss": 9.0})
 
 
-def test_steps_that_are_passed_over_are_neither_drawn_nor_timed(tmp_path):
+def test_steps_that_are_skipped_are_neither_drawn_nor_timed(tmp_path):
     progress = TrainingProgress(Console(file=io.StringIO()))
-    callbacks = [TensorBoardLog(tmp_path, every=1), progress, PassOver()]
+    callbacks = [TensorBoardLog(tmp_path, every=1), progress, SkipTwoSteps()]
     tiny.compiled(tiny.make_model()).fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=callbacks)
     assert [step for step, _ in events(tmp_path / "train")["perplexity"]] == [1, 2, 3]
     assert progress.time_left.steps == 3
@@ -176,7 +177,7 @@ def test_numbers_of_numpy_are_written(tmp_path):
     assert (row["loss"], row["count"], row["bad"]) == (0.5, 3, None)
 
 
-def test_a_broken_run_goes_on_in_its_history(tmp_path):
+def test_a_resumed_run_appends_to_its_history(tmp_path):
     path = tmp_path / "history.jsonl"
     history(path, (1, {"loss": 3.0}), (2, {"loss": math.nan}), (3, {"loss": 1.0}))
     path.write_text(path.read_text() + '{"epoch": 4, "upd')  # killed here
@@ -190,7 +191,7 @@ def test_a_broken_run_goes_on_in_its_history(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["precious", '{"loss": 1}\n', "[1]\n", '{"epoch": 1, "update": 2}\nprecious\n'])
-def test_another_file_is_no_history_and_stays(tmp_path, text):
+def test_another_file_is_refused_as_a_history_and_stays(tmp_path, text):
     path = tmp_path / "history.jsonl"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"history\.jsonl, line [12]: no epoch of a HistoryFile: "):
@@ -201,7 +202,7 @@ def test_another_file_is_no_history_and_stays(tmp_path, text):
 def test_the_time_left_is_that_of_steps_and_pauses():
     now = 0.0
     left = TimeLeft(clock=lambda: now)
-    left.go_on()
+    left.end_pause()
     now = 100.0  # the first step compiles
     left.step(1)
     assert not left.steps
@@ -209,11 +210,11 @@ def test_the_time_left_is_that_of_steps_and_pauses():
         now += 2.0
         left.step(step)
     assert left.seconds(10, 3) == 20.0  # of pauses, nothing is known yet
-    left.stop()
+    left.begin_pause()
     now += 7.0
-    left.stop()
+    left.begin_pause()
     assert left.seconds(10, 3) == 20.0 + 3 * 7.0
-    left.go_on()
+    left.end_pause()
     now += 4.0
     left.step(1)  # five timed steps took 12 seconds
     assert left.seconds(10, 3) == pytest.approx(24.0 + 3 * 7.0)
@@ -226,3 +227,26 @@ def test_the_screen_says_how_long_it_will_take(watched):
     assert re.search(r"  left 0:00:\d\d$", first) and "left" not in second and "left" not in third
     assert re.search(r"left 0:00:\d\d, of all 0:00:\d\d", terminal)
     assert re.search(r"validating  left 0:00:00, of all 0:00:\d\d", terminal)
+
+
+def test_weights_are_no_tokens():
+    """Only a metric without sample weights counts target tokens. Without such a metric there is no count."""
+    data = tiny.dataset().map(lambda x, labels: (x, labels, tf.fill([4], 0.5)))
+    tokens = [int(np.count_nonzero(labels)) for _, labels in tiny.batches()]
+    counts, means = [], []
+    for metrics in ([MaskedAccuracy()], None):
+        model = tiny.make_model()
+        model.compile("sgd", LabelSmoothedCrossEntropy(0.1), metrics=metrics, weighted_metrics=[MaskedAccuracy()])
+        look = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs, model=model: (
+                counts.append(target_tokens(model)),
+                means.append((Window().means(model), logs)),
+            )
+        )
+        history = model.fit(data, verbose=0, shuffle=False, callbacks=[Throughput(), look]).history
+        assert ("target_tokens" in history) == (metrics is not None)
+    assert counts == [sum(tokens), None]
+    both, logs = means[0]
+    assert {name: both[name] for name in ("accuracy", "weighted_accuracy")} == {
+        name: pytest.approx(logs[name], rel=1e-5) for name in ("accuracy", "weighted_accuracy")
+    }

@@ -1,4 +1,4 @@
-"""Two processes train as one does, through TF_CONFIG; when one dies, the other says so, and both resume."""
+"""Two processes, named by TF_CONFIG, train as one does. When one dies, the other names it, and both resume."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from keras_transformer.train_step.tensorflow_step import lost_workers
 from keras_transformer.training import is_chief, workers_strategy
 from keras_transformer.training import workers as workers_module
 from keras_transformer.training.states import read_state, states_in
-from keras_transformer.training.workers import Workers, is_alone, share_of_worker
+from keras_transformer.training.workers import Workers, is_only_worker, worker_dataset
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -57,8 +57,8 @@ def assert_ends_without(worker, index, lost, folder):
     assert re.search(pattern, message), message[-4000:]
 
 
-def test_two_workers_end_when_one_is_killed_and_resume_and_are_one(start, tmp_path):
-    """Killed in mid-epoch, the first worker, which coordinates and writes; later the second."""
+def test_two_workers_end_when_one_is_killed_resume_and_have_the_weights_of_one(start, tmp_path):
+    """First the first worker is killed inside an epoch, which coordinates and writes; later the second."""
     corpora = worker_job.corpora_of(tmp_path / "here", tiny.make_tokenizer(tmp_path / "here"))
     updates = corpora[0].report.batches
     expected, expected_logs = worker_job.trained(contextlib.nullcontext(), corpora)
@@ -98,7 +98,7 @@ def test_two_workers_end_when_one_is_killed_and_resume_and_are_one(start, tmp_pa
 
 def test_facts_and_arrays_of_the_first_worker_are_sent_bit_for_bit(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    monkeypatch.setattr(workers_module, "WORDS_AT_ONCE", 3)
+    monkeypatch.setattr(workers_module, "WORDS_PER_REDUCTION", 3)
     rng = np.random.default_rng(1)
     arrays = {
         "a/0": rng.normal(size=(5, 7)).astype("float32"),
@@ -108,17 +108,17 @@ def test_facts_and_arrays_of_the_first_worker_are_sent_bit_for_bit(monkeypatch):
         "bytes": np.arange(11, dtype="uint8"),
         "empty": np.zeros((0, 2), "float32"),
     }
-    facts, found = workers_module.of_the_first_worker(tiny.two_replicas(), {"epoch": 2, "best": float("inf")}, arrays)
+    facts, found = workers_module.broadcast(tiny.two_replicas(), {"epoch": 2, "best": float("inf")}, arrays)
     assert facts == {"epoch": 2, "best": float("inf")} and list(found) == list(arrays)
     for name, array in arrays.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
         assert found[name].tobytes() == array.tobytes(), name
-    assert workers_module.of_the_first_worker(tiny.two_replicas(), {}, None) == ({}, None)
+    assert workers_module.broadcast(tiny.two_replicas(), {}, None) == ({}, None)
 
 
 @pytest.mark.parametrize(
     ("message", "names"),
-    [  # what TensorFlow says when the other is killed, stands still, or when this one did
+    [  # what TensorFlow says when the other worker is killed or stops answering, or when this one did
         ("aborted by: Socket closed from remote target /job:worker/replica:0/task:0 while calling", ["0"]),
         ("aborted by: Deadline Exceeded\n\nRPC: /tensorflow.CoordinationService/Heartbeat", ["0"]),
         ("on /job:worker/replica:0/task:0: is unhealthy: /job:worker/replica:0/task:1", ["1"]),
@@ -142,14 +142,14 @@ def test_shares_of_a_batch_are_its_rows_none_twice(monkeypatch):
         rows = []
         for worker in range(workers):
             context = tf.distribute.InputContext(workers, worker, replicas)
-            share = share_of_worker(dataset, context)
+            share = worker_dataset(dataset, context)
             here = replicas // workers
             assert share.cardinality() == 3 * here
             parts = list(share.take(here))
             rows += [labels.numpy() for _, labels in parts]
             assert all(np.array_equal(x["source"], labels) for x, labels in parts)
         np.testing.assert_array_equal(np.concatenate(rows), batch)
-    uneven = share_of_worker(dataset, tf.distribute.InputContext(5, 0, 5))
+    uneven = worker_dataset(dataset, tf.distribute.InputContext(5, 0, 5))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"must be a multiple of the 5 replicas, got\] \[12\]"):
         next(iter(uneven))
 
@@ -179,9 +179,9 @@ def test_a_strategy_after_tensors_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "{", config(1, [1, 2]), config(0, [1]).replace("worker", "chief")])
-def test_without_a_workers_strategy_a_process_is_alone_whatever_tf_config_says(monkeypatch, text):
+def test_without_a_workers_strategy_a_process_is_the_only_worker_whatever_tf_config_says(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    assert is_chief() and is_alone()
+    assert is_chief() and is_only_worker()
 
 
 def test_the_first_worker_is_the_chief(monkeypatch):
@@ -191,4 +191,4 @@ def test_the_first_worker_is_the_chief(monkeypatch):
     for index, count in ((0, 1), (0, 2), (1, 2)):
         monkeypatch.setenv("TF_CONFIG", config(index, range(count)))
         workers_strategy()
-        assert (is_chief(), is_alone()) == (index == 0, count == 1)
+        assert (is_chief(), is_only_worker()) == (index == 0, count == 1)
