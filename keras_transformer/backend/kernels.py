@@ -150,6 +150,14 @@ def random_bits(shape, generator):
     return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32)
 
 
+def top_k(x, k):
+    """The k largest along the last axis, and their indices; of equal values the first come first."""
+    if keras.backend.backend() != "torch":
+        return ops.top_k(x, k)
+    indices = ops.argsort(-x, axis=-1)[..., :k]  # torch's own function gives equal values in any order
+    return ops.take_along_axis(x, indices, axis=-1), indices
+
+
 def random_integers(rows, size, levels, generator):
     """Uniformly random integers in [0, levels), (*rows, size), from one random number for several of them.
 

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_transformer.backend.kernels import pick, take_rows
+from keras_transformer.backend.kernels import pick, take_rows, top_k
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE, UNREACHED
 from keras_transformer.decoding.rules import exclude_repeats, excluded_ids, is_excluded, prefix_tokens
 from keras_transformer.ids import END, PAD
@@ -31,14 +31,14 @@ def largest(x, k):
     size = x.shape[-1]
     block = block_size(size, k) if size >= LARGE else None
     if block is None:
-        values, indices = ops.top_k(x, k)
+        values, indices = top_k(x, k)
         return values, ops.cast(indices, "int32")
     count = size // block
     blocks = ops.reshape(x, (-1, count, block))  # (R, V/m, m)
-    _, chosen = ops.top_k(ops.max(blocks, axis=-1), k)  # (R, k)
+    _, chosen = top_k(ops.max(blocks, axis=-1), k)  # (R, k)
     chosen = ops.sort(ops.cast(chosen, "int32"), axis=-1)  # in order, so that the first of equal values wins
     inside = pick(blocks, chosen)  # (R, k, m)
-    values, places = ops.top_k(ops.reshape(inside, (-1, k * block)), k)
+    values, places = top_k(ops.reshape(inside, (-1, k * block)), k)
     places = ops.cast(places, "int32")
     return values, pick(chosen, places // block) * block + places % block
 

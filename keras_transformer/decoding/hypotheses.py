@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_transformer.backend.kernels import pick
+from keras_transformer.backend.kernels import pick, top_k
 from keras_transformer.ids import PAD
 
 # The score of a hypothesis that does not exist. It is finite, so arithmetic with it gives no NaN.
@@ -45,7 +45,7 @@ def select(beams, indices):
 
 def top(scores, k):
     """The k highest of (B, n) and their places, (B, k) each."""
-    values, indices = ops.top_k(scores, k)
+    values, indices = top_k(scores, k)
     return values, ops.cast(indices, "int32")
 
 

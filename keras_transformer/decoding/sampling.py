@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_transformer.backend.kernels import top_k
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 
 # Positive numbers of float32: the smallest that no processor takes for 0, and the largest.
@@ -45,7 +46,7 @@ def draw(log_probabilities, random_numbers, options):
         Indices (B, W, 1) into k.
     """
     count = log_probabilities.shape[-1]
-    ranked, order = ops.top_k(log_probabilities, count)  # (B, W, k), best first
+    ranked, order = top_k(log_probabilities, count)  # (B, W, k), best first
     scaled = (ranked - ranked[:, :, :1]) / options.temperature  # the likeliest is 0, even where others overflow
     # Excluded tokens get -inf after the division: a high temperature would raise UNREACHED to a probability.
     shares = ops.softmax(ops.where(ranked < LOWEST_SCORE, -math.inf, scaled))
