@@ -1,4 +1,4 @@
-"""Our weights as Hugging Face's MarianMTModel, which computes the same: for a comparison on a trained model."""
+"""Our weights in Hugging Face's MarianMTModel, which computes the same function: for comparisons on a trained model."""
 
 import functools
 
@@ -9,27 +9,27 @@ from keras_transformer.interop.marian import LAYER
 
 
 def as_marian(model):
-    """A `transformers.MarianMTModel` with the weights of `model`, a `Transformer` of the paper's kind.
+    """Return a `transformers.MarianMTModel` with the weights of `model`, a `Transformer` as in the paper.
 
-    Marian's positions are all sines, then all cosines, ours alternate: every axis of d_model is put in that order. Its
-    attention has biases, which are 0 here.
+    In Marian's positions all sines come first, then all cosines. Ours alternate. So every axis of width d_model is
+    reordered. Marian's attention has biases; here they are 0.
     """
     import torch
 
     config = model.get_config()
     needed = {"tie_embeddings": "all", "positions": "sinusoidal", "norm": "post", "output_bias": False}
     if other := {key: config[key] for key, value in needed.items() if config[key] != value}:
-        raise ValueError(f"a MarianMTModel of this kind needs {needed}, the model has {other}.")
+        raise ValueError(f"as_marian needs a model with {needed}, got one with {other}.")
     d_model, options = config["d_model"], {"activation_function": config["activation"]}
     options["scale_embedding"] = config["scale_embeddings"]
     marian = marian_model(config, config["vocabulary_size"], **options).eval()
     order = np.concatenate([np.arange(0, d_model, 2), np.arange(1, d_model, 2)])
-    # Which axes of a tensor as Marian has it are d_model, not heads, hidden units or pieces.
+    # The axes of Marian's tensors that mean d_model, by the end of the tensor's name. Others are heads or hidden units.
     axes = {"q_proj.weight": [1], "k_proj.weight": [1], "v_proj.weight": [1], "out_proj.weight": [0]}
     axes |= {"fc1.weight": [1], "fc2.weight": [0], "fc2.bias": [0], "norm.weight": [0], "norm.bias": [0]}
 
-    def sorted_axes(name, value):
-        for axis in next((found for end, found in axes.items() if name.endswith(end)), []):
+    def reordered(name, value):
+        for axis in next((numbers for end, numbers in axes.items() if name.endswith(end)), []):
             value = np.take(value, order, axis)
         return torch.tensor(np.ascontiguousarray(value))
 
@@ -41,13 +41,14 @@ def as_marian(model):
                 variable = functools.reduce(getattr, ours.split("."), layer)
                 if variable is not None:
                     value = variable.numpy() if change is None else change(variable.numpy())
-                    tensors[name] = sorted_axes(name, value)
+                    tensors[name] = reordered(name, value)
                 else:
                     tensors[name] = torch.zeros(d_model)
-    missing, foreign = marian.load_state_dict(tensors, strict=False)
-    own = {"final_logits_bias", "lm_head.weight"} | {f"model.{s}.embed_tokens.weight" for s in LAYER}
-    if foreign or set(missing) - own - {f"model.{s}.embed_positions.weight" for s in LAYER}:
-        raise RuntimeError(f"tensors without a counterpart: {foreign}, {missing}.")
+    missing, unknown = marian.load_state_dict(tensors, strict=False)
+    expected = {"final_logits_bias", "lm_head.weight"} | {f"model.{side}.embed_tokens.weight" for side in LAYER}
+    expected |= {f"model.{side}.embed_positions.weight" for side in LAYER}
+    if unknown or set(missing) - expected:
+        raise RuntimeError(f"tensors that only one of the two models has: {unknown}, {missing}.")
     for module in marian.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = config["layer_norm_epsilon"]

@@ -2,14 +2,15 @@
 
 import queue
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from timing import timed
 
 
 class Batcher:
     """Gathers the sentences of many callers into batches, as a server does.
 
-    Whenever the translator is free, it takes what waits, up to `largest` sentences; nobody is made to wait for more.
+    As soon as the translator is free, it takes all sentences that wait, up to `largest`. It does not wait for more.
 
     Args:
         translate: a function from a list of sentences to their translations.
@@ -42,22 +43,16 @@ class Batcher:
                     break
                 items.append(item)
             try:
-                for (_, future), text in zip(items, self.translate([sentence for sentence, _ in items]), strict=True):
-                    future.set_result(text)
+                translations = self.translate([sentence for sentence, _ in items])
+                for (_, future), translation in zip(items, translations, strict=True):
+                    future.set_result(translation)
             except Exception as error:
                 for _, future in items:
                     future.set_exception(error)
 
 
-def timed(function, *arguments):
-    """Seconds, and the result."""
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
-
-
 def throughput(translate, sentences, callers, largest=32):
-    """Sentences a second of so many callers, each of whom sends the next sentence when its last is answered."""
+    """Return the sentences a second of some callers. Each sends its next sentence when it has the last answer."""
     with Batcher(translate, largest) as batcher, ThreadPoolExecutor(callers) as pool:
         seconds, _ = timed(lambda: list(pool.map(batcher, sentences)))
     return len(sentences) / seconds

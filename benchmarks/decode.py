@@ -1,18 +1,18 @@
-"""Decoding speed against CTranslate2 and Hugging Face on the same sizes, batches and threads.
+"""Decoding speed against CTranslate2 and Hugging Face with the same sizes, batches and threads.
 
     python benchmarks/decode.py --output DIR --preset multi30k_tiny --preset paper_base
 
-decodes random sources of 25 tokens into exactly 30 with random weights, so that every contender does the
-same number of steps. Ours and CTranslate2 hold the same weights; Hugging Face's MarianMTModel has the same
-sizes and biases besides. `products` is what ours takes at least: the products with weights and nothing else.
-Each measurement is a process of its own, with nothing else running; a round measures every contender once,
-and the medians of all rounds are reported.
+decodes random sources of 25 tokens into exactly 30 tokens with random weights. So every contender does the same
+number of steps. CTranslate2 has the same weights as ours. Hugging Face's MarianMTModel has the same sizes, and biases
+in addition. `products` does the products with weights and nothing else: ours cannot be faster than that.
 
-Two ways to use the threads: `together`, all of them on one batch, and `apart`, a batch's halves at the
-same time with half the threads each.
+Each measurement runs in its own process, with nothing beside it. A round measures every contender once. The medians
+of all rounds are reported.
+
+There are two ways to use the threads. `together` puts all of them on one batch. `apart` decodes the two halves of a
+batch at the same time, with half of the threads each.
 """
 
-import json
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +21,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from processes import in_a_process, median_seconds, write
-from rich.console import Console
-from rich.progress import Progress
+from processes import in_a_process, in_rounds, run_script
+from results import markdown_table, write_results
+from timing import repeat
 
 SOURCE, TARGET, SEED = 25, 30, 1  # tokens, END included in both
 VOCABULARIES = {"multi30k_tiny": 10_000, "paper_base": 37_000}
@@ -43,7 +43,7 @@ WAYS = ("together", "apart")
 
 
 def sources(batch, vocabulary_size):
-    """Random ids (B, SOURCE) without special ones, closed by END."""
+    """Return random ids (B, SOURCE) without reserved ones; the last id of each row is END."""
     ids = np.random.default_rng(SEED).integers(4, vocabulary_size, (batch, SOURCE)).astype("int32")
     ids[:, -1] = 3
     return ids
@@ -68,7 +68,7 @@ def make_model(preset, dtype="float32"):
 
 
 class Pieces:
-    """Stands in for a tokenizer: piece i is called "i"."""
+    """A substitute for a tokenizer: the piece with id i is "i"."""
 
     def __init__(self, size):
         self.vocabulary_size = size
@@ -81,30 +81,32 @@ class Pieces:
 
 
 def ours(preset, contender, beam, threads, folder, target=TARGET):
-    """A function from ids (B, S) to the best translations' `target` ids, in one TensorFlow graph."""
+    """Return a function from ids (B, S) to the ids (B, `target`) of the best translations, one TensorFlow graph."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     from keras_transformer.decoding import beam_search, greedy_search
     from keras_transformer.decoding.beam import BeamOptions
     from keras_transformer.decoding.rules import Bounds
+    from keras_transformer.incremental import IncrementalDecoder
     from keras_transformer.translation.graph import SEGMENT
 
     model = make_model(preset, POLICIES[contender.partition(" ")[2]])
-    prepared = model.step_weights()
+    decoder = IncrementalDecoder(model)
+    prepared = decoder.step_weights()
 
     def search(source):
         longest = tf.shape(source)[1] * 0 + target  # not known while the graph is built, as with real sentences
         limits = tf.fill([tf.shape(source)[0]], longest)
-        state = model.start(model.encode(source), source, longest * 0, beam, weights=prepared)
+        state = decoder.start(model.encode(source), source, longest * 0, beam, weights=prepared)
         bounds = Bounds(limits, limits, ())
         if beam == 1:
-            return greedy_search(model, state, bounds, longest, segment=SEGMENT).ids
-        return beam_search(model, state, bounds, longest, BeamOptions(beam), segment=SEGMENT).ids
+            return greedy_search(decoder, state, bounds, longest, segment=SEGMENT).ids
+        return beam_search(decoder, state, bounds, longest, BeamOptions(beam), segment=SEGMENT).ids
 
     signature = [tf.TensorSpec([None, None], tf.int32, name="source")]
     graph = tf.function(search, input_signature=signature, autograph=False)
-    if contender != "export":
+    if not contender.startswith("export"):
         return lambda ids: graph(tf.constant(ids))[:, 0].numpy()
     module = tf.Module()
     module.search, module.weights = graph, [variable.value for variable in model.weights]
@@ -114,7 +116,7 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
 
 
 def products(preset, contender, beam, threads, folder):
-    """The least that ours can take: see `products.py`. It translates nothing."""
+    """Return a function that does only the products with weights, see `products.py`. It translates nothing."""
     import tensorflow as tf
     from products import decoding
 
@@ -131,7 +133,7 @@ def products(preset, contender, beam, threads, folder):
 
 
 def ctranslate2_translator(preset, contender, beam, threads, folder):
-    """The same by CTranslate2 on the same weights; the tokens' names are their ids."""
+    """Return the same function with CTranslate2 and the same weights."""
     import ctranslate2
 
     from keras_transformer.interop import ctranslate2 as interop
@@ -144,21 +146,21 @@ def ctranslate2_translator(preset, contender, beam, threads, folder):
     translator = ctranslate2.Translator(str(folder / "ctranslate2"), device="cpu", **options)
 
     def translate(ids):
-        found = translator.translate_batch(
-            [[str(i) for i in row[:-1]] for row in ids],  # END is added
+        translations = translator.translate_batch(
+            [[str(i) for i in row[:-1]] for row in ids],  # CTranslate2 adds END
             beam_size=beam,
             min_decoding_length=TARGET,
             max_decoding_length=TARGET,
             length_penalty=0.6,
             suppress_sequences=[["0"], ["2"]],
         )
-        return np.array([[int(piece) for piece in result.hypotheses[0]] for result in found])
+        return np.array([[int(piece) for piece in result.hypotheses[0]] for result in translations])
 
     return translate
 
 
 def huggingface(preset, contender, beam, threads, folder):
-    """The same by `generate` of a MarianMTModel of the same sizes."""
+    """Return the same function with `generate` of a MarianMTModel of the same sizes."""
     import torch
     from marian_model import marian_model
 
@@ -183,7 +185,7 @@ def huggingface(preset, contender, beam, threads, folder):
 
 
 def measure(preset, contender, way, batch, beam, threads, seconds):
-    """Median seconds of one batch after two warm-up batches, within about `seconds`."""
+    """Return the median seconds of one batch. The timed batches take about `seconds` together."""
     makers = {"ours": ours, "export": ours, "ctranslate2": ctranslate2_translator}
     makers |= {"huggingface": huggingface, "products": products}
     ids = sources(batch, VOCABULARIES.get(preset, 281))
@@ -191,58 +193,50 @@ def measure(preset, contender, way, batch, beam, threads, seconds):
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(parts)) as pool:
         make = makers[contender.split()[0]]
         translate = make(preset, contender, beam, max(1, threads // len(parts)), Path(folder))
-        median, found = median_seconds(lambda: list(pool.map(translate, parts)), seconds)
-        lengths = {row.shape[1] for row in found}
-        if not lengths <= {TARGET - 1, TARGET, TARGET + 1}:  # without END; with it; with START too
-            raise RuntimeError(f"{contender} gave translations of {lengths} tokens instead of {TARGET}.")
-    return median
+        timings = repeat(lambda: list(pool.map(translate, parts)), seconds)
+    lengths = {translations.shape[1] for translations in timings.values[-1]}
+    if not lengths <= {TARGET - 1, TARGET, TARGET + 1}:  # without END; with END; with END and START
+        raise RuntimeError(f"{contender} gave translations of {lengths} tokens instead of {TARGET}.")
+    return timings.median
+
+
+def seconds_by_case(results):
+    return {(r["preset"], r["batch"], r["beam"], r["contender"], r["way"]): r["seconds"] for r in results}
 
 
 def table(results):
-    """Markdown: a row a case, a column a contender and way."""
+    """Return a table in Markdown with a row for each case and a column for each contender and way."""
     columns = list(dict.fromkeys((r["contender"], r["way"]) for r in results))
-    cases = list(dict.fromkeys((r["preset"], r["batch"], r["beam"]) for r in results))
-    seconds = {(r["preset"], r["batch"], r["beam"], r["contender"], r["way"]): r["seconds"] for r in results}
-    lines = ["| preset, batch, beam | " + " | ".join(f"{c}, {w}" for c, w in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for preset, batch, beam in cases:
-        cells = []
-        for contender, way in columns:
-            value = seconds.get((preset, batch, beam, contender, way))
-            cells.append("" if value is None else f"{value * 1e3:.0f} ms, {batch / value:.1f}/s")
-        lines.append(f"| {preset}, {batch}, {beam} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    seconds, rows = seconds_by_case(results), []
+    for case in dict.fromkeys((r["preset"], r["batch"], r["beam"]) for r in results):
+        values = [seconds.get((*case, *column)) for column in columns]
+        cells = ["" if value is None else f"{value * 1e3:.0f} ms, {case[1] / value:.1f}/s" for value in values]
+        rows.append([", ".join(map(str, case)), *cells])
+    return markdown_table(["preset, batch, beam", *map(", ".join, columns)], rows)
 
 
 def ratios(results):
-    """Markdown: how many times as fast as each other contender ours is, in the same way."""
-    seconds = {(r["preset"], r["batch"], r["beam"], r["contender"], r["way"]): r["seconds"] for r in results}
-    lines = ["| preset, batch, beam, way | ours | other | times as fast |", "|---|---|---|---|"]
+    """Return a table in Markdown: how many times as fast as each other contender ours is, in the same way."""
+    seconds, rows = seconds_by_case(results), []
     for (*case, contender, way), value in seconds.items():
-        for own in [c for c in CONTENDERS if c.startswith("ours")]:
-            mine = seconds.get((*case, own, way))
-            if mine and not contender.startswith("ours"):
-                lines.append(f"| {', '.join(map(str, case))}, {way} | {own} | {contender} | {value / mine:.2f} |")
-    return "\n".join(lines)
+        for own in [name for name in CONTENDERS if name.startswith("ours")]:
+            own_value = seconds.get((*case, own, way))
+            if own_value and not contender.startswith("ours"):
+                rows.append((", ".join(map(str, [*case, way])), own, contender, f"{value / own_value:.2f}"))
+    return markdown_table(("preset, batch, beam, way", "ours", "other", "times as fast"), rows)
 
 
 def main(
-    output: Annotated[Path | None, typer.Option(help="Folder for decode.json and decode.md.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for decode.json and decode.md.")],
     preset: Annotated[list[str] | None, typer.Option(help="Presets to measure.")] = None,
     contender: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(CONTENDERS)}; all if none.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch sizes; 1, 16 and 64 if none.")] = None,
     beam: Annotated[list[int] | None, typer.Option(help="Beams; 1 and 4 if none.")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads for each contender.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Times that each contender is measured.")] = 1,
-    seconds: Annotated[float, typer.Option(help="Time for each measurement, at least 4 batches.")] = 5.0,
-    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    rounds: Annotated[int, typer.Option(help="How often each contender is measured.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Time of each measurement after 2 batches, at least 2 batches.")] = 5.0,
 ):
-    """Measure, and write what was found."""
-    if worker:
-        print(json.dumps(measure(*json.loads(worker))))
-        return
-    if output is None:
-        raise typer.BadParameter("give a folder.", param_hint="--output")
+    """Measure, and write the results."""
     cases = [
         (p, c, way, b, w, threads, seconds)
         for p in preset or VOCABULARIES
@@ -252,20 +246,14 @@ def main(
         for way in WAYS
         if way == "together" or (b > 1 and threads > 1 and c != "huggingface")
     ]
-    found = {case: [] for case in cases}
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("measuring", total=len(cases) * rounds)
-        for _ in range(rounds):
-            for case in cases:
-                found[case].append(in_a_process(__file__, *case))
-                bar.advance(task)
+    measured = in_rounds(cases, lambda case: in_a_process(__file__, *case), rounds)
     names = ("preset", "contender", "way", "batch", "beam", "threads")
     results = [
         {**dict(zip(names, case, strict=False)), "seconds": statistics.median(times), "rounds": times}
-        for case, times in found.items()
+        for case, times in zip(cases, measured, strict=True)
     ]
-    write(output, "decode", results, f"{table(results)}\n\n{ratios(results)}")
+    write_results(output, "decode", results, f"{table(results)}\n\n{ratios(results)}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main, measure)

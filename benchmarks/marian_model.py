@@ -1,18 +1,18 @@
-"""transformers' Marian model in our presets' sizes, for the scripts that compare with it.
+"""The Marian model of transformers in the sizes of our presets, for the scripts that compare with it.
 
-Neither Keras nor our package is imported: their memory would count as PyTorch's.
+This module must not import Keras or our package. Otherwise their memory would count as PyTorch's.
 """
 
 PAD, START, END = 0, 2, 3  # as in keras_transformer.ids
 
 
 def marian_model(sizes, vocabulary_size, **options):
-    """A `MarianMTModel` of random weights that begins with START and ends with END.
+    """Return a `MarianMTModel` with random weights. Its sequences begin with START and end with END.
 
     Args:
-        sizes: `d_model`, `d_ff`, `num_heads`, `num_encoder_layers` and `num_decoder_layers`; others are not looked at.
+        sizes: `d_model`, `d_ff`, `num_heads`, `num_encoder_layers` and `num_decoder_layers`. Other keys are ignored.
         vocabulary_size: V.
-        options: more of `MarianConfig`.
+        options: further arguments of `MarianConfig`.
     """
     from transformers import MarianConfig, MarianMTModel
 

@@ -1,16 +1,21 @@
-"""The products with weights by themselves: the least that decoding, or an update, can take with TensorFlow's kernels.
+"""Only the products with weights: with TensorFlow's kernels, neither decoding nor an update can be faster than these.
 
-Same shapes, same order, one after the other, and nothing between them: no attention over positions, no softmax, no
-normalisation, no dropout, no loss, no search. Contenders of `decode.py` and `train_step.py`.
+They have the same shapes and the same order, one after the other. There is nothing between them: no attention over
+positions, no softmax, no normalization, no dropout, no loss, no search. `decode.py` and `train_step.py` measure them as
+contenders.
 """
 
 
 def in_turn(x, kernels):
-    """The products of R rows with each kernel, each of what the one before it gave; the last one's first D columns.
+    """Multiply R rows with each kernel in turn. Each product goes into the next one.
 
     Args:
         x: (R, D).
-        kernels: (D, ·) each, or (F, D) behind one that gives F columns, as in a feed-forward network.
+        kernels: each is (D, ·), or (F, D) after a kernel with F columns, as in a feed-forward network. Where the next
+            kernel needs fewer columns than a product has, it gets the first ones.
+
+    Returns:
+        The first D columns of the last product, (R, D).
     """
     width = x.shape[1]
     for kernel in kernels:
@@ -19,24 +24,30 @@ def in_turn(x, kernels):
 
 
 def kernels_of(model):
-    """Of the encoder's layers, of the decoder's over the memory, and of one token's step, in their order."""
+    """Return three lists of kernels in order: the encoder's, the decoder's over the memory, and a decoding step's."""
+    from keras_transformer.incremental import IncrementalDecoder
+
+    decoder = IncrementalDecoder(model)
     encoder, over_memory, step = [], [], []
     for layer in model.encoder.layers:
         own, network = layer.self_attention, layer.feed_forward
         projections = (own.query_projection, own.key_projection, own.value_projection, own.output_projection)
         encoder += [part.kernel for part in (*projections, network.inner, network.outer)]
-    for layer in model.decoder.layers:
+    for depth, layer in enumerate(model.decoder.layers):
         own, memory, network = layer.self_attention, layer.memory_attention, layer.feed_forward
         over_memory += [memory.key_projection.kernel, memory.value_projection.kernel]
-        step.append(own.joint_weights()[0])
+        step.append(decoder.layer_weights(depth)[0])
         after = (own.output_projection, memory.query_projection, memory.output_projection, network.inner, network.outer)
         step += [part.kernel for part in after]
-    step.append(model.output_weights())
+    step.append(decoder.output_weights())
     return encoder, over_memory, step
 
 
 def decoding(model, beam, target):
-    """A graph from ids (B, S) to the products of `target` tokens for each of `beam` hypotheses; one for the first."""
+    """Return a function from ids (B, S) that does the products of decoding `target` tokens, for a TensorFlow graph.
+
+    At the first token a sentence has one hypothesis, later `beam` of them.
+    """
     import keras
     import tensorflow as tf
 
@@ -53,7 +64,7 @@ def decoding(model, beam, target):
         first = tf.repeat(x + 0 * in_turn(x, step), beam, axis=0)
 
         def others(count, x):
-            return count + 1, first + 0 * in_turn(x, step)  # the same rows again: others would vanish by and by
+            return count + 1, first + 0 * in_turn(x, step)  # the same rows again: products of products would vanish
 
         start = [tf.constant(1), first]
         return tf.while_loop(lambda count, x: count < target, others, start, parallel_iterations=1)[1]
@@ -62,7 +73,12 @@ def decoding(model, beam, target):
 
 
 def update_shapes(sizes, vocabulary_size):
-    """Of the kernels of an encoder and a decoder and of the output map, in their order, for a preset's arguments."""
+    """Return the shapes of the kernels of encoder, decoder and output map, in their order.
+
+    Args:
+        sizes: the arguments of a preset.
+        vocabulary_size: V.
+    """
     width, inner = sizes["d_model"], sizes["d_ff"]
     attention, network = [(width, width)] * 4, [(width, inner), (inner, width)]
     encoder = sizes["num_encoder_layers"] * (attention + network)
@@ -71,14 +87,14 @@ def update_shapes(sizes, vocabulary_size):
 
 
 def there_and_back(x, kernels):
-    """The products of an update: x through all kernels, and the result, as if it were a gradient, back through them.
+    """Do the products of an update: x goes through all kernels, and the result goes back as if it were a gradient.
 
     Args:
         x: (R, N).
-        kernels: (N, ·), each with as many rows as the one before it has columns.
+        kernels: the first is (N, ·). Each has as many rows as the one before it has columns.
 
     Returns:
-        What comes back (R, N), and one array for each kernel, of its shape.
+        The gradient of x, (R, N), and a list with the gradient of each kernel, of the kernel's shape.
     """
     import tensorflow as tf
 
@@ -86,7 +102,7 @@ def there_and_back(x, kernels):
     for kernel in kernels:
         inputs.append(x)
         x = x @ kernel
-    for given, kernel in zip(reversed(inputs), reversed(kernels), strict=True):
-        gradients.append(tf.matmul(given, x, transpose_a=True))
+    for factor, kernel in zip(reversed(inputs), reversed(kernels), strict=True):
+        gradients.append(tf.matmul(factor, x, transpose_a=True))
         x = tf.matmul(x, kernel, transpose_b=True)
     return x, gradients[::-1]

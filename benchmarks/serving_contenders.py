@@ -1,7 +1,6 @@
-"""Four ways to translate with the same weights: functions from lists of sentences to translations."""
+"""Four ways to translate with the same weights: each is a function from a list of sentences to their translations."""
 
-EXTRA = 50  # tokens that a translation may have more than its source
-SIGNATURE = "serving_default"
+EXTRA = 50  # a translation may have so many tokens more than its source
 
 
 def load_translator(folder, beam):
@@ -23,7 +22,7 @@ class Export:
         self.signatures = tf.compat.v1.saved_model.load(self.session, ["serve"], str(self.path)).signature_def
 
     def run(self, signature, inputs):
-        """All outputs of a signature; a session prepares every choice of outputs anew, and a server asks for all."""
+        """Return all outputs of a signature. A server asks for all too, and a session prepares each choice anew."""
         chosen = self.signatures[signature]
         feed = {chosen.inputs[name].name: value for name, value in inputs.items()}
         return self.session.run({name: tensor.name for name, tensor in chosen.outputs.items()}, feed)
@@ -44,8 +43,8 @@ class Export:
             self.run(name, inputs)
 
     def __call__(self, sentences):
-        found = self.run("serving_default", {"sentences": sentences})
-        return [text.decode() for text in found["translations"]]
+        outputs = self.run("serving_default", {"sentences": sentences})
+        return [text.decode() for text in outputs["translations"]]
 
 
 def set_threads(threads):
@@ -68,20 +67,20 @@ def ctranslate2_translator(folder, beam, threads):
     runtime = ctranslate2.Translator(str(folder / "ctranslate2"), device="cpu", intra_threads=threads)
 
     def translate(sentences):
-        found = runtime.translate_batch(
+        results = runtime.translate_batch(
             pieces.encode(sentences, out_type=str),
             beam_size=beam,
             length_penalty=0,
             min_decoding_length=0,
             max_decoding_length=1000,
         )
-        return [pieces.decode(result.hypotheses[0]) for result in found]
+        return [pieces.decode(result.hypotheses[0]) for result in results]
 
     return translate
 
 
 def tutorial(folder, beam, threads):
-    """As in https://www.tensorflow.org/text/tutorials/transformer, for a batch."""
+    """Search as https://www.tensorflow.org/text/tutorials/transformer does, but for a batch."""
     import numpy as np
     import tensorflow as tf
 
@@ -102,8 +101,9 @@ def tutorial(folder, beam, threads):
             done |= best.numpy() == END
             if done.all():
                 break
-        found = [row[: len(ids) + EXTRA] for row, ids in zip(target.numpy()[:, 1:].tolist(), rows, strict=True)]
-        return tokenizer.decode([row[: row.index(END)] if END in row else row for row in found])
+        translations = target.numpy()[:, 1:].tolist()
+        translations = [row[: len(ids) + EXTRA] for row, ids in zip(translations, rows, strict=True)]
+        return tokenizer.decode([row[: row.index(END)] if END in row else row for row in translations])
 
     return translate
 
@@ -117,7 +117,7 @@ MAKERS = {
 
 
 def write_contenders(folder, model, beams, sentences):
-    """The model in each form that a contender reads."""
+    """Write the model in each form that a contender reads."""
     from keras_transformer.export.checks.saved_model import read_saved_model
     from keras_transformer.export.server.warmup import write_warmup
     from keras_transformer.interop import ctranslate2

@@ -1,7 +1,8 @@
-"""The models that `train_step.py` trains: each maker gives a function that does one optimizer update.
+"""The models that `train_step.py` trains. Each maker returns a function that does one update.
 
-Every contender has the same sizes, one embedding matrix for source, target and output, dropout at the
-paper's places or its own, its padding and causal masks, Adam, and as little besides as it allows.
+Every contender has the same sizes, one embedding matrix for source, target and output, padding and causal masks, and
+Adam. Dropout is where the paper has it or where the toolkit has it. Besides, a contender does as little as its
+toolkit allows.
 """
 
 import contextlib
@@ -16,19 +17,19 @@ SEED, SMOOTHING, RATE = 1, 0.1, 1e-4
 
 
 class Case(NamedTuple):
-    """What is trained, on how much."""
+    """A model and the size of its batches."""
 
     preset: str
     vocabulary_size: int
     rows: int  # B
     length: int  # S = T
-    dtype: str  # "float32" or "bfloat16", which is mixed: variables stay float32
+    dtype: str  # "float32", or "bfloat16" for mixed precision: variables stay float32
     threads: int
-    sizes: dict  # the preset's arguments
+    sizes: dict  # the arguments of the preset
 
     @property
     def tokens(self):
-        """Target tokens a step."""
+        """Target tokens of an update."""
         return self.rows * self.length
 
     @property
@@ -37,7 +38,7 @@ class Case(NamedTuple):
 
 
 def batch(case):
-    """Random ids (B, S), (B, T), (B, T): the source, the decoder's input and the labels; no padding."""
+    """Return random ids (B, S), (B, T), (B, T): source, decoder input and labels. There is no padding."""
     rng = np.random.default_rng(SEED)
     source, labels = rng.integers(4, case.vocabulary_size, (2, case.rows, case.length)).astype("int32")
     shifted = np.concatenate([np.full((case.rows, 1), START, "int32"), labels[:, :-1]], axis=1)
@@ -45,22 +46,22 @@ def batch(case):
 
 
 def weights_flop(case):
-    """Arithmetic of one update with the weights: 6 for each and each token.
+    """Return the operations of one update with the weights: 6 for each weight and token.
 
-    Twice, for a multiplication and an addition, and three times, for the value and its two gradients.
+    That is 2, a multiplication and an addition, times 3, the product and its two gradients.
     """
     return 6 * case.tokens * sum(rows * columns for rows, columns in update_shapes(case.sizes, case.vocabulary_size))
 
 
 def flop(case):
-    """Arithmetic of one update, with 12·D for each score of the attention too."""
+    """Return the operations of one update with the weights and in attention, which has 12·D for each score."""
     sizes = case.sizes
     scores = (sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]) * case.tokens * case.length
     return weights_flop(case) + 12 * sizes["d_model"] * scores
 
 
 def keras_step(model, loss, case, jit, **options):
-    """The function that `fit` calls for each batch, on one batch again and again; the options are `compile`'s."""
+    """Return a function that does one update as `fit` does it, always on the same batch. Options are for `compile`."""
     import keras
     import tensorflow as tf
 
@@ -83,7 +84,7 @@ def limit_tensorflow(case):
 
 
 def ours(case, jit=False):
-    """This package."""
+    """Return an update of this package."""
     limit_tensorflow(case)
     from keras_transformer import LabelSmoothedCrossEntropy, Transformer
 
@@ -92,7 +93,10 @@ def ours(case, jit=False):
 
 
 def keras_hub(case, jit=False):
-    """keras-hub's layers. Its loss is not smoothed, as Keras smooths dense targets alone, which costs more."""
+    """Return an update of keras-hub's layers, without label smoothing.
+
+    Keras smooths only dense targets, and those take more time and memory.
+    """
     limit_tensorflow(case)
     import keras
     from keras_hub import layers
@@ -126,7 +130,7 @@ def torch_ids(case, device="cpu"):
 
 
 def torch_step(model, forward, case, device="cpu"):
-    """One update by PyTorch: `forward()` is the loss, in autocast for bfloat16."""
+    """Return an update by PyTorch. `forward()` computes the loss; for bfloat16 it runs under autocast."""
     import torch
 
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, betas=(0.9, 0.98), eps=1e-9, fused=True)
@@ -152,7 +156,7 @@ def limit_torch(case):
 
 
 def torch_transformer(case, compiled=False, device="cpu"):
-    """torch.nn.Transformer between embeddings and sinusoids of our own."""
+    """Return an update of torch.nn.Transformer with added embeddings, positions and output map."""
     import math
 
     import torch
@@ -210,7 +214,7 @@ def torch_transformer(case, compiled=False, device="cpu"):
 
 
 def marian(case):
-    """Hugging Face's MarianMTModel, on PyTorch."""
+    """Return an update of Hugging Face's MarianMTModel, which runs on PyTorch."""
     import torch
 
     limit_torch(case)
@@ -228,7 +232,7 @@ def marian(case):
 
 
 class Vocabulary:
-    """What JoeyNMT's model asks of a vocabulary; its own takes minutes to fill."""
+    """The attributes that JoeyNMT's model needs of a vocabulary. JoeyNMT's own takes minutes to fill."""
 
     pad_index, bos_index, eos_index, unk_index, sep_index = 0, 2, 3, 1, None
     specials, lang_tags = (), ()
@@ -241,7 +245,7 @@ class Vocabulary:
 
 
 def joeynmt(case):
-    """JoeyNMT's model and loss."""
+    """Return an update of JoeyNMT's model with its loss."""
     import torch
     from joeynmt.model import build_model
 
@@ -275,7 +279,7 @@ def joeynmt(case):
 
 
 def products(case):
-    """The least that TensorFlow can take for the products with weights: see `products.py`. It trains nothing."""
+    """Return a function that does only the products with weights, see `products.py`. It trains nothing."""
     limit_tensorflow(case)
     import tensorflow as tf
 

@@ -1,14 +1,15 @@
-"""What `fit` loses to its bare step: the data pipeline, callbacks and metrics of real training."""
+"""The speed of `fit` against its bare step: the cost of data pipeline, callbacks and metrics in real training."""
 
 import io
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from processes import in_rounds
 from rich.console import Console
+from timing import epoch_timer, timed
 from train_contenders import SEED, SMOOTHING, limit_tensorflow
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -27,49 +28,45 @@ from keras_transformer import (
 from keras_transformer.training import Throughput, TrainingProgress
 
 
-class EpochTimes(keras.callbacks.Callback):
-    """Seconds of each epoch, without what stands between two."""
-
-    def on_train_begin(self, logs=None):
-        self.times = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.times.append(time.perf_counter() - self.start)
+def compiled_model(case, vocabulary_size):
+    model = Transformer.from_preset(case.preset, vocabulary_size=vocabulary_size, dtype=case.policy)
+    optimizer = keras.optimizers.Adam(TransformerSchedule(model.d_model), beta_2=0.98, epsilon=1e-9)
+    model.compile(optimizer, LabelSmoothedCrossEntropy(SMOOTHING), metrics=[MaskedAccuracy(), Perplexity()])
+    return model
 
 
 def fit_and_bare_step(case, data, rounds):
-    """Medians of target tokens a second, padding not counted, over the same batches.
+    """Return the medians of target tokens a second, padding not counted, of `fit` and of its bare step.
 
-    The corpus is read, cut into pieces and shuffled anew in each epoch of `fit`, with the callbacks of the
-    README. The bare step is what `fit` calls for each batch, with the batches of an epoch in memory. The first
-    epoch, which traces every shape, counts for neither.
+    Both train on the same batches. `fit` reads the corpus, cuts it into pieces and shuffles it in each epoch, with the
+    callbacks of the README. The bare step is the function that `fit` calls for each batch. For it, all batches of an
+    epoch are in memory. The first epoch of each traces every shape and does not count.
     """
     limit_tensorflow(case)
     files = corpus_files(data, "tok", ("en", "de"))["train"]
     tokenizer = Tokenizer.train(files, case.vocabulary_size)
     corpus = parallel_corpus(*files, tokenizer, tokens_per_batch=case.tokens, seed=SEED)
-    changes = {"vocabulary_size": tokenizer.vocabulary_size, "dtype": case.policy}
-    model = Transformer.from_preset(case.preset, **changes)
-    optimizer = keras.optimizers.Adam(TransformerSchedule(model.d_model), beta_2=0.98, epsilon=1e-9)
-    model.compile(optimizer, LabelSmoothedCrossEntropy(SMOOTHING), metrics=[MaskedAccuracy(), Perplexity()])
-    watch = EpochTimes()
-    options = {"shuffle": False, "verbose": 0}
-    callbacks = [Throughput(), TrainingProgress(Console(file=io.StringIO())), watch]
+    model, options = compiled_model(case, tokenizer.vocabulary_size), {"epochs": 1, "shuffle": False, "verbose": 0}
+    timer, epoch_seconds = epoch_timer()
+    callbacks = [Throughput(), TrainingProgress(Console(file=io.StringIO())), timer]
     batches = list(corpus)
     tokens = sum(int(tf.math.count_nonzero(labels)) for _, labels in batches)
-    model.fit(corpus, epochs=1, **options)
-    fit, bare = [], []
-    for _ in range(rounds):
-        model.fit(corpus, epochs=1, callbacks=callbacks, **options)
-        fit.append(tokens / watch.times[0])
-        start = time.perf_counter()
+
+    def rate_of_fit():
+        model.fit(corpus, callbacks=callbacks, **options)
+        return tokens / epoch_seconds[-1]
+
+    def bare_epoch():
         for batch in batches:
             logs = model.train_function(iter([batch]))
         float(logs["loss"])
-        bare.append(tokens / (time.perf_counter() - start))
+
+    def rate_of_bare_step():
+        return tokens / timed(bare_epoch)[0]
+
+    model.fit(corpus, **options)
+    bare_epoch()
+    fit, bare = in_rounds([rate_of_fit, rate_of_bare_step], lambda rate: rate(), rounds)
     return {
         **case._asdict(),
         "tokens": tokens,

@@ -1,35 +1,33 @@
-"""Peak memory of a training step whose batch is split into k micro-batches.
+"""Peak memory of an update whose batch is split into k micro-batches.
 
     python benchmarks/train_memory.py --output benchmarks/results/train_memory
 
-One optimizer update a step on 2,560 target tokens of random ids without padding, S = T, Adam, as in `train_step.py`,
-with `accumulate_steps=k`. Each measurement is a process of its own: its highest resident set (VmHWM of Linux) above
-what it held after the imports. Medians of the rounds.
+An update has 2,560 target tokens of random ids without padding, S = T, and Adam, as in `train_step.py`, with
+`accumulate_steps=k`. Each measurement runs in its own process: its peak of resident memory (VmHWM of Linux), less the
+memory after the imports. The medians of the rounds are reported.
 
-On paper: P parameters in float32 are held once as weights, twice as Adam's moments and once as gradients; with k > 1
-once more as the sums of gradients. The rest, activations and their gradients foremost, is of one micro-batch, and so
-shrinks with k down to what does not depend on the batch: TensorFlow's own buffers and graphs.
+On paper: P parameters in float32 are held once as weights, twice as Adam's moments and once as gradients. With k > 1
+they are held once more as the sums of the gradients. The rest belongs to one micro-batch, mostly activations and
+their gradients. So it shrinks with k, down to what does not depend on the batch: TensorFlow's own buffers and graphs.
 """
 
-import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process, write
-from rich.console import Console
-from rich.progress import Progress
+from processes import MIB, in_a_process, in_rounds, memory, run_script
+from results import markdown_table, write_results
+from timing import medians
 from train_contenders import SMOOTHING, Case, keras_step, limit_tensorflow
-from train_step import memory
 
-STEPS = 5
-BYTES, MIB = 4, 2**20  # of a float32
+UPDATES = 5
+BYTES = 4  # of a float32
 
 
 def measure(case, parts):
-    """Peak memory of some steps in this process, above the imports, in MiB, and the model's parameters."""
+    """Return the peak memory of some updates in this process, the memory after the imports, and the parameters."""
+    case = Case(*case)
     sys.modules["jax"] = None  # as in train_step.py
     __import__("tensorflow")
     from keras_transformer import LabelSmoothedCrossEntropy, Transformer
@@ -37,65 +35,49 @@ def measure(case, parts):
     imports = memory("VmRSS")
     limit_tensorflow(case)
     model = Transformer.from_preset(case.preset, vocabulary_size=case.vocabulary_size, dtype=case.policy)
-    step = keras_step(model, LabelSmoothedCrossEntropy(SMOOTHING), case, jit=False, accumulate_steps=parts)
-    losses = [step() for _ in range(STEPS)]
+    update = keras_step(model, LabelSmoothedCrossEntropy(SMOOTHING), case, jit=False, accumulate_steps=parts)
+    losses = [update() for _ in range(UPDATES)]
     if not losses[-1] < losses[0]:
-        raise RuntimeError(f"accumulate_steps={parts} does not train: losses {losses}.")
-    return {"peak_mib": memory("VmHWM") - imports, "imports_mib": imports, "parameters": model.count_params()}
+        raise RuntimeError(f"the model does not train with accumulate_steps={parts}: losses {losses}.")
+    peak = (memory("VmHWM") - imports) / MIB
+    return {"peak_mib": peak, "imports_mib": imports / MIB, "parameters": model.count_params()}
 
 
 def held(parameters, parts):
-    """MiB on paper of weights, two moments, gradients and, with several micro-batches, their sums."""
+    """Return the MiB on paper: weights, two moments, gradients and, with several micro-batches, their sums."""
     return parameters * BYTES * (4 if parts == 1 else 5) / MIB
 
 
 def table(results):
-    """Markdown: a line for each k."""
-    lines = [
-        "| micro-batches | rows of each | peak MiB above the imports | weights, moments, gradients | rest |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r['accumulate_steps']} | {r['rows'] // r['accumulate_steps']} | {r['peak_mib']:,.0f} "
-        f"| {r['held_mib']:,.0f} | {r['peak_mib'] - r['held_mib']:,.0f} |"
-        for r in results
-    ]
-    return "\n".join(lines)
+    """Return a table in Markdown with a row for each k."""
+    header = ("micro-batches", "rows of each", "peak MiB above the imports", "weights, moments, gradients", "rest")
+    rows = []
+    for r in results:
+        parts, peak, on_paper = r["accumulate_steps"], r["peak_mib"], r["held_mib"]
+        rows.append((parts, r["rows"] // parts, f"{peak:,.0f}", f"{on_paper:,.0f}", f"{peak - on_paper:,.0f}"))
+    return markdown_table(header, rows)
 
 
 def main(
-    output: Annotated[Path | None, typer.Option(help="Folder for train_memory.json and train_memory.md.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for train_memory.json and train_memory.md.")],
     preset: str = "multi30k_tiny",
     vocabulary_size: int = 10_000,
     rows: int = 128,
     length: int = 20,
     parts: Annotated[list[int], typer.Option(help="Micro-batches, k; may be given again.")] = [1, 2, 4, 8],  # noqa: B006
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Times that each k is measured.")] = 3,
-    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    rounds: Annotated[int, typer.Option(help="How often each k is measured.")] = 3,
 ):
-    """Measure, and write what was found."""
-    if worker:
-        case, k = json.loads(worker)
-        print(json.dumps(measure(Case(*case), k)))
-        return
-    if output is None:
-        raise typer.BadParameter("give a folder.", param_hint="--output")
+    """Measure, and write the results."""
     case = Case(preset, vocabulary_size, rows, length, "float32", threads, {})
-    measured = {k: [] for k in parts}
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("measuring", total=rounds * len(parts))
-        for _ in range(rounds):
-            for k, found in measured.items():
-                found.append(in_a_process(__file__, case, k))
-                bar.advance(task)
+    measured = in_rounds(parts, lambda k: in_a_process(__file__, case, k), rounds)
     results = []
-    for k, found in measured.items():
-        medians = {name: statistics.median(one[name] for one in found) for name in found[0]}
-        on_paper = held(medians["parameters"], k)
-        results.append({"accumulate_steps": k, **case._asdict(), **medians, "held_mib": on_paper, "rounds": found})
-    write(output, "train_memory", results, table(results))
+    for k, of_k in zip(parts, measured, strict=True):
+        figures = medians(of_k)
+        on_paper = held(figures["parameters"], k)
+        results.append({"accumulate_steps": k, **case._asdict(), **figures, "held_mib": on_paper, "rounds": of_k})
+    write_results(output, "train_memory", results, table(results))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main, measure)

@@ -1,67 +1,57 @@
-"""Training speed on one GPU: this package on Keras' JAX backend against torch.nn.Transformer, compiled.
+"""Training speed on one GPU: this package on Keras' JAX backend against a compiled torch.nn.Transformer.
 
     python benchmarks/train_step_gpu.py --output DIR
 
-trains paper_base on about 25,000 source and 25,000 target tokens a step, mixed bfloat16, by `fit` and by a compiled
-PyTorch step with its fused attention and Adam. Each contender is a process of its own; so is the rate at which
-JAX multiplies matrices, whose share each step reaches. It runs on a processor too, with a few `--rows`.
+trains paper_base in mixed bfloat16 on about 25,000 source and 25,000 target tokens an update. Ours trains with `fit`,
+PyTorch with a compiled step that has its fused attention and Adam. Each contender runs in its own process. So does
+JAX's product of two matrices: its rate is what the updates are compared with. The script runs on a processor too,
+with a few `--rows`.
 """
 
-import json
 import os
 import statistics
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import in_a_process, write
+from processes import MIB, in_a_process, in_rounds, run_script
+from results import markdown_table, write_results
+from timing import epoch_timer, repeat
 from train_contenders import RATE, SEED, SMOOTHING, Case, batch, flop, torch_transformer
 from train_step import MATRIX
 
 CONTENDERS = ("ours", "torch compile")
 VOCABULARY_SIZE, MATRIX_SIZE = 37_000, 8192
-ROWS, LENGTH = 520, 48  # their product, 24,960, is a multiple of 64: what a GPU likes
-STEPS, EPOCHS = 20, 5  # the first epoch compiles and is left out
+ROWS, LENGTH = 520, 48  # 24,960 tokens, a multiple of 64: GPUs are faster with those
+STEPS, EPOCHS = 20, 5  # the first epoch compiles and does not count
 
 
-def on_this_machine():
-    """The GPU's name, or what else JAX finds."""
+def device_kind():
+    """Return the name of the GPU, or of the device that JAX finds instead."""
     import jax
 
     return jax.devices()[0].device_kind
 
 
 def matrix_product(case, size):
-    """Seconds of a product of two square matrices, many in a row."""
+    """Return the seconds of a product of two square matrices, many in a row."""
     import jax
 
     matrix = jax.random.normal(jax.random.key(SEED), (size, size)).astype(case.dtype)
     product = jax.jit(lambda a: a @ a)
-    times = []
-    for _ in range(EPOCHS):
-        start = time.perf_counter()
+
+    def products():
         jax.block_until_ready([product(matrix) for _ in range(STEPS)])
-        times.append((time.perf_counter() - start) / STEPS)
-    return {"seconds": statistics.median(times[1:]), "device": on_this_machine()}
+
+    return {"seconds": repeat(products, warm_up=1, fewest=EPOCHS - 1).median / STEPS, "device": device_kind()}
 
 
 def ours(case):
-    """Seconds a step of each epoch of `fit`, and the peak memory."""
+    """Return the seconds of an update of `fit`, and the peak memory."""
     import jax
     import keras
 
     from keras_transformer import LabelSmoothedCrossEntropy, Transformer
-
-    class Times(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            self.found = []
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):  # the epoch's logs are numbers by now, so its steps are done
-            self.found.append((time.perf_counter() - self.start) / STEPS)
 
     keras.utils.set_random_seed(SEED)
     model = Transformer(vocabulary_size=case.vocabulary_size, dtype=case.policy, **case.sizes)
@@ -72,84 +62,75 @@ def ours(case):
         while True:
             yield {"source": source, "target": target}, labels
 
-    watch = Times()
-    losses = model.fit(batches(), steps_per_epoch=STEPS, epochs=EPOCHS, callbacks=[watch], verbose=0).history["loss"]
+    timer, epoch_seconds = epoch_timer()
+    history = model.fit(batches(), steps_per_epoch=STEPS, epochs=EPOCHS, callbacks=[timer], verbose=0).history
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    return found("ours", watch.found[1:], losses, peak)
+    return report("ours", statistics.median(epoch_seconds[1:]), history["loss"], peak)
 
 
 def torch_compile(case):
-    """Seconds a step of as many steps in turn, which wait for the device at the end alone, and the peak memory."""
+    """Return the seconds of an update by PyTorch, which waits for the device once an epoch, and the peak memory."""
     import torch
 
     on_gpu = torch.cuda.is_available()
     step = torch_transformer(case, compiled=True, device="cuda" if on_gpu else "cpu")
-    times, losses = [], []
-    for _ in range(EPOCHS):
-        start = time.perf_counter()
-        losses.append([step() for _ in range(STEPS)][-1].item())
-        times.append((time.perf_counter() - start) / STEPS)
-    return found("torch compile", times[1:], losses, torch.cuda.max_memory_allocated() if on_gpu else None)
+    timings = repeat(lambda: [step() for _ in range(STEPS)][-1].item(), warm_up=1, fewest=EPOCHS - 1)
+    peak = torch.cuda.max_memory_allocated() if on_gpu else None
+    return report("torch compile", timings.median, timings.values, peak)
 
 
-def found(contender, times, losses, peak):
-    """What a contender's process reports."""
+def report(contender, epoch_seconds, losses, peak):
+    """Return the figures of a contender, if it trains."""
     if not losses[-1] < losses[0]:
         raise RuntimeError(f"{contender} does not train: loss {losses[0]} at first, {losses[-1]} at the end.")
-    return {"seconds": statistics.median(times), "peak_mib": peak and peak / 2**20}
+    return {"seconds": epoch_seconds / STEPS, "peak_mib": peak and peak / MIB}
+
+
+def measure(contender, case, size):
+    """Measure one contender, or the product of two matrices of `size` rows, in this process."""
+    case = Case(*case)
+    if contender == MATRIX:
+        return matrix_product(case, size)
+    return {"ours": ours, "torch compile": torch_compile}[contender](case)
 
 
 def table(case, results, matrix_size):
-    """Markdown."""
-    matrix = results[MATRIX]
-    peak = 2 * matrix_size**3 / statistics.median(each["seconds"] for each in matrix)
-    lines = [
+    """Return a table in Markdown with a row for each contender, and a line about the case before it."""
+    seconds = {name: statistics.median(figures["seconds"] for figures in rounds) for name, rounds in results.items()}
+    matrix_rate = 2 * matrix_size**3 / seconds[MATRIX]
+    title = (
         f"{case.preset}, {case.dtype}, {case.rows} rows of {case.length}: {case.tokens:,} + {case.tokens:,} tokens; "
-        f"{matrix[0]['device']}, matrix products at {peak / 1e12:.1f} TFLOP/s",
-        "",
-        "| contender | target tokens/s | ms a step | ours is faster by | of the matrix rate | peak MiB |",
-        "|---|---|---|---|---|---|",
-    ]
-    seconds = {name: statistics.median(each["seconds"] for each in results[name]) for name in CONTENDERS}
-    for name, s in seconds.items():
-        peaks = [each["peak_mib"] for each in results[name]]  # None on a processor
-        memory = format(statistics.median(peaks), ",.0f") if all(peaks) else ""
-        lines.append(
-            f"| {name} | {case.tokens / s:,.0f} | {s * 1e3:.2f} | {s / seconds['ours']:.2f} "
-            f"| {flop(case) / s / peak:.0%} | {memory} |"
-        )
-    return "\n".join(lines)
+        f"{results[MATRIX][0]['device']}, matrix products at {matrix_rate / 1e12:.1f} TFLOP/s"
+    )
+    header = ("contender", "target tokens/s", "ms a step", "ours is faster by", "of the matrix rate", "peak MiB")
+    rows = []
+    for name in CONTENDERS:
+        s, peaks = seconds[name], [figures["peak_mib"] for figures in results[name]]  # peaks: None on a processor
+        speed = (f"{case.tokens / s:,.0f}", f"{s * 1e3:.2f}", f"{s / seconds['ours']:.2f}")
+        share = f"{flop(case) / s / matrix_rate:.0%}"
+        rows.append((name, *speed, share, f"{statistics.median(peaks):,.0f}" if all(peaks) else ""))
+    return f"{title}\n\n{markdown_table(header, rows)}"
 
 
 def main(
-    output: Annotated[Path | None, typer.Option(help="Folder for train_step_gpu.json and .md.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for train_step_gpu.json and .md.")],
     preset: Annotated[str, typer.Option(help="Sizes of the model.")] = "paper_base",
     rows: Annotated[int, typer.Option(help="Rows of a batch.")] = ROWS,
     length: Annotated[int, typer.Option(help="Source tokens, and target tokens, of a row.")] = LENGTH,
     matrix_size: Annotated[int, typer.Option(help="Rows and columns of the matrices.")] = MATRIX_SIZE,
-    rounds: Annotated[int, typer.Option(help="Times that each contender is measured.")] = 3,
-    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    rounds: Annotated[int, typer.Option(help="How often each contender is measured.")] = 3,
 ):
-    """Measure, and write what was found."""
-    if worker:
-        contender, case, size = json.loads(worker)
-        case = Case(*case)
-        measures = {"ours": ours, "torch compile": torch_compile, MATRIX: lambda case: matrix_product(case, size)}
-        print(json.dumps(measures[contender](case)))
-        return
-    if output is None:
-        raise typer.BadParameter("give a folder.", param_hint="--output")
-    os.environ.setdefault("KERAS_BACKEND", "jax")  # TensorFlow need not be there
+    """Measure, and write the results."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")  # TensorFlow may be missing
     from keras_transformer.presets import preset as sizes
 
     case = Case(preset, VOCABULARY_SIZE, rows, length, "bfloat16", os.cpu_count(), sizes(preset))
-    results = {name: [] for name in (MATRIX, *CONTENDERS)}
     options = {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
-    for _ in range(rounds):
-        for name, measured in results.items():
-            measured.append(in_a_process(__file__, name, case, matrix_size, **options))
-    write(output, "train_step_gpu", {"case": case._asdict(), **results}, table(case, results, matrix_size))
+    names = (MATRIX, *CONTENDERS)
+    measured = in_rounds(names, lambda name: in_a_process(__file__, name, case, matrix_size, **options), rounds)
+    results = dict(zip(names, measured, strict=True))
+    write_results(output, "train_step_gpu", {"case": case._asdict(), **results}, table(case, results, matrix_size))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main, measure)

@@ -1,4 +1,4 @@
-"""Translate through the gRPC interface of a TensorFlow Serving. Needs tensorflow-serving-api and typer.
+"""Translate through the gRPC interface of TensorFlow Serving. Needs tensorflow-serving-api and typer.
 
     python grpc_client.py --host localhost:8500 --model en_de "A man rides a horse."
 
@@ -21,11 +21,10 @@ from serving_client import Client, ServingError, command
 
 @contextlib.contextmanager
 def without_tensorflow():
-    """Keep the imports in the block from starting TensorFlow, which takes seconds.
+    """Prevent the imports in the block from starting TensorFlow, which takes seconds.
 
-    The messages of tensorflow-serving-api need `tensorflow.core.framework.*_pb2`, and Python would run
-    `tensorflow/__init__.py` for those. An empty package with the same folder is enough. TensorFlow
-    can be imported afterwards.
+    The messages of tensorflow-serving-api need `tensorflow.core.framework.*_pb2`. For these, Python would run
+    `tensorflow/__init__.py`. An empty package with the same folder is enough. TensorFlow can be imported afterwards.
     """
     if "tensorflow" in sys.modules:
         yield
@@ -44,28 +43,28 @@ with without_tensorflow():
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 DT_INT32, DT_STRING = 3, 7
-# The type of a tensor: the field of its values, and their format where they come as bytes.
+# The type of a tensor: the field with its values, and their format if they come as bytes.
 FIELDS = {1: ("float_val", "f"), 3: ("int_val", "i"), 7: ("string_val", None), 10: ("bool_val", "?")}
 
 CHANNEL = [
-    ("grpc.max_send_message_length", -1),  # a batch of long texts and its alignments pass the usual 4 MB
+    ("grpc.max_send_message_length", -1),  # the alignments of a batch of long texts need more than the default of 4 MB
     ("grpc.max_receive_message_length", -1),
-    ("grpc.enable_retries", 0),  # retries are the client's
-    ("grpc.initial_reconnect_backoff_ms", 100),  # else a second attempt would not look for the server at all
+    ("grpc.enable_retries", 0),  # the client itself retries
+    ("grpc.initial_reconnect_backoff_ms", 100),  # with the default, a second attempt would not look for the server
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
 
 class GrpcClient(Client):
-    """A `Client` whose address is host:port, without encryption."""
+    """A `Client` whose address is host:port. The connection is not encrypted."""
 
     OPTION, DEFAULT = "--host", "localhost:8500"
 
     def __init__(self, address, model, version=None, **limits):
         super().__init__(address, model, version, **limits)
         if "://" in address:
-            raise ValueError(f"the address must be host:port, as {self.DEFAULT} is, not {address!r}.")
+            raise ValueError(f"address must be host:port, for example {self.DEFAULT}, got {address!r}.")
         self.channel = grpc.insecure_channel(address, options=CHANNEL)
         self.stub = PredictionServiceStub(self.channel)
 
@@ -87,7 +86,7 @@ class GrpcClient(Client):
 
 
 def fill(tensor, values):
-    """Put a list of strings, or a list of int lists of one length, into a TensorProto."""
+    """Write a list of strings, or a list of lists of ints with one length, into a TensorProto."""
     tensor.tensor_shape.dim.add(size=len(values))
     if isinstance(values[0], str):
         tensor.dtype = DT_STRING
@@ -99,9 +98,9 @@ def fill(tensor, values):
 
 
 def values_of(tensor):
-    """A TensorProto -> lists in lists, by its shape."""
+    """Return the values of a TensorProto as nested lists."""
     if tensor.dtype not in FIELDS:
-        raise ServingError("INTERNAL", f"an output has type {tensor.dtype}; {sorted(FIELDS)} are known.")
+        raise ServingError("INTERNAL", f"an output has type {tensor.dtype}; this client knows {sorted(FIELDS)}.")
     field, code = FIELDS[tensor.dtype]
     values = list(getattr(tensor, field))
     if code is None:
@@ -109,12 +108,12 @@ def values_of(tensor):
     elif tensor.tensor_content:
         values = memoryview(tensor.tensor_content).cast(code).tolist()
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    values += values[-1:] * (math.prod(shape) - len(values))  # a last value that repeats may stand there once
+    values += values[-1:] * (math.prod(shape) - len(values))  # a repeated last value may be sent once
     return nested(iter(values), shape)
 
 
 def nested(values, shape):
-    """The next values of an iterator, as lists in lists of this shape."""
+    """Return the next values of an iterator as nested lists of this shape."""
     return [nested(values, shape[1:]) for _ in range(shape[0])] if shape else next(values)
 
 

@@ -1,4 +1,4 @@
-"""Translate through the REST interface of a TensorFlow Serving. Needs requests and typer.
+"""Translate through the REST interface of TensorFlow Serving. Needs requests and typer.
 
     python rest_client.py --url http://localhost:8501 --model en_de "A man rides a horse."
 
@@ -15,7 +15,7 @@ import requests
 import typer
 from serving_client import Client, ServingError, command
 
-# TensorFlow Serving's HTTP status: gRPC's name of the error.
+# The HTTP status of TensorFlow Serving: gRPC's name of the error.
 CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
@@ -29,7 +29,8 @@ CODES = {
 class RestClient(Client):
     """A `Client` whose address is an http:// or https:// URL.
 
-    The server sends an answer in one piece, so a time limit here is on its silence.
+    A time limit here limits the time without any data. The server sends an answer in one piece, so that is the time
+    until the answer.
     """
 
     OPTION, DEFAULT = "--url", "http://localhost:8501"
@@ -37,7 +38,7 @@ class RestClient(Client):
     def __init__(self, address, model, version=None, **limits):
         super().__init__(address, model, version, **limits)
         if not address.startswith(("http://", "https://")):
-            raise ValueError(f"the URL must begin with http:// or https://, as {self.DEFAULT} does, not {address!r}.")
+            raise ValueError(f"address must begin with http:// or https://, as {self.DEFAULT} does, got {address!r}.")
         place = "" if version is None else f"/versions/{version}"
         self.url = f"{address.rstrip('/')}/v1/models/{quote(model, safe='')}{place}:predict"
         self.session = requests.Session()
@@ -59,17 +60,17 @@ class RestClient(Client):
     def _outputs(self, response):
         try:
             answer = json.loads(response.content)
-        except ValueError:  # a proxy, or no TensorFlow Serving
+        except ValueError:  # the answer of a proxy or of another server
             answer = response.text[:200]
         if response.status_code != 200:
             message = answer["error"] if isinstance(answer, dict) and "error" in answer else answer
             code = CODES.get(response.status_code, f"HTTP {response.status_code}")
             raise ServingError(code, message)
         if not isinstance(answer, dict) or "outputs" not in answer:
-            raise ServingError("INTERNAL", f"not the answer of a TensorFlow Serving: {answer!r}.")
-        if not isinstance(answer["outputs"], dict):  # of a signature with a single output
-            found = f"the signature gives one output, without a name, {answer['outputs']!r}"
-            raise ServingError("FAILED_PRECONDITION", f"{found:.200}.")
+            raise ServingError("INTERNAL", f"this is not an answer of TensorFlow Serving: {answer!r}.")
+        if not isinstance(answer["outputs"], dict):  # the server leaves out the name of a single output
+            message = f"the signature gives one output, without a name, {answer['outputs']!r}"
+            raise ServingError("FAILED_PRECONDITION", f"{message:.200}.")
         return answer["outputs"]
 
 

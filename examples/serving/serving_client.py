@@ -1,4 +1,4 @@
-"""What the REST and the gRPC client share: batches, time limits, retries, errors and the command line."""
+"""The part that the REST and the gRPC client share: batches, time limits, retries, errors and the command line."""
 
 import itertools
 import json
@@ -11,19 +11,19 @@ from typing import Annotated
 
 import typer
 
-# The inputs of each signature. Any other signature is asked with sentences alone.
+# The inputs of each signature. Every other signature has only sentences.
 INPUTS = {"score": ("sentences", "translations"), "ids": ("source_ids",)}
-# What a row of each signature is, in words and as a test. A row of any other is a sentence.
+# A row of each signature, in words and as a test. A row of every other signature is a sentence.
 ROWS = {
     "serving_default": ("a string", lambda row: isinstance(row, str)),
     "score": ("a sentence and its translation, two strings", lambda row: is_list(row, str) and len(row) == 2),
     "ids": ("a list of whole numbers", lambda row: is_list(row, int)),
 }
-END = 3  # the id that closes a source; the exported graph ignores what stands behind it
+END = 3  # the id that ends a source; the exported graph ignores all ids after it
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts
 
-# gRPC's name of an error: the command's exit code, and what it means. Any other: 1.
+# gRPC's name of an error: the exit code of the command, and the meaning. Every other error: 1.
 ERRORS = {
     "UNAVAILABLE": (3, "the server is not there, or not ready"),
     "RESOURCE_EXHAUSTED": (3, "the server has too much to do"),
@@ -35,12 +35,12 @@ ERRORS = {
 
 
 def is_list(row, kind):
-    """Whether it is a list or a tuple of this kind alone."""
+    """Return whether `row` is a list or a tuple with only values of this kind."""
     return isinstance(row, (list, tuple)) and all(isinstance(part, kind) for part in row)
 
 
 class ServingError(Exception):
-    """The server gave no answer. `code` is gRPC's name of the error, `exit_code` the command's."""
+    """The server gave no answer. `code` is gRPC's name of the error, `exit_code` that of the command."""
 
     def __init__(self, code, message):
         self.code, self.message = code, message
@@ -49,37 +49,38 @@ class ServingError(Exception):
 
 
 class Client:
-    """A model on a TensorFlow Serving; for one thread.
+    """A model on TensorFlow Serving. Use a client in one thread only.
 
     Args:
         address: where the server listens.
-        model: the model's name there.
-        version: a whole number; the newest if None.
+        model: the name of the model on the server.
+        version: a whole number. If None, the newest version.
         timeout: seconds for one attempt.
-        deadline: seconds for one call of `predict` with all its batches and attempts; None is no limit.
-        retries: further attempts for a batch while the server is not available or has too much to do. Other
-            errors, a passed time limit among them, are not tried again.
-        batch_size: the most sentences of one request; a server refuses more than its `max_batch_size`.
+        deadline: seconds for one call of `predict` with all its batches and attempts. None is no limit.
+        retries: further attempts for a batch while the server is not available or has too much to do. After other
+            errors there is no further attempt, and none after a time limit.
+        batch_size: the most sentences of one request. A server refuses more than its `max_batch_size`.
     """
 
     def __init__(self, address, model, version=None, *, timeout=10.0, deadline=None, retries=4, batch_size=32):
         for name, value in (("timeout", timeout), ("deadline", deadline), ("batch_size", batch_size)):
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}.")
+                raise ValueError(f"{name} must be positive, got {value}.")
         if retries < 0:
-            raise ValueError(f"retries must be 0 or more, not {retries}.")
+            raise ValueError(f"retries must be 0 or more, got {retries}.")
         self.address, self.model, self.version = address, model, version
         self.timeout, self.deadline, self.retries, self.batch_size = timeout, deadline, retries, batch_size
 
     def ask(self, columns, signature, seconds):
-        """One request.
+        """Send one request.
 
         Args:
-            columns: a dictionary of input name -> list, one value a row.
+            columns: {name of an input: a list with one value for each row}.
+            signature: the name of the signature.
             seconds: the time limit.
 
         Returns:
-            A dictionary of output name -> list, one value a row.
+            {name of an output: a list with one value for each row}.
 
         Raises:
             ServingError: the server did not answer, or answered with an error.
@@ -87,23 +88,25 @@ class Client:
         raise NotImplementedError
 
     def translate(self, sentences):
-        """A list of strings -> the list of their translations.
+        """Return a list of translations for a list of strings.
 
         Raises:
-            ServingError: FAILED_PRECONDITION for a model that gives none; and as in `predict`.
+            ServingError: as in `predict`; also FAILED_PRECONDITION if the model gives no translations.
         """
         return [translation_of(row) for row in self.predict(sentences)]
 
     def predict(self, rows, signature="serving_default"):
-        """Yield a dictionary of the signature's outputs for each row, in their order, as batches come back.
+        """Yield a dictionary of outputs for each row, in the order of the rows, as soon as its batch is answered.
 
         Args:
-            rows: any iterable of sentences; for `score` of (sentence, translation) pairs, for `ids` of lists of ids.
+            rows: an iterable of sentences. For the signature `score` they are pairs (sentence, translation), for `ids`
+                lists of ids.
+            signature: the name of the signature.
 
         Raises:
-            ServingError: as in `ask`; FAILED_PRECONDITION for an output that has not one value a row.
-            ValueError: a text that is not Unicode (a lone surrogate), or a list without ids.
-            TypeError: one string, or a row that is none of the signature.
+            ServingError: as in `ask`; also FAILED_PRECONDITION if an output has not one value for each row.
+            ValueError: a text is not Unicode (it has half of a surrogate pair), or a list has no ids.
+            TypeError: `rows` is one string, or a row does not fit the signature.
         """
         if isinstance(rows, str):
             raise TypeError(f"rows must be a list, got one string: write [{rows[:60]!r}].")
@@ -116,12 +119,13 @@ class Client:
                     message = f"{signature!r} gives one value as {name} for all rows, {column!r}, and not one for each."
                     raise ServingError("FAILED_PRECONDITION", message)
             if {len(column) for column in outputs.values()} != {len(batch)}:
-                raise ServingError("INTERNAL", f"{len(batch)} rows were sent to {signature!r}, others came back.")
+                message = f"{len(batch)} rows were sent to {signature!r}, but not as many came back."
+                raise ServingError("INTERNAL", message)
             for values in zip(*outputs.values(), strict=True):
                 yield dict(zip(outputs, values, strict=True))
 
     def _ask_again(self, columns, signature, end):
-        """`ask`, with pauses in between that double and differ by chance, so that callers do not come back at once."""
+        """Call `ask` until it succeeds, with pauses. They double, and are random, so callers return one by one."""
         for attempt in itertools.count():
             left = end - monotonic()
             if left <= 0:
@@ -141,10 +145,10 @@ class Client:
 
 
 def translation_of(row):
-    """The translation among a row's outputs.
+    """Return the translation from a row of outputs.
 
     Raises:
-        ServingError: there is none.
+        ServingError: the row has none.
     """
     if not isinstance(row.get("translations"), str):
         raise ServingError("FAILED_PRECONDITION", f"the model gives no text as translations, but {row!r}.")
@@ -152,7 +156,7 @@ def translation_of(row):
 
 
 def to_columns(rows, signature):
-    """Rows -> a dictionary of input name -> list; rows of ids get one length.
+    """Return {name of an input: list} for a list of rows. Rows of ids get the same length.
 
     Raises:
         TypeError, ValueError: see `Client.predict`.
@@ -160,10 +164,10 @@ def to_columns(rows, signature):
     wanted, fits = ROWS.get(signature, ROWS["serving_default"])
     for row in rows:
         if not fits(row):
-            raise TypeError(f"a row of {signature!r} must be {wanted}, not {row!r}.")
+            raise TypeError(f"a row of {signature!r} must be {wanted}, got {row!r}.")
     if signature == "ids":
         if not all(rows):
-            raise ValueError("a row without ids; an empty source is the END id alone.")
+            raise ValueError(f"a row of 'ids' has no ids. For an empty source, send only the id of END, [{END}].")
         longest = max(map(len, rows))
         return {"source_ids": [[*row, *[END] * (longest - len(row))] for row in rows]}
     names = INPUTS.get(signature, ("sentences",))
@@ -173,12 +177,13 @@ def to_columns(rows, signature):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(f"{text!r} is not Unicode text: character {error.start + 1} is half a pair.") from error
+            place = f"character {error.start + 1} is half of a surrogate pair"
+            raise ValueError(f"{text!r} is not Unicode text: {place}.") from error
     return columns
 
 
 def stdin_lines():
-    """Yield standard input's lines; they end at \\n alone, as other line separators belong to a sentence."""
+    """Yield the lines of standard input. A line ends only at \\n: other line separators belong to a sentence."""
     for number, line in enumerate(sys.stdin.buffer, start=1):
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         try:
@@ -189,7 +194,7 @@ def stdin_lines():
 
 
 def read_rows(texts, signature):
-    """Yield a row of `predict` for each text; what is wrong is named by its number."""
+    """Yield a row for `predict` for each text. Errors name the number of the text."""
     for number, text in enumerate(texts, start=1):
         if signature == "score":
             parts = text.split("\t")
@@ -205,7 +210,7 @@ def read_rows(texts, signature):
 
 
 def write_row(row, signature, number):
-    """A line on standard output: the translation, or for other signatures all outputs as JSON."""
+    """Print a line: the translation, or for signatures other than `serving_default` all outputs as JSON."""
     if signature == "serving_default":
         print(re.sub(r"[\r\n]+", " ", translation_of(row)), flush=True)
     else:
@@ -215,13 +220,13 @@ def write_row(row, signature, number):
 
 
 def command(client):
-    """The command line of a `Client` class."""
+    """Return the command line of a `Client` class."""
 
     def main(
         texts: Annotated[list[str] | None, typer.Argument(help="Texts; the lines of standard input if none.")] = None,
         address: Annotated[str, typer.Option(client.OPTION, help="Where the server listens.")] = client.DEFAULT,
         model: Annotated[str, typer.Option(help="The model's name on the server.")] = "en_de",
-        version: Annotated[int | None, typer.Option(help="Of the model; the newest if not given.")] = None,
+        version: Annotated[int | None, typer.Option(help="Version of the model; the newest if not given.")] = None,
         signature: Annotated[
             str, typer.Option(help="serving_default, n_best, score, ids or align.")
         ] = "serving_default",
@@ -230,11 +235,11 @@ def command(client):
         retries: Annotated[int, typer.Option(help="Further attempts while the server is not available.")] = 4,
         batch_size: Annotated[int, typer.Option(help="The most texts of one request.")] = 32,
     ):
-        """Translate texts with a TensorFlow Serving.
+        """Translate texts with TensorFlow Serving.
 
-        Prints a translation a line; for other signatures a JSON object a line, with every output. `score`
-        takes "sentence TAB translation", `ids` takes numbers. Exit codes: 2 wrong input, 3 no server or one
-        with too much to do, 4 no such model, 5 request refused, 6 time limit passed, 1 anything else.
+        Prints one translation for each text; for other signatures a JSON object with every output. `score` takes
+        "sentence TAB translation", `ids` takes numbers. Exit codes: 2 wrong input, 3 server not available or with too
+        much to do, 4 no such model, 5 request refused, 6 time limit passed, 1 anything else.
         """
         number = 0
         try:
@@ -246,7 +251,8 @@ def command(client):
                 write_row(row, signature, number)
         except (ServingError, ValueError) as error:
             where = f"{address}, model {model!r}: " if isinstance(error, ServingError) else ""
-            print(f"error: {where}{error}" + (f" {number} texts were done before." if number else ""), file=sys.stderr)
+            done = f" {number} texts were translated before." if number else ""
+            print(f"error: {where}{error}{done}", file=sys.stderr)
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
     return main

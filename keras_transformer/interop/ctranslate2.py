@@ -130,7 +130,7 @@ def spec_variables(model, max_length=None):
         ValueError: the model is quantized; a weight or an option has no place; `max_length` is below 1, or the model
             has learned positions and `max_length` is given.
     """
-    if getattr(model, "quantised", False):
+    if getattr(model, "quantized", False):
         raise ValueError("the model is in 8-bit integers. Save the model that it was made from, with `quantization`.")
     if unknown := sorted(set(model.get_config()) - _OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")

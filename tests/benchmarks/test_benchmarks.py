@@ -1,4 +1,4 @@
-"""Each benchmark once, tiny: it runs, and writes what it says."""
+"""Each benchmark runs once, tiny, and writes its results."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ def test_convergence(tmp_path, capsys):
     output.mkdir()
     first = next(iter(convergence.VARIANTS))
     done = {"variant": first, **TINY, "target_tokens": [5, 10], "val_perplexity": [9.0, 7.0]}
-    (output / "ours_value_output_and_ffn_8n_1_4.json").write_text(json.dumps(done))  # not trained again
+    (output / "ours_value_output_and_ffn_8n_1_4.json").write_text(json.dumps(done))  # so it is not trained again
     convergence.main(output, data=tmp_path / "corpus", only=[0, 1], **TINY)
     curves = json.loads((output / "glorot_for_every_kernel.json").read_text())
     assert [len(curves[key]) for key in ("target_tokens", "perplexity", "val_perplexity")] == [2, 2, 2]
@@ -58,29 +58,29 @@ def test_export_precision(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "initialise", [convergence.glorot, convergence.keras_attention, convergence.fairseq, convergence.marian]
+    "initialize", [convergence.glorot, convergence.keras_attention, convergence.fairseq, convergence.marian]
 )
-def test_initialisers_redraw_what_they_say(initialise):
+def test_initializers_redraw_what_they_say(initialize):
     model = tiny.make_model(d_model=32, num_heads=4)
     before = {weight.path: weight.numpy() for weight in model.weights}
-    initialise(model)
+    initialize(model)
     changed = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
     embeddings = {path for path in before if convergence.is_embedding(path)}
     kernels = {path for path in before if path.endswith("kernel")}
-    assert changed == kernels | (embeddings if initialise is convergence.marian else set())
-    limits = {  # of a 32 x 32 projection: fans 32 + 32; 32·4 + 32·8 as Keras counts them; and half the variance
+    assert changed == kernels | (embeddings if initialize is convergence.marian else set())
+    limits = {  # of a 32 x 32 projection: fans 32 + 32; 32·4 + 32·8, as Keras has them; and half of the variance
         convergence.glorot: (6 / 64) ** 0.5,
         convergence.keras_attention: (6 / (128 + 256)) ** 0.5,
         convergence.fairseq: (3 / 64) ** 0.5,
     }
-    if initialise in limits:
+    if initialize in limits:
         attention = model.encoder.layers[0].self_attention
         query, key = (
             projection.kernel.numpy() for projection in (attention.query_projection, attention.key_projection)
         )
         assert abs(np.corrcoef(query.ravel(), key.ravel())[0, 1]) < 0.2
         highest = abs(query).max()
-        assert 0.97 * limits[initialise] < highest <= limits[initialise]
+        assert 0.97 * limits[initialize] < highest <= limits[initialize]
 
 
 def test_train_step(tmp_path, monkeypatch, capsys):
@@ -99,7 +99,7 @@ def test_train_step(tmp_path, monkeypatch, capsys):
 
 
 def test_train_step_gpu(tmp_path, monkeypatch, capsys):
-    """On a processor, and without the other contender, which takes half a minute to compile."""
+    """On a processor, without PyTorch, which takes half a minute to compile."""
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed: pip install -e '.[jax]'")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
@@ -112,13 +112,13 @@ def test_train_step_gpu(tmp_path, monkeypatch, capsys):
 
 
 def test_train_profile(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train_profile, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
+    monkeypatch.setattr(train_step, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
     train_profile.main(tmp_path, dtype=["float32"], seconds=0.01)
     [found] = json.loads((tmp_path / "train_profile.json").read_text())
     groups, sizes = found["groups"], found["sizes"]
     assert sum(group["share"] for group in groups.values()) == pytest.approx(1)
     attentions = sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]
-    assert groups["attention products"]["ops"] == 6 * attentions  # two, and two gradients of each
+    assert groups["attention products"]["ops"] == 6 * attentions  # two products, and two gradients of each
     weights = Transformer.from_preset("quickstart", vocabulary_size=281).trainable_weights
     assert groups["Adam"]["ops"] == len(weights)
     assert "| products with weights | " in capsys.readouterr().out
@@ -137,14 +137,14 @@ def test_train_memory(tmp_path, capsys):
 def test_flop_by_hand():
     sizes = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 2, "d_ff": 3}
     case = Case("by hand", 7, rows=5, length=11, dtype="float32", threads=1, sizes=sizes)
-    # Weights: four 2 x 2 in the encoder and eight in the decoder, two 2 x 3 in each, and 7 x 2; 55 tokens.
-    # Attention: three times 55 x 11 scores, each a product and a sum of D = 2.
+    # Weights: four matrices 2 x 2 in the encoder, eight in the decoder, two 2 x 3 in each, one 7 x 2; 55 tokens.
+    # Attention: three times 55 x 11 scores. Each is a sum of D = 2 products.
     assert weights_flop(case) == 3 * 2 * 55 * (12 * 4 + 2 * 12 + 14)
     assert flop(case) == 3 * 2 * (55 * (12 * 4 + 2 * 12 + 14) + 2 * 3 * 55 * 11 * 2)
 
 
 def test_products_of_an_update_are_a_value_and_its_gradients():
-    """Of half the sum of squares of x·W_1·W_2, by TensorFlow's tape."""
+    """They are compared with TensorFlow's gradients of half the sum of squares of x·W_1·W_2."""
     rng = np.random.default_rng(0)
     x, *kernels = (tf.constant(rng.normal(size=shape), tf.float32) for shape in ((5, 2), (2, 3), (3, 7)))
     with tf.GradientTape() as tape:

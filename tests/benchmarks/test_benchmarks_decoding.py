@@ -1,4 +1,4 @@
-"""The benchmarks of decoding, tiny: they run, compare like with like, and write what they say."""
+"""The benchmarks of decoding run tiny, compare contenders that do the same work, and write their results."""
 
 import importlib.util
 import json
@@ -28,7 +28,7 @@ def test_decode(tmp_path, capsys):
 
 
 def test_decode_trained(tmp_path, capsys, monkeypatch):
-    """Through an export, which translates as `Translator` does."""
+    """The contender is an export. It must translate as `Translator` does."""
     tokenizer = tiny.make_tokenizer(tmp_path / "corpus", "bpe")
     model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
     Translator(model, tokenizer).save(tmp_path / "run")
@@ -44,14 +44,15 @@ def test_decode_trained(tmp_path, capsys, monkeypatch):
     assert together["bleu"] == apart["bleu"] == pytest.approx(sacrebleu.corpus_bleu(translations, [references]).score)
     assert together["sentences_per_second"] == pytest.approx(3 / together["seconds"])
     assert "| 2 | export | apart |" in capsys.readouterr().out
-    with pytest.raises(typer.BadParameter, match="is needed"):
-        decode_trained.main(tmp_path / "results", model=tmp_path / "run")
+    reference.write_text("1\n")
+    with pytest.raises(typer.BadParameter, match="must have as many lines as --source"):
+        decode_trained.main(tmp_path / "results", **arguments, reference=reference)
 
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)  # too late here
     case = (tmp_path / "run", tmp_path / "test.en", "export", "together", 2, 2, 1)
-    found = decode_trained.measure(*case)["found"]
+    translations = decode_trained.measure(*case)["translations"]
     translator = Translator(model, tokenizer, beam_size=2, length_penalty=0.0, max_length=decode_trained.LONGEST)
-    for (pieces, score), [best] in zip(found, translator.n_best(["3 1 4", "1 5", "9 2 6 5"], 1), strict=True):
+    for (pieces, score), [best] in zip(translations, translator.n_best(["3 1 4", "1 5", "9 2 6 5"], 1), strict=True):
         assert list(pieces) == list(best.tokens[: len(best.tokens) - best.finished])
         assert score == pytest.approx(best.log_probability, abs=1e-4)
 
@@ -90,7 +91,7 @@ def test_the_floor_counts_weights_once_a_token():
 
 
 def test_the_products_are_those_of_every_weight():
-    """Of `work` for the decoder's tokens, and counted by hand for the source's."""
+    """Their number is that of `work` for the decoder, and is counted by hand for the encoder."""
     model = decode.make_model("quickstart")
     encoder, over_memory, step = (sum(np.prod(k.shape) for k in part) for part in products.kernels_of(model))
     assert encoder == 2 * (4 * 128**2 + 2 * 128 * 256)
@@ -101,7 +102,7 @@ def test_the_products_are_those_of_every_weight():
 
 
 def test_products_are_taken_in_turn():
-    """Each of what the one before it gave, of its first columns where it gave too many."""
+    """Each product goes into the next one; where it has too many columns, only the first ones do."""
     rng = np.random.default_rng(0)
     shapes = ((3, 2), (2, 6), (2, 2), (2, 5), (5, 2))
     x, joint, square, inner, outer = (rng.normal(size=shape).astype("float32") for shape in shapes)

@@ -1,4 +1,4 @@
-"""The serving benchmark once, tiny: it runs, its contenders agree, and it writes what it says."""
+"""The serving benchmark runs once, tiny: its contenders agree, and it writes its results."""
 
 import json
 import threading
@@ -47,7 +47,7 @@ def test_a_caller_learns_of_an_error():
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """A process for one kind of measurement alone: the test has TensorFlow loaded and its threads fixed already."""
+    """Measure in this process, except "warm": TensorFlow is loaded here already, and its threads are fixed."""
 
     def call(script, *arguments):
         if arguments[0] == "warm":
@@ -59,7 +59,7 @@ def in_this_process(monkeypatch):
 
 
 def make_brief(vocabulary_size):
-    """A model that ends its translations after a few tokens, and never says PAD or START."""
+    """Return a model that ends its translations after a few tokens and never predicts PAD or START."""
     model = tiny.make_opinionated(vocabulary_size=vocabulary_size)
     first = np.eye(model.d_model)[0]
     rows = model.output_map.embeddings.numpy()

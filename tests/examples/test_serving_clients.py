@@ -1,4 +1,4 @@
-"""The clients of examples/serving against the test double: the same strings as in process, and every way to fail."""
+"""The clients of examples/serving with the test double: the same strings as in process, and every kind of failure."""
 
 import socket
 import subprocess
@@ -24,7 +24,7 @@ SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "2 7 1 8", "ñ \u2028
 
 @pytest.fixture(params=[RestClient, GrpcClient], ids=["rest", "grpc"])
 def connect(request, double):
-    """A function that makes a client of the double."""
+    """Return a function that makes a client of the test double."""
 
     def make(model="digits", version=None, **limits):
         return request.param(
@@ -60,13 +60,13 @@ def test_the_same_strings_and_scores_as_in_process(connect, digits_translator):
 def test_batches_keep_the_order_and_the_limit(connect, double, digits_translator):
     many = [" ".join(str(number)) for number in range(101, 172)]
     assert connect(batch_size=13).translate(many) == digits_translator(many)
-    assert double.models["digits"][7].sizes == [13] * 5 + [8]  # of 6 rows, filled up
+    assert double.models["digits"][7].sizes == [13] * 5 + [8]  # the last batch has 6 rows and is filled up to 8
 
 
 def test_concurrent_callers_share_a_run(connect, double, digits_translator):
     served = double.models["digits"][7]
     texts = [SENTENCES[number % len(SENTENCES)] for number in range(13)]
-    for _ in range(served.batching.threads):  # nothing runs until everybody has asked
+    for _ in range(served.batching.threads):  # no batch runs until all callers have sent a request
         served.free.acquire()
     with ThreadPoolExecutor(len(texts)) as pool:
         answers = [pool.submit(lambda text: connect().translate([text]), text) for text in texts]
@@ -170,7 +170,7 @@ def test_an_attempt_gets_the_time_that_is_left(monkeypatch, timeout, deadline, s
 def test_an_answer_of_other_rows_is_refused(monkeypatch):
     client = serving_client.Client("nowhere", "digits")
     monkeypatch.setattr(client, "ask", lambda *_: {"translations": ["4"], "scores": [-1.0, -2.0]})
-    with pytest.raises(ServingError, match="2 rows were sent to 'serving_default', others came back"):
+    with pytest.raises(ServingError, match="2 rows were sent to 'serving_default', but not as many came back"):
         client.translate(["4", "5"])
 
 
@@ -186,7 +186,7 @@ def test_rows_become_columns():
     }
     assert serving_client.to_columns([[7, 8, 3], [9], [3]], "ids") == {"source_ids": [[7, 8, 3], [9, 3, 3], [3, 3, 3]]}
     assert serving_client.to_columns(["4"], "align") == {"sentences": ["4"]}
-    with pytest.raises(ValueError, match="a row without ids"):
+    with pytest.raises(ValueError, match="a row of 'ids' has no ids"):
         serving_client.to_columns([[7], []], "ids")
 
 
@@ -235,10 +235,10 @@ def test_a_batch_that_is_too_large_for_the_server(connect):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"timeout": 0}, "timeout must be positive, not 0"),
+        ({"timeout": 0}, "timeout must be positive, got 0"),
         ({"deadline": -1.0}, "deadline must be positive"),
         ({"batch_size": 0}, "batch_size must be positive"),
-        ({"retries": -1}, "retries must be 0 or more, not -1"),
+        ({"retries": -1}, "retries must be 0 or more, got -1"),
     ],
 )
 def test_limits_are_checked(connect, arguments, message):
@@ -254,7 +254,7 @@ def test_addresses_are_checked():
 
 
 def test_half_a_character_is_no_text(connect, double):
-    with pytest.raises(ValueError, match="character 3 is half a pair"):
+    with pytest.raises(ValueError, match="character 3 is half of a surrogate pair"):
         connect().translate(["1 2", "3 \ud83d"])
     assert double.requests == 0
 
@@ -262,12 +262,12 @@ def test_half_a_character_is_no_text(connect, double):
 @pytest.mark.parametrize(
     ("signature", "row", "message"),
     [
-        ("serving_default", 1, "a row of 'serving_default' must be a string, not 1"),
-        ("align", b"1 2", "a row of 'align' must be a string, not b'1 2'"),
-        ("score", "ab", "a row of 'score' must be a sentence and its translation, two strings, not 'ab'"),
-        ("score", ("a", "b", "c"), r"two strings, not \('a', 'b', 'c'\)"),
-        ("ids", "34", "a row of 'ids' must be a list of whole numbers, not '34'"),
-        ("ids", [3.5], r"a row of 'ids' must be a list of whole numbers, not \[3\.5\]"),
+        ("serving_default", 1, "a row of 'serving_default' must be a string, got 1"),
+        ("align", b"1 2", "a row of 'align' must be a string, got b'1 2'"),
+        ("score", "ab", "a row of 'score' must be a sentence and its translation, two strings, got 'ab'"),
+        ("score", ("a", "b", "c"), r"two strings, got \('a', 'b', 'c'\)"),
+        ("ids", "34", "a row of 'ids' must be a list of whole numbers, got '34'"),
+        ("ids", [3.5], r"a row of 'ids' must be a list of whole numbers, got \[3\.5\]"),
     ],
 )
 def test_rows_of_another_signature_are_refused(signature, row, message):
@@ -276,7 +276,7 @@ def test_rows_of_another_signature_are_refused(signature, row, message):
 
 
 class Foreign(serving_client.Client):
-    """A client of a model that was not exported here, which gives these outputs."""
+    """A client of a model that this package did not export. It gives these outputs."""
 
     OPTION, DEFAULT, OUTPUTS = "--url", "nowhere", {}
 
@@ -307,7 +307,7 @@ def test_a_model_without_translations_is_named(outputs, message, monkeypatch, ca
 
 
 def test_answers_that_are_no_tensorflow_servings():
-    answers = [(200, b"<html>", "not the answer"), (502, b"<html>Bad", "HTTP 502.*Bad")]
+    answers = [(200, b"<html>", "this is not an answer of TensorFlow Serving"), (502, b"<html>Bad", "HTTP 502.*Bad")]
     for status, content, message in (*answers, (200, b'{"outputs": 0.5}', r"gives one output, without a name, 0\.5")):
         response = requests.Response()
         response.status_code, response._content = status, content
@@ -319,13 +319,13 @@ def test_every_way_to_write_a_tensor():
     values = [np.float32([[1.5, -2], [0, 4]]), np.int32([[7, 7, 7]]), np.array([True, False, True]), np.float32(3.5)]
     values += [np.zeros((3, 0, 2), np.float32), np.zeros((2, 3, 0), np.int32), np.array([[b"a", "ñ".encode()]])]
     for value in values:
-        proto = tf.make_tensor_proto(value)  # numbers as bytes, where there are several
+        proto = tf.make_tensor_proto(value)  # several numbers are stored as bytes
         expected = np.char.decode(value, "utf-8") if value.dtype.kind == "S" else value
         assert values_of(proto) == expected.tolist()
     short = tf.make_tensor_proto(2.5, shape=[2, 3])
     assert len(short.float_val) == 1
     assert values_of(short) == [[2.5] * 3] * 2
-    with pytest.raises(ServingError, match="has type 2;"):
+    with pytest.raises(ServingError, match="has type 2; this client knows"):
         values_of(tf.make_tensor_proto(np.float64(1)))
 
 

@@ -1,4 +1,4 @@
-"""The command lines of examples/serving: what they print, and how they end."""
+"""The command lines of examples/serving: their output and their exit codes."""
 
 import json
 
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 @pytest.fixture(params=[RestClient, GrpcClient], ids=["rest", "grpc"])
 def command(request, double):
-    """A function that calls the command line."""
+    """Return a function that calls the command line."""
     app = typer.Typer()
     app.command()(serving_client.command(request.param))
     runner = CliRunner()

@@ -1,4 +1,4 @@
-"""The test double of TensorFlow Serving: formats, errors and batches are the server's."""
+"""The test double of TensorFlow Serving has the formats, the errors and the batching of the server."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -77,7 +77,8 @@ def test_a_full_queue_is_worth_another_attempt(digits_export, digits_translator,
         free = full.models["digits"][7].free
         free.acquire()
         address = f"127.0.0.1:{full.grpc_port}"
-        answers = [pool.submit(GrpcClient(address, "digits", retries=0).translate, ["4"]) for _ in range(3)]
+        clients = [GrpcClient(address, "digits", retries=0, timeout=120.0) for _ in range(3)]
+        answers = [pool.submit(client.translate, ["4"]) for client in clients]
         [refused] = wait(answers, return_when="FIRST_COMPLETED").done
         free.release()
         assert refused.exception().code == "UNAVAILABLE"

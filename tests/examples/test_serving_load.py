@@ -1,4 +1,4 @@
-"""benchmarks/serving_load.py once, tiny: it runs, and writes what it says."""
+"""benchmarks/serving_load.py runs once, tiny, and writes its results."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_load(digits_export, digits_translator, tmp_path, capsys):
 
 
 class InThisProcess(serving_load.Server):
-    """The double here: a second process would have to import TensorFlow, and the test of load has one."""
+    """The test double in this process. `test_load` already starts one in its own process, which takes long."""
 
     def __enter__(self):
         self.double = serving_double.Double({"load": {1: self.command[2]}}, serving_double.Batching()).__enter__()

@@ -1,4 +1,4 @@
-"""Every signature through REST and gRPC: what a `Translator` gives in process, in joined batches too."""
+"""Every signature gives the same through REST and gRPC as a `Translator` in process, in joined batches too."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def near(values):
 
 
 def source_ids(translator, sentences):
-    """Lists of ids of different lengths, each with its END."""
+    """Return lists of ids of different lengths, each with END."""
     return [[*pieces, END] for pieces in translator.tokenizer.tokenize(sentences).to_list()]
 
 
@@ -48,7 +48,9 @@ def test_score(client, digits_translator):
     assert [row["scores"] for row in rows] == near([score.score for score in expected])
     assert [row["log_probabilities"] for row in rows] == near([score.log_probability for score in expected])
     assert [row["token_counts"] for row in rows] == [len(score.tokens) for score in expected]
-    assert next(client.predict([("", "4")], "score"))["scores"] == -math.inf  # beyond JSON, and the server writes it
+    assert (
+        next(client.predict([("", "4")], "score"))["scores"] == -math.inf
+    )  # JSON has no infinity, but the server writes it
 
 
 def test_ids(client, digits_translator):
@@ -71,7 +73,7 @@ def test_align(client, digits_translator):
             continue
         source, target, alignment = digits_translator.alignment(text, best.tokens)
         assert pieces == [list(source), list(best.tokens)]
-        count = len(best.tokens)  # in process, END closes a translation that the limit cut
+        count = len(best.tokens)  # in process, a translation that the limit cut ends with END
         assert tuple(target[:count]) == tuple(best.tokens)
         found = np.array(row["alignment"])[:count, : len(source)]
         np.testing.assert_allclose(found, alignment[:count], rtol=1e-3, atol=1e-5)
@@ -79,7 +81,7 @@ def test_align(client, digits_translator):
 
 @pytest.mark.parametrize("kind", [RestClient, GrpcClient])
 def test_ids_of_any_length_share_a_batch(kind, double, digits_translator):
-    """The server pads a request with its own first id, which stands behind END and means nothing."""
+    """The server pads a request with its own first id. That comes after END and has no effect."""
     rows = source_ids(digits_translator, ["4", "3 1 4 1 5", "1 2 3 4 5 6 7", "9 8", "2 7 1 8"])
     served = double.models["digits"][7]
 

@@ -1,10 +1,10 @@
-"""Strings that a service may be sent by mistake or malice, and what an export makes of them.
+"""Sends an export strings that may come by mistake or malice, and checks its answers.
 
     python tests/support/hostile.py --export saved_models/en_de/1 --count 20000 --report hostile.json
 
-sends generated strings through a session (see `session_client`), each alone and each in a mixed batch, and reports
-crashes, calls over the time limit, output that is not UTF-8, and strings whose result depends on their neighbours.
-The session lives in a process of its own, which is started anew after a crash or a hang.
+sends generated strings through a session (see `session_client`), each by itself and each in a mixed batch. It reports
+crashes, calls over the time limit, output that is not UTF-8, and strings whose result depends on their neighbors in the
+batch. The session lives in its own process, which is started again after a crash or a hang.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ from rich.progress import Progress
 from keras_transformer import Tokenizer
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 
-CHUNK = 320  # strings that are sent alone and then in batches, before the next are
+CHUNK = 320  # so many strings are sent one by one, then in batches; then the next ones
 
 
 def serve(path, memory, connection):
-    """The process of the session: takes (signature, inputs), gives the outputs or an error's text."""
+    """Run the session: receive (signature, inputs), send the outputs or the text of an error."""
     import session_client
 
     if memory:
@@ -48,19 +48,19 @@ def serve(path, memory, connection):
 
 
 class Watched:
-    """An export's session in its own process, which dies at the time limit.
+    """An export's session in its own process, which is killed at the time limit.
 
     Args:
         path: the export.
-        seconds: for one call.
-        memory: bytes of address space; 0 is no limit.
+        seconds: the time limit of one call.
+        memory: the most bytes of address space; 0 is no limit.
     """
 
     def __init__(self, path, seconds, memory=0):
         self.path, self.seconds, self.memory, self.process = str(path), seconds, memory, None
 
     def start(self):
-        """The signatures, by a new process."""
+        """Start a new process and return the signatures."""
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(self.path, self.memory, theirs), daemon=True)
@@ -69,10 +69,10 @@ class Watched:
         return self._receive(120)
 
     def __call__(self, signature, **inputs):
-        """The outputs as lists, or a string: the error, "died with …" or "no answer in … s"."""
+        """Return the outputs as lists, or a string: the error, "died with …" or "no answer in … s"."""
         if self.process is None:
             self.start()
-        with contextlib.suppress(BrokenPipeError):  # it is dead, which the answer will say
+        with contextlib.suppress(BrokenPipeError):  # the process died: `_receive` will say so
             self.connection.send((signature, inputs))
         return self._receive(self.seconds)
 
@@ -95,20 +95,20 @@ class Watched:
 
 
 def differences(alone, batched, tolerance=1e-4):
-    """Where two rows of outputs by name differ, a batch's padding aside: a list of names.
+    """Return the names of the outputs in which two rows differ. Padding of the batch does not count.
 
-    Numbers are equal within `tolerance`, relative above 1: a batch of another shape rounds otherwise.
+    Numbers may differ by `tolerance`, which is relative above 1: a batch of another shape rounds differently.
     """
     return [name for name in alone if not same(alone[name], batched[name], tolerance)]
 
 
-def same(one, other, tolerance):
-    if isinstance(one, list):
-        rest = other[len(one) :]
-        return all(same(a, b, tolerance) for a, b in zip(one, other, strict=False)) and is_padding(rest)
-    if isinstance(one, float):
-        return one == other or abs(one - other) <= tolerance * max(1, abs(one))
-    return one == other
+def same(alone, batched, tolerance):
+    if isinstance(alone, list):
+        rest = batched[len(alone) :]
+        return all(same(a, b, tolerance) for a, b in zip(alone, batched, strict=False)) and is_padding(rest)
+    if isinstance(alone, float):
+        return alone == batched or abs(alone - batched) <= tolerance * max(1, abs(alone))
+    return alone == batched
 
 
 def is_padding(value):
@@ -116,7 +116,7 @@ def is_padding(value):
 
 
 def bad_utf8(value):
-    """Whether any string in nested lists is not UTF-8."""
+    """Return whether any string in nested lists is not UTF-8."""
     if isinstance(value, list):
         return any(map(bad_utf8, value))
     if not isinstance(value, bytes):
@@ -130,13 +130,13 @@ def bad_utf8(value):
 
 @dataclass
 class Report:
-    """What was found; each list holds a dictionary an incident."""
+    """The incidents: each list has one dictionary for each of them."""
 
-    sent: dict = field(default_factory=dict)  # kind -> how many
-    failed: list = field(default_factory=list)  # an error, a crash, a hang
+    sent: dict = field(default_factory=dict)  # kind -> how many strings
+    failed: list = field(default_factory=list)  # errors, crashes and hangs
     not_utf8: list = field(default_factory=list)
     truncated_wrong: list = field(default_factory=list)
-    near_ties: list = field(default_factory=list)  # another translation, of the same score but for rounding
+    near_ties: list = field(default_factory=list)  # another translation, whose score differs only by rounding
     influenced: list = field(default_factory=list)
     truncated: int = 0
     slowest: float = 0.0
@@ -151,13 +151,13 @@ class Report:
 
 
 class Checker:
-    """Sends calls to one signature, and keeps a `Report`.
+    """Sends calls to one signature and collects a `Report`.
 
     Args:
         watched: a `Watched`.
         signature: its name.
-        is_truncated: a function from one call's inputs to what `truncated` must say, or None.
-        near: two different translations whose scores are this close are a near tie.
+        is_truncated: a function from the inputs of one call to the right value of `truncated`, or None.
+        near: two different translations are a near tie if their scores differ by no more than this.
     """
 
     def __init__(self, watched, signature, is_truncated=None, near=1e-3):
@@ -165,7 +165,7 @@ class Checker:
         self.report = Report()
 
     def ask(self, calls):
-        """The rows of one batch, or None.
+        """Send one batch. Return the rows of its outputs, or None if the call failed.
 
         Args:
             calls: a list of (kind, inputs of one row by name).
@@ -174,15 +174,15 @@ class Checker:
         if "source_ids" in inputs and len(calls) > 1:
             inputs["source_ids"] = padded(inputs["source_ids"])
         start = time.perf_counter()
-        found = self.watched(self.signature, **inputs)
+        outputs = self.watched(self.signature, **inputs)
         self.report.slowest = max(self.report.slowest, time.perf_counter() - start)
-        if isinstance(found, str):
-            self.report.failed.append({"what": found, "batch": len(calls), **shown(calls)})
+        if isinstance(outputs, str):
+            self.report.failed.append({"what": outputs, "batch": len(calls), **described(calls)})
             return None
-        return [{name: column[i] for name, column in found.items()} for i in range(len(calls))]
+        return [{name: column[i] for name, column in outputs.items()} for i in range(len(calls))]
 
     def alone(self, call):
-        """Ask one row alone and look at what comes."""
+        """Send one row by itself and check the answer. Return the row of outputs, or None if the call failed."""
         kind, inputs = call
         self.report.sent[kind] = self.report.sent.get(kind, 0) + 1
         rows = self.ask([call])
@@ -190,114 +190,125 @@ class Checker:
             return None
         [row] = rows
         if any(map(bad_utf8, row.values())):
-            self.report.not_utf8.append({"found": repr(row)[:300], **shown([call])})
+            self.report.not_utf8.append({"found": repr(row)[:300], **described([call])})
         if "truncated" in row:
             self.report.truncated += row["truncated"]
             if self.is_truncated is not None and row["truncated"] != self.is_truncated(inputs):
-                self.report.truncated_wrong.append({"found": row["truncated"], **shown([call])})
+                self.report.truncated_wrong.append({"found": row["truncated"], **described([call])})
         return row
 
     def together(self, calls, expected):
-        """Ask a batch, and compare with what each row got alone."""
+        """Send a batch, and compare each row with the answer that it got by itself."""
         rows = self.ask(calls)
         for call, alone, batched in zip(calls, expected, rows or [], strict=False):
             if alone is not None and (names := differences(alone, batched)):
-                one, other = alone["scores"], batched["scores"]
-                near = not isinstance(one, list) and math.isclose(one, other, rel_tol=self.near, abs_tol=self.near)
+                score, other = alone["scores"], batched["scores"]
+                near = not isinstance(score, list) and math.isclose(score, other, rel_tol=self.near, abs_tol=self.near)
                 incident = {"outputs": names, "alone": repr(alone)[:600], "batch": repr(batched)[:600]}
-                (self.report.near_ties if near else self.report.influenced).append({**incident, **shown([call])})
+                (self.report.near_ties if near else self.report.influenced).append({**incident, **described([call])})
 
 
-def shown(calls):
-    """The kinds and the inputs of a few rows, cut short."""
+def described(calls):
+    """Return the kinds and the inputs of the first rows, cut short."""
     return {"rows": [(kind, {name: repr(value[:80]) for name, value in row.items()}) for kind, row in calls[:4]]}
 
 
 def check(checker, calls, batch_size=16, advance=lambda count: None, seed=2):
-    """Every call alone, then all in mixed batches: the `Report`."""
+    """Send every call by itself, then all in mixed batches. Return the `Report`."""
     expected = []
     for call in calls:
         expected.append(checker.alone(call))
         advance(1)
     order = random.Random(seed).sample(range(len(calls)), len(calls))
     for start in range(0, len(order), batch_size):
-        some = order[start : start + batch_size]
-        checker.together([calls[i] for i in some], [expected[i] for i in some])
-        advance(len(some))
+        batch = order[start : start + batch_size]
+        checker.together([calls[i] for i in batch], [expected[i] for i in batch])
+        advance(len(batch))
     return checker.report
 
 
 def padded(rows):
-    """Rows of ids as one rectangle: END, and behind it rubbish, which must count for nothing."""
+    """Return rows of ids with one length. After END come arbitrary ids, which must have no effect."""
     width = max(map(len, rows)) + 1
     return [[*row, END, *([4 + len(row)] * width)][:width] for row in rows]
 
 
 def random_ids(rng, vocabulary_size):
-    """A row for the signature `ids`: any pieces, with END and anything behind it or without."""
+    """Return a row for the signature `ids`: random pieces, then nothing, or END, or END and arbitrary ids."""
     row = [rng.choice([UNK, rng.randrange(NUM_RESERVED, vocabulary_size)]) for _ in range(rng.randint(0, 30))]
     return row + rng.choice([[], [END], [END, PAD, START, END, vocabulary_size, -1]])
 
 
 def rule(signature, tokenizer, max_source_length=256, extra=50):
-    """What `truncated` must say of a call, as a function of its inputs; the lengths are those of the export.
+    """Return a function from the inputs of a call to the right value of `truncated`.
 
-    A text is read up to 64 bytes a token, and then cut to the most tokens, END counted.
+    An export reads a text up to 64 bytes for each token of its limit. Then it cuts the text to the limit, with END.
+
+    Args:
+        max_source_length, extra: the limits with which the export was made.
     """
 
-    def long(text, most):
-        if len(text) > 64 * most:
+    def too_long(text, limit):
+        if len(text) > 64 * limit:
             return True
         texts = [text.decode(errors="replace").encode()]
-        return len(tokenizer.tokenize(texts).to_list()[0]) + 1 > most
+        return len(tokenizer.tokenize(texts).to_list()[0]) + 1 > limit
 
     if signature == "ids":
         return lambda inputs: ([*inputs["source_ids"], END]).index(END) + 1 > max_source_length
     if signature == "score":
         return lambda inputs: (
-            long(inputs["sentences"], max_source_length) or long(inputs["translations"], max_source_length + extra)
+            too_long(inputs["sentences"], max_source_length)
+            or too_long(inputs["translations"], max_source_length + extra)
         )
-    return lambda inputs: long(inputs["sentences"], max_source_length)
+    return lambda inputs: too_long(inputs["sentences"], max_source_length)
 
 
-def rows_for(signature, made, vocabulary_size=0, seed=3):
-    """Calls of a signature out of strings: a list of (kind, inputs by name)."""
+def rows_for(signature, texts, vocabulary_size=0, seed=3):
+    """Make calls of a signature from strings.
+
+    Args:
+        texts: a list of (kind, bytes), from `strings`.
+
+    Returns:
+        A list of (kind, inputs by name).
+    """
     rng = random.Random(seed)
     if signature == "ids":
-        return [("ids", {"source_ids": random_ids(rng, vocabulary_size)}) for _ in made]
+        return [("ids", {"source_ids": random_ids(rng, vocabulary_size)}) for _ in texts]
     if signature == "score":
-        others = rng.sample([text for _, text in made], len(made))
-        pairs = zip(made, others, strict=True)
+        others = rng.sample([text for _, text in texts], len(texts))
+        pairs = zip(texts, others, strict=True)
         return [(kind, {"sentences": text, "translations": other}) for (kind, text), other in pairs]
-    return [(kind, {"sentences": text}) for kind, text in made]
+    return [(kind, {"sentences": text}) for kind, text in texts]
 
 
 def main(
-    export: Annotated[Path, typer.Option(help="The version's folder.")],
-    count: Annotated[int, typer.Option(help="Strings.")] = 20_000,
+    export: Annotated[Path, typer.Option(help="The folder of an export's version.")],
+    count: Annotated[int, typer.Option(help="How many strings are sent.")] = 20_000,
     signature: Annotated[list[str] | None, typer.Option(help="Signatures; serving_default if none.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Its file, to check `truncated` and to draw ids.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Its file, to check `truncated` and draw ids.")] = None,
     longest: Annotated[int, typer.Option(help="Bytes of the longest string.")] = 1_000_000,
     seconds: Annotated[float, typer.Option(help="Time limit of one call.")] = 60,
     memory: Annotated[float, typer.Option(help="GiB of address space for the session; 0 is no limit.")] = 0,
-    report: Annotated[Path | None, typer.Option(help="JSON file for what was found.")] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON file for the incidents.")] = None,
 ):
-    """Send generated strings, and say what happened; exit code 1 if anything did."""
+    """Send generated strings, and report incidents. The exit code is 1 if there are any."""
     watched = Watched(export, seconds, int(memory * 2**30))
-    known = Tokenizer.load(tokenizer) if tokenizer else None
-    made, reports, clean = strings(count, longest=longest), {}, True
+    loaded = Tokenizer.load(tokenizer) if tokenizer else None
+    texts, reports, clean = strings(count, longest=longest), {}, True
     with Progress(console=Console(stderr=True)) as bar:
         for name in signature or ["serving_default"]:
             task = bar.add_task(name, total=2 * count)
-            checker = Checker(watched, name, rule(name, known) if known else None)
-            calls = rows_for(name, made, known.vocabulary_size if known else 0)
+            checker = Checker(watched, name, rule(name, loaded) if loaded else None)
+            calls = rows_for(name, texts, loaded.vocabulary_size if loaded else 0)
             for start in range(0, count, CHUNK):
-                found = check(checker, calls[start : start + CHUNK], advance=functools.partial(bar.advance, task))
-                reports[name] = vars(found)
-                print(f"{name}: {found}", flush=True)
+                checked = check(checker, calls[start : start + CHUNK], advance=functools.partial(bar.advance, task))
+                reports[name] = vars(checked)
+                print(f"{name}: {checked}", flush=True)
                 if report is not None:
                     report.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
-            clean &= found.clean()
+            clean &= checked.clean()
     watched.stop()
     raise typer.Exit(0 if clean else 1)
 

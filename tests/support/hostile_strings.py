@@ -1,4 +1,4 @@
-"""Generated strings that a service may be sent by mistake or malice."""
+"""Generated strings of the kinds that somebody may send to a service by mistake or malice."""
 
 import random
 
@@ -9,7 +9,7 @@ BREAKS = ["\n", "\r", "\r\n", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\u2028", 
 PIECES = "</s> <s> <unk> <pad> [PAD] [UNK] [START] [END] ▁ ## ##a ⁇ <0x41> <0x00> >>deu<< <2de> ▅".split()
 EMOJI = "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪 🧑🏿‍🚀 ❤️ 1️⃣ 🫠 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ☠".split()
 BIDI = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200c\u200d\ufeff"
-INVALID = [  # overlong forms, surrogates, beyond U+10FFFF, lone continuation and start bytes, Latin-1
+INVALID = [  # overlong forms, surrogates, beyond U+10FFFF, single continuation and start bytes, Latin-1
     *(b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xed\xa0\x80", b"\xed\xa0\xbd\xed\xb8\x80"),
     *(b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfe", b"\xff", b"\x80", b"\xbf\xbf", b"\xe2\x82", b"caf\xe9"),
 ]
@@ -20,7 +20,7 @@ def plain(rng):
 
 
 def mixed_into(rng, parts, most=4):
-    """A plain sentence with some of the `parts`, text or bytes, between its characters."""
+    """Return a plain sentence with some of the `parts`, text or bytes, between its characters."""
     text = [character.encode() for character in plain(rng)]
     for part in rng.choices(parts, k=rng.randint(1, most)):
         text.insert(rng.randint(0, len(text)), part if isinstance(part, bytes) else part.encode())
@@ -28,15 +28,15 @@ def mixed_into(rng, parts, most=4):
 
 
 def cut_short(rng):
-    """Text that ends, or begins, inside a character."""
+    """Return text that ends, or begins, inside a character."""
     text = "".join(rng.choices(SCRIPTS + "".join(EMOJI), k=rng.randint(1, 12))).encode()
     return text[rng.randint(0, 2) : len(text) - rng.randint(1, 3)]
 
 
 def one_character(rng, longest):
-    """Up to `longest` bytes of one character; each power of two is as likely."""
+    """Return up to `longest` bytes of one character. All powers of two are equally likely as a length."""
     character = rng.choice(["a", " ", ".", "é", "中", "😀", "\u0301", "\x00", "\n", "▁", "\u00a0"]).encode()
-    return character * max(1, int(2 ** rng.uniform(4, (longest).bit_length() - 1)) // len(character))
+    return character * max(1, int(2 ** rng.uniform(4, longest.bit_length() - 1)) // len(character))
 
 
 def long_word(rng, longest):
@@ -69,21 +69,22 @@ KINDS = {
     "mixed scripts": lambda rng: "".join(rng.choices(SCRIPTS + "  ", k=rng.randint(1, 30))),
 }
 SIZED = {"long word", "one character"}
-RARE = {"long word": 0.1, "one character": 0.1, "empty": 0.3, "plain": 2}  # others 1
+WEIGHTS = {"long word": 0.1, "one character": 0.1, "empty": 0.3, "plain": 2}  # of the other kinds: 1
 
 
 def strings(count, seed=1, longest=1_000_000):
-    """`count` pairs (kind, bytes), the same for the same seed; the first is `longest` bytes of one character."""
+    """Return `count` pairs (kind, bytes), the same for the same seed. The first is `longest` bytes of one character."""
     rng = random.Random(seed)
-    found = [("one character", b"a" * longest)]
-    found += [(kind, make_one(kind, rng, longest)) for kind in KINDS]
-    weights = [RARE.get(kind, 1) for kind in KINDS]
-    while len(found) < count:
+    pairs = [("one character", b"a" * longest)]
+    pairs += [(kind, generate(kind, rng, longest)) for kind in KINDS]
+    weights = [WEIGHTS.get(kind, 1) for kind in KINDS]
+    while len(pairs) < count:
         [kind] = rng.choices(list(KINDS), weights)
-        found.append((kind, make_one(kind, rng, longest)))
-    return found[:count]
+        pairs.append((kind, generate(kind, rng, longest)))
+    return pairs[:count]
 
 
-def make_one(kind, rng, longest):
-    made = KINDS[kind](rng, longest) if kind in SIZED else KINDS[kind](rng)
-    return made if isinstance(made, bytes) else made.encode()
+def generate(kind, rng, longest):
+    """Return a string of a kind as bytes."""
+    text = KINDS[kind](rng, longest) if kind in SIZED else KINDS[kind](rng)
+    return text if isinstance(text, bytes) else text.encode()

@@ -1,11 +1,12 @@
-"""Whether older versions of TensorFlow give the same strings for an export.
+"""Checks whether older versions of TensorFlow give the same strings for an export.
 
     python tests/support/old_tensorflow.py --tensorflow 2.16 --export saved_models/en_de/1 --sentences test.en
 
-makes a virtual environment for each version in a temporary folder, with the TensorFlow Text of the same version and
-nothing else, lets each answer the same sentences through `session_process`, and compares with the environment that this
-script runs in. It needs a package index and about 2 GB of temporary space. Without --export it writes and compares tiny
-exports, one of each kind of tokenizer. Signatures that take `sentences` alone are called.
+makes a virtual environment for each version in a temporary folder, with TensorFlow Text of the same version and nothing
+else. Each environment answers the same sentences through `session_process`. The answers are compared with those of the
+environment that runs this script. That needs a package index and about 2 GB of temporary space. Without --export, the
+script writes and compares tiny exports, one for each kind of tokenizer. It calls the signatures whose only input is
+`sentences`.
 """
 
 import json
@@ -24,17 +25,17 @@ console = Console()
 
 
 def make_environment(folder, version):
-    """The Python of a new virtual environment with TensorFlow and TensorFlow Text of that minor version."""
+    """Make a virtual environment with TensorFlow and TensorFlow Text of a minor version. Return its Python."""
     console.print(f"installing TensorFlow {version}")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    wanted = f"tensorflow-text=={version}.*"  # asks for the TensorFlow of its own minor version
-    subprocess.run([python, "-m", "pip", "install", "--quiet", wanted], check=True)
+    requirement = f"tensorflow-text=={version}.*"  # it requires TensorFlow of the same minor version
+    subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)
     return python
 
 
 def answers(python, export, sentences):
-    """What the export says under that Python: TensorFlow's version, and outputs by signature."""
+    """Run the export under a Python. Return the version of its TensorFlow, and the outputs by signature."""
 
     def ask(calls):
         lines = "".join(f"{json.dumps(call)}\n" for call in calls)
@@ -46,32 +47,36 @@ def answers(python, export, sentences):
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     [first] = ask([])
-    names = [name for name, found in first["signatures"].items() if list(found["inputs"]) == ["sentences"]]
-    _, *found = ask([(name, {"sentences": sentences}) for name in names])
-    return first["tensorflow"], dict(zip(names, found, strict=True))
+    names = [name for name, described in first["signatures"].items() if list(described["inputs"]) == ["sentences"]]
+    _, *outputs = ask([(name, {"sentences": sentences}) for name in names])
+    return first["tensorflow"], dict(zip(names, outputs, strict=True))
 
 
-def strings_in(value):
-    return [text for one in value for text in strings_in(one)] if isinstance(value, list) else [value]
+def values_in(nested):
+    """Return the values of nested lists as one list."""
+    return [value for element in nested for value in values_in(element)] if isinstance(nested, list) else [nested]
 
 
-def compare(found, expected):
-    """How many strings differ, of how many, and the largest difference between two scores."""
+def compare(answered, expected):
+    """Return how many strings differ, how many there are, and the largest difference of two scores."""
     differ = total = 0
     largest = 0.0
     for signature, outputs in expected.items():
         for name, value in outputs.items():
-            ours, theirs = strings_in(value), strings_in(found[signature][name])
+            ours, theirs = values_in(value), values_in(answered[signature][name])
             if name == "scores":
                 largest = max([largest, *(abs(a - b) for a, b in zip(ours, theirs, strict=True))])
-            elif all(isinstance(one, str) for one in ours):
+            elif all(isinstance(text, str) for text in ours):
                 total += len(ours)
                 differ += sum(a != b for a, b in zip(ours, theirs, strict=True))
     return differ, total, largest
 
 
 def write_tiny(folder):
-    """A process of its own, so that this one never loads TensorFlow: the paths of tiny exports by kind."""
+    """Write tiny exports, one for each kind of tokenizer, and return their paths.
+
+    Another process writes them, so that this one never loads TensorFlow.
+    """
     code = (
         f"import shutil, tiny_exports\n"
         f"for kind in {KINDS}: shutil.copytree(tiny_exports.tiny_export(kind).path, {str(folder)!r} + '/' + kind)"
@@ -81,12 +86,12 @@ def write_tiny(folder):
 
 
 def main(
-    tensorflow: Annotated[list[str], typer.Option(help="Versions, such as 2.16.")],
-    export: Annotated[list[Path] | None, typer.Option(help="Versions' folders; tiny ones are written if none.")] = None,
+    tensorflow: Annotated[list[str], typer.Option(help="Minor versions, for example 2.16.")],
+    export: Annotated[list[Path] | None, typer.Option(help="Versions' folders; tiny exports if none.")] = None,
     sentences: Annotated[Path | None, typer.Option(help="A file of sentences, one a line.")] = None,
-    count: Annotated[int, typer.Option(help="How many of its first lines.")] = 50,
+    count: Annotated[int, typer.Option(help="How many of its first lines are used.")] = 50,
 ):
-    """Compare, print a line for each version and export, and leave with 1 if any string differs."""
+    """Compare, and print a line for each version and export. The exit code is 1 if any string differs."""
     lines = ["3 1 4 1 5", "", "zwölf Ärzte", "👩‍👩‍👧 2", " ", "1 2 3 4 5 6 7"]
     if sentences is not None:
         lines = sentences.read_text(encoding="utf-8").splitlines()[:count]
@@ -99,15 +104,15 @@ def main(
                 python = make_environment(Path(environment), version)
                 for path in exports:
                     try:
-                        full, found = answers(python, path, lines)
+                        full_version, answered = answers(python, path, lines)
                     except RuntimeError as error:
                         console.print(str(error), markup=False)
                         same = False
                         continue
-                    differ, total, largest = compare(found, expected[path])
+                    differ, total, largest = compare(answered, expected[path])
                     same &= differ == 0
-                    console.print(f"TensorFlow {full}, {path}: {differ} of {total} strings differ, ", end="")
-                    console.print(f"scores by up to {largest:.1e}; signatures {', '.join(found)}")
+                    console.print(f"TensorFlow {full_version}, {path}: {differ} of {total} strings differ, ", end="")
+                    console.print(f"scores by up to {largest:.1e}; signatures {', '.join(answered)}")
     raise typer.Exit(0 if same else 1)
 
 

@@ -1,14 +1,16 @@
-"""A test double of TensorFlow Serving's model server, for machines where that cannot be installed.
+"""A test double of TensorFlow Serving's model server, for machines where the server cannot be installed.
 
-It loads a SavedModel as the server does, `tf.compat.v1.saved_model.load(session, ["serve"], path)`, and answers
-gRPC's PredictionService and the REST interface (`serving_rest.py`). What it copies of the server, beside formats and
-errors: requests for a signature that wait at the same time are joined along dimension 0, run once and split; where
-their shapes differ, each is padded with its own first element (`pad_variable_length_inputs`); the joined batch is
-filled up to an allowed size with copies of its last request's first row. What it does not copy: speed.
+It loads a SavedModel as the server does, by `tf.compat.v1.saved_model.load(session, ["serve"], path)`. It answers
+gRPC's PredictionService and the REST interface (`serving_rest.py`). It copies the server's formats and errors, and
+its batching: requests for a signature that wait at the same time are joined along dimension 0, run once and split.
+Where their shapes differ, each request is padded with its own first element (`pad_variable_length_inputs`). The
+joined batch is filled up to an allowed size with copies of the first row of its last request. It does not copy the
+server's speed.
 
     python tests/support/serving_double.py saved_models/en_de/1 --model en_de
 
-serves until its standard input ends; its first line of output is a JSON object with the ports, its last one counts.
+serves until its standard input ends. Its first line of output is a JSON object with the ports. Its last line has
+counts.
 """
 
 import contextlib
@@ -35,18 +37,21 @@ CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def until(condition, seconds=120.0):
-    """Wait for something that other threads bring about."""
+    """Wait until other threads have made a condition true."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds} s in vain.")
+            raise TimeoutError(f"the condition was not true after {seconds} s.")
         time.sleep(0.002)
 
 
 @dataclasses.dataclass(frozen=True)
 class Batching:
-    """Of the server's batching file: `max_batch_size`, `batch_timeout_micros` (here seconds), `num_batch_threads`,
-    `max_enqueued_batches` and `allowed_batch_sizes`."""
+    """The options of the server's batching file.
+
+    They are `max_batch_size`, `batch_timeout_micros` (here in seconds), `num_batch_threads`, `max_enqueued_batches` and
+    `allowed_batch_sizes`.
+    """
 
     max_size: int = 64
     wait: float = 0.005
@@ -69,7 +74,7 @@ class Batch:
 
 def pad_to(array, shape):
     """Pad every dimension but the first up to `shape`, with the array's first element."""
-    widths = [(0, 0), *((0, to - now) for now, to in zip(array.shape[1:], shape[1:], strict=True))]
+    widths = [(0, 0), *((0, new - old) for old, new in zip(array.shape[1:], shape[1:], strict=True))]
     if not any(after for _, after in widths):
         return array
     if not array.size:
@@ -78,7 +83,7 @@ def pad_to(array, shape):
 
 
 def joined(arrays, rows):
-    """Arrays of the requests of a batch -> one with `rows` rows."""
+    """Join the arrays of the requests of a batch into one array with `rows` rows."""
     shape = np.max([array.shape for array in arrays], axis=0)
     padded = [pad_to(array, shape) for array in arrays]
     missing = rows - sum(len(array) for array in padded)
@@ -86,9 +91,10 @@ def joined(arrays, rows):
 
 
 class Model:
-    """A version of a model in a session of its own.
+    """A version of a model in its own session.
 
-    `runs` counts the session's runs, `sizes` are their rows, `free` the threads that may run a batch.
+    `runs` is the number of the session's runs, and `sizes` are the rows of each run. `free` is a semaphore for the
+    threads that may run a batch.
     """
 
     def __init__(self, path, batching):
@@ -102,7 +108,7 @@ class Model:
         self.free = threading.Semaphore(batching.threads if batching else 1000)
 
     def predict(self, name, inputs):
-        """Input arrays by name -> output arrays by name, in a batch with what else asks now."""
+        """Return output arrays by name for input arrays by name. Requests of the same time share a batch."""
         signature = self.signatures.get(name)
         if signature is None:
             raise Refused("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
@@ -118,7 +124,7 @@ class Model:
         return self._in_a_batch(name, signature, inputs)
 
     def waiting_rows(self, name):
-        """The rows of the batch that is open for a signature."""
+        """Return the number of rows in the open batch of a signature."""
         with self._lock:
             return sum(self._open[name].sizes) if name in self._open else 0
 
@@ -128,9 +134,9 @@ class Model:
             message = "Batching session Run() input tensors must have equal 0th-dimension size"
             raise Refused("INVALID_ARGUMENT", message)
         [(size,)] = sizes
-        batch, place, leads = self._join(name, inputs, size)
-        if leads:
-            self._lead(name, signature, batch)
+        batch, place, is_new = self._join(name, inputs, size)
+        if is_new:
+            self._run_batch(name, signature, batch)
         batch.done.wait()
         if batch.error is not None:
             raise batch.error
@@ -138,14 +144,14 @@ class Model:
         return {key: array[start : start + size] for key, array in batch.outputs.items()}
 
     def _join(self, name, inputs, size):
-        """Put a request into the open batch, or into a new one which it then leads."""
-        most = self.batching.max_size
-        if size > most:
-            raise Refused("INVALID_ARGUMENT", f"Task size {size} is larger than maximum input batch size {most}")
+        """Put a request into the open batch or into a new one. Return the batch, its place there and if it is new."""
+        limit = self.batching.max_size
+        if size > limit:
+            raise Refused("INVALID_ARGUMENT", f"Task size {size} is larger than maximum input batch size {limit}")
         with self._lock:
             batch = self._open.get(name)
-            leads = batch is None or sum(batch.sizes) + size > most
-            if leads:
+            is_new = batch is None or sum(batch.sizes) + size > limit
+            if is_new:
                 if self._waiting >= self.batching.max_enqueued:
                     message = "The batch scheduling queue to which this task was submitted is full"
                     raise Refused("UNAVAILABLE", message)
@@ -155,12 +161,12 @@ class Model:
                 batch = self._open[name] = Batch()
             batch.requests.append(inputs)
             batch.sizes.append(size)
-            if sum(batch.sizes) == most:
+            if sum(batch.sizes) == limit:
                 batch.full.set()
-            return batch, len(batch.sizes) - 1, leads
+            return batch, len(batch.sizes) - 1, is_new
 
-    def _lead(self, name, signature, batch):
-        """Wait for more requests and for a thread that is free, then run the batch."""
+    def _run_batch(self, name, signature, batch):
+        """Wait for more requests and for a free thread, then run the batch."""
         end = time.monotonic() + self.batching.wait
         with self.free:
             batch.full.wait(max(0.0, end - time.monotonic()))
@@ -191,7 +197,7 @@ class Model:
 
 
 class Double(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """The server. Use it in a `with` statement; `grpc_port` and `rest_port` are its ports on 127.0.0.1.
+    """The server, for a `with` statement. `grpc_port` and `rest_port` are its ports on 127.0.0.1.
 
     Args:
         models: {name: {version: path}}.
@@ -226,24 +232,24 @@ class Double(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._rest.server_close()
 
     def address(self, client):
-        """Where a `RestClient` or a `GrpcClient` finds the server."""
+        """Return the address of the server for a class, `RestClient` or `GrpcClient`."""
         return f"http://127.0.0.1:{self.rest_port}" if client.OPTION == "--url" else f"127.0.0.1:{self.grpc_port}"
 
     def fail(self, times, code="UNAVAILABLE", message="injected", delay=0.0):
-        """The next `times` requests wait `delay` seconds; then they fail, or without a `code` are answered."""
+        """Let the next `times` requests wait `delay` seconds and then fail. If `code` is None, they are answered."""
         self.faults.extend([(code, message, delay)] * times)
 
     def model(self, name, version=None):
-        """The model of this name, in its newest version if none is given."""
+        """Return the model of this name. If `version` is None, it is the newest version."""
         versions = self.models.get(name, {})
-        chosen = version if version is not None else max(versions, default=None)
-        if chosen not in versions:
-            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise Refused("NOT_FOUND", f"Servable not found for request: {wanted}")
-        return versions[chosen]
+        number = version if version is not None else max(versions, default=None)
+        if number not in versions:
+            request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise Refused("NOT_FOUND", f"Servable not found for request: {request}")
+        return versions[number]
 
     def arrive(self):
-        """Count a request, and let it meet the next fault."""
+        """Count a request, and apply the next fault to it."""
         with self._lock:
             self.requests += 1
             code, message, delay = self.faults.popleft() if self.faults else (None, "", 0.0)
@@ -284,7 +290,7 @@ class Double(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 def as_proto_field(array, tensor):
-    """An array -> a TensorProto whose values stand in the field of their type, as the server writes them."""
+    """Write an array into a TensorProto, in the field of its type, as the server does."""
     dtype = tf.as_dtype(array.dtype) if array.dtype != object else tf.string
     tensor.dtype = dtype.as_datatype_enum
     for size in array.shape:
@@ -294,14 +300,14 @@ def as_proto_field(array, tensor):
 
 
 def main(
-    path: Annotated[Path, typer.Argument(help="The folder of a version.")],
-    model: Annotated[str, typer.Option(help="Its name here.")] = "en_de",
+    path: Annotated[Path, typer.Argument(help="The folder of an export's version.")],
+    model: Annotated[str, typer.Option(help="The model's name.")] = "en_de",
     max_batch_size: Annotated[int, typer.Option(help="Rows of the largest batch.")] = 64,
     wait: Annotated[float, typer.Option(help="Seconds that a batch stays open.")] = 0.005,
     threads: Annotated[int, typer.Option(help="Batches that run at the same time.")] = 2,
 ):
     """Serve until standard input ends."""
-    tf.get_logger().setLevel("ERROR")  # the loader is deprecated, and the server's
+    tf.get_logger().setLevel("ERROR")  # the loader is deprecated, but the server uses it
     batching = Batching(max_batch_size, wait, threads)
     with Double({model: {1: path}}, batching) as double:
         print(json.dumps({"grpc": double.grpc_port, "rest": double.rest_port}), flush=True)

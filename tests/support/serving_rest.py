@@ -23,7 +23,7 @@ KINDS = {tf.string: (str,), tf.int32: (int,), tf.float32: (int, float), tf.bool:
 
 
 class Refused(Exception):
-    """An answer that is an error: gRPC's name of it and the server's message."""
+    """An error as an answer: gRPC's name of the error and the server's message."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -39,12 +39,12 @@ def is_base64(value):
 
 
 def shape_of(value):
-    """The shape that the first elements tell, as the server does."""
+    """Return the shape of nested lists, read from their first elements, as the server does."""
     return (len(value), *(shape_of(value[0]) if value else ())) if isinstance(value, list) else ()
 
 
 def flat(value, shape, dtype):
-    """Yield the values of nested lists; their shape and type must be those given."""
+    """Yield the values of nested lists. Their shape and type must be the given ones."""
     if isinstance(value, list):
         if not shape:
             raise malformed("Encountered list at unexpected level")
@@ -63,14 +63,14 @@ def flat(value, shape, dtype):
 
 
 def to_array(value, info):
-    """Nested lists -> an array of the type in a TensorInfo."""
+    """Return nested lists as an array of the type in a TensorInfo."""
     dtype, shape = tf.as_dtype(info.dtype), shape_of(value)
     values = list(flat(value, shape, dtype))
     return np.array(values, object if dtype == tf.string else dtype.as_numpy_dtype).reshape(shape)
 
 
 def from_instances(instances, infos):
-    """Row format -> arrays by name."""
+    """Return arrays by name from the row format."""
     if not isinstance(instances, list) or not instances:
         raise malformed("Expecting 'instances' to be a list/array with values")
     named = isinstance(instances[0], dict) and not is_base64(instances[0])
@@ -87,7 +87,7 @@ def from_instances(instances, infos):
 
 
 def from_inputs(inputs, infos):
-    """Column format -> arrays by name."""
+    """Return arrays by name from the column format."""
     if not isinstance(inputs, dict) or is_base64(inputs):
         if len(infos) > 1:
             raise malformed("inputs is a plain value/list, but expecting an object as multiple input tensors required")
@@ -99,7 +99,7 @@ def from_inputs(inputs, infos):
 
 
 def read_request(text):
-    """The JSON object of a request."""
+    """Return the JSON object of a request."""
     try:
         request = json.loads(text)
     except json.JSONDecodeError as error:
@@ -113,7 +113,7 @@ def read_request(text):
 
 
 def to_json(value):
-    """An array -> nested lists; a float with the fewest digits that give it back."""
+    """Return an array as nested lists. A float gets the fewest digits from which it can be read again."""
     if isinstance(value, np.ndarray):
         return [to_json(element) for element in value]
     if isinstance(value, bytes):
@@ -122,7 +122,7 @@ def to_json(value):
 
 
 def write_answer(outputs, rows):
-    """Arrays by name -> the JSON object of an answer, in row format or in columns."""
+    """Return the JSON object of an answer from arrays by name, in row format or in columns."""
     columns = {name: to_json(array) for name, array in outputs.items()}
     if rows:
         names = list(columns)
@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        with contextlib.suppress(ConnectionError):  # a caller whose time limit passed is gone
+        with contextlib.suppress(ConnectionError):  # a caller with a time limit may be gone
             self.end_headers()
             self.wfile.write(data)
 
@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         return write_answer(model.predict(name, inputs), rows)
 
     def log_message(self, *_):
-        """Nothing on standard error for each request."""
+        """Write no line to standard error for each request."""
 
 
 class Server(ThreadingHTTPServer):

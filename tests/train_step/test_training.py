@@ -22,7 +22,7 @@ from keras_transformer.training import (
     write_card,
 )
 from keras_transformer.training.lock import LOCK_FILE
-from keras_transformer.training.progress import readable
+from keras_transformer.training.progress import format_number
 
 LENGTHS = [([7, 6, 2], [9, 8, 1]), ([5, 5, 1], [4, 7, 1]), ([3, 8, 2], [9, 2, 1])]
 TOKENS = 18 + 12 + 12  # of the targets above
@@ -165,8 +165,8 @@ def test_logs_and_screen_of_a_real_fit():
 
     first, second = file.getvalue().splitlines()
     assert first.startswith("epoch 1/2  ") and second.startswith("epoch 2/2  ")
-    assert f"perplexity {readable(logs['perplexity'][0])}" in first
-    assert f"val_perplexity {readable(logs['val_perplexity'][1])}" in second
+    assert f"perplexity {format_number(logs['perplexity'][0])}" in first
+    assert f"val_perplexity {format_number(logs['val_perplexity'][1])}" in second
     assert f"target_tokens {2 * TOKENS}" in second
     results = first.partition("  left ")[0]  # the time left is each one's own
     for text in ("3/3 steps", "loss", "tokens/s", results, second, "\x1b[?25h"):  # the last shows the cursor again
@@ -178,7 +178,7 @@ def test_logs_and_screen_of_a_real_fit():
     ("value", "text"), [(1234567, "1,234,567"), (12345.6, "12,346"), (5.4321, "5.432"), (3e-4, "0.0003"), (7, "7")]
 )
 def test_numbers_are_readable(value, text):
-    assert readable(value) == text
+    assert format_number(value) == text
 
 
 def test_throughput_needs_no_metric_of_ours_and_takes_any_learning_rate():
@@ -206,7 +206,7 @@ def test_samples_are_shown_every_few_epochs_and_at_the_end():
         shown.append(file.getvalue()[len(before) :])
     sample = "    a [b]\n  → A [B]\n  = A [B]\n    c\n  → C\n  ≠ d\n"
     assert shown == ["", sample, "", sample, sample]
-    with pytest.raises(ValueError, match="must be of one length; got 1 and 2"):
+    with pytest.raises(ValueError, match="must have the same length; got 1 and 2"):
         SampleTranslations(str, ["a"], ["b", "c"])
     with pytest.raises(ValueError, match="every must be at least 1, got 0"):
         SampleTranslations(str, ["a"], ["b"], every=0)

@@ -237,7 +237,7 @@ def test_where_files_have_no_locks_it_is_said(translator, source, tmp_path, monk
 
     monkeypatch.setattr(files.fcntl, "flock", flock)
     translator.translate_file(source, tmp_path / "out")
-    assert "out.part lies where files have no locks" in caplog.text and len(read(tmp_path / "out")) == len(LINES) + 1
+    assert "out.part has no locks" in caplog.text and len(read(tmp_path / "out")) == len(LINES) + 1
 
 
 def test_a_source_that_changes_is_noticed(translator, source, tmp_path, monkeypatch):
