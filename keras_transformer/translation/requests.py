@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import keras
+
 from keras_transformer.ids import UNK
 
 
@@ -117,3 +119,26 @@ def check_pair(name, sentence, source, target, positions):
             f"{name} has {len(source)} and {len(target)} tokens, END counted. The model has {positions} learned "
             f"positions: {sentence[:60]!r}."
         )
+
+
+def check_backend():
+    """Raise RuntimeError if Keras has another backend than TensorFlow, because the search is a TensorFlow graph."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"a Translator needs Keras' TensorFlow backend, and this process runs on {backend!r}. Save the model, by "
+            "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
+        )
+
+
+def check_vocabulary(models, tokenizer, beam_size):
+    """Raise ValueError if the tokenizer is not that of the models, or has fewer pieces than the beam."""
+    size = tokenizer.vocabulary_size
+    for model in models:
+        for side in ("vocabulary_size", "target_vocabulary_size"):
+            if getattr(model, side) != size:
+                raise ValueError(
+                    f"the tokenizer has {size} pieces, the model's {side} is {getattr(model, side)}: "
+                    "they were not trained together."
+                )
+    if beam_size > size:
+        raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")

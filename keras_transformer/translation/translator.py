@@ -15,22 +15,13 @@ from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.loading import load_model, one_tokenizer
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
-from keras_transformer.translation.requests import check_pair
+from keras_transformer.translation.requests import check_backend, check_pair, check_vocabulary
 from keras_transformer.translation.scorer import Scorer
 from keras_transformer.translation.searcher import Searcher
 from keras_transformer.translation.teacher_forcing import TeacherForcing, teacher_forced
 from keras_transformer.translation.whole_file import translate_file
 
 __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
-
-
-def check_backend():
-    """Raise RuntimeError if Keras has another backend than TensorFlow, because the search is a TensorFlow graph."""
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise RuntimeError(
-            f"a Translator needs Keras' TensorFlow backend, and this process runs on {backend!r}. Save the model, by "
-            "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
-        )
 
 
 class Translator:
@@ -75,16 +66,7 @@ class Translator:
             raise ValueError("model is an empty list. Give a Transformer, or a list of at least one.")
         self.model, self.tokenizer = self.models[0], tokenizer
         self.options = SearchOptions(beam_size, length_penalty, max_extra_length, **more)
-        size = tokenizer.vocabulary_size
-        for member in self.models:
-            for side in ("vocabulary_size", "target_vocabulary_size"):
-                if getattr(member, side) != size:
-                    raise ValueError(
-                        f"the tokenizer has {size} pieces, the model's {side} is {getattr(member, side)}: "
-                        "they were not trained together."
-                    )
-        if beam_size > size:
-            raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")
+        check_vocabulary(self.models, tokenizer, beam_size)
         self.folder = None
         self._pieces = Pieces(tokenizer)
         self._teacher_forcing = TeacherForcing(self.models)

@@ -47,7 +47,7 @@ def test_what_is_printed_can_be_compared():
     assert "BP = " in scores.bleu_details
 
 
-def test_tokenised_text_brings_no_advice_on_tokenising(caplog):
+def test_tokenized_text_brings_no_advice_on_tokenizing(caplog):
     evaluate(["a man ."] * 120, ["a man ."] * 120, tokenize="none")
     assert caplog.records == []
 

@@ -88,12 +88,12 @@ class TestWrittenBeside:
     def test_replaces_when_asked(self, tmp_path, kind):
         path = tmp_path / "out"
         fill(path, kind, "old")
-        (tmp_path / "neighbour").write_text("stays")
+        (tmp_path / "neighbor").write_text("stays")
         with written_beside(path, overwrite=True) as beside:
             fill(beside, kind, "new")
             assert content(path, kind) == "old"
         assert content(path, kind) == "new"
-        assert {each.name for each in tmp_path.iterdir()} == {"out", "neighbour"}
+        assert {each.name for each in tmp_path.iterdir()} == {"out", "neighbor"}
 
     @pytest.mark.parametrize("existed", [False, True])
     def test_leaves_everything_as_it_was_when_the_block_raises(self, tmp_path, kind, existed):

@@ -60,7 +60,7 @@ def test_each_head_has_a_panel_on_one_scale(heads, grid):
         np.testing.assert_allclose(panel.images[0].get_array(), head, rtol=1e-6)
         assert panel.images[0].get_clim() == (0, pytest.approx(values.max()))
     assert shown[0].get_subplotspec().get_gridspec().get_geometry() == grid
-    assert len(figure.axes) == heads + 1  # the panels and one colour bar
+    assert len(figure.axes) == heads + 1  # the panels and one color bar
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 4), (2, 5, 3), (15,), (1, 1, 3, 5), (0, 3, 5)])

@@ -37,8 +37,8 @@ def check_logits(model, ids, source, target, logits):
     result = values(model({"source": padded([ids[row] for row in source]), "target": target.astype("int32")}))
     assert result.shape == (*logits.shape[:2], logits.shape[2] + 1)
     np.testing.assert_allclose(result[:, :, ids], logits, atol=1e-4, rtol=0)
-    normalised = values(tf.nn.log_softmax(result))[:, :, ids]
-    np.testing.assert_allclose(normalised, values(tf.nn.log_softmax(logits)), atol=1e-4, rtol=0)
+    log_softmax = values(tf.nn.log_softmax(result))[:, :, ids]
+    np.testing.assert_allclose(log_softmax, values(tf.nn.log_softmax(logits)), atol=1e-4, rtol=0)
     np.testing.assert_allclose(result[:, :, START], result[:, :, PAD] - 100, rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Translating with a quantised model: the same search, the same scores; and what it is not for."""
+"""Translating with a quantized model: the same search, the same scores; and what it is not for."""
 
 import numpy as np
 import pytest
