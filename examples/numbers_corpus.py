@@ -1,4 +1,4 @@
-"""An English-German corpus made by code: numbers, ordinals, years, prices, dates and times, written out.
+"""An English-German corpus made by code: numbers, ordinals, years, prices, dates and times, in words.
 
 It needs no download and no license. num2words writes the numbers, Babel's CLDR has the names of days, months and
 currencies, and a few carrier sentences hold them. Each English sentence has exactly one German translation, and each

@@ -152,7 +152,7 @@ def write_result(output, model, report, files, seed, scores, facts):
 
 def translate_with_export(export, sentences, console):
     """Load the export in a new process, and print its translations."""
-    console.print(f"\nTranslated by {export}, with TensorFlow alone:")
+    console.print(f"\nTranslated by {export}, with only TensorFlow:")
     command = [sys.executable, "-c", SERVE, str(export), *sentences]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # this process may use all the memory of a GPU
     run = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)

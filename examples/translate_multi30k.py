@@ -46,7 +46,7 @@ from keras_transformer.training import (
 
 ADDRESS = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1"
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
-# "raw" is text as it was written. "tok" is lower-cased, normalized and tokenized by Moses; published scores are for it.
+# "raw" is the original text. "tok" is lower-cased, normalized and tokenized by Moses; published scores are for it.
 VARIANTS = {"raw": "raw/{split}.{language}.gz", "tok": "tok/{split}.lc.norm.tok.{language}"}
 SACREBLEU_TOKENIZE = {"raw": "13a", "tok": "none"}
 SCHEDULES = {

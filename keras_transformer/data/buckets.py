@@ -78,7 +78,7 @@ def choose_shapes(lengths, tokens_per_batch, num_shapes, rows_multiple):
 def _candidates(lengths, pairs):
     """The lengths that occur, the longest included. If there are too many, at most `MAX_EDGES` of them.
 
-    These are chosen so that about as many tokens lie between each two neighbors.
+    These are at even steps of the number of tokens.
     """
     distinct, where = np.unique(lengths, return_inverse=True)
     if len(distinct) <= MAX_EDGES:

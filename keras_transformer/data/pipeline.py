@@ -15,7 +15,7 @@ logger = logging.getLogger("keras_transformer")
 
 
 def read_pairs(source, target):
-    r"""Read a small aligned corpus, such as a test set, as a list of (source, target) strings. It keeps all pairs.
+    r"""Read a small aligned corpus, for example a test set, as a list of (source, target) strings. Keeps all pairs.
 
     Example:
         ```python

@@ -184,8 +184,8 @@ def test_the_dtype_policy_leaves_no_trace(runtime, tokenizer, tmp_path):
     model = tiny.make_random()
     half = tiny.make_model(tie_embeddings="none", dtype="mixed_bfloat16")
     half.set_weights(model.get_weights())
-    for folder, one in (("full", model), ("half", half)):
-        writer.save(one, tokenizer, tmp_path / folder)
+    for folder, saved_model in (("full", model), ("half", half)):
+        writer.save(saved_model, tokenizer, tmp_path / folder)
     assert (tmp_path / "full" / "model.bin").read_bytes() == (tmp_path / "half" / "model.bin").read_bytes()
 
 

@@ -60,7 +60,7 @@ def test_properties(tokenizers):
 def test_text_comes_back_exactly(tokenizer):
     texts = SEEN + corpus()
     assert tokenizer.decode(tokenizer.encode(texts)) == texts
-    assert [tokenizer.decode(tokenizer.encode(one)) for one in SEEN] == SEEN
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in SEEN] == SEEN
     assert tokenizer.encode("") == tokenizer.encode([]) == []
 
 
@@ -151,7 +151,7 @@ def test_graph_agrees_with_python(tokenizer):
     assert ids.to_list() == rows
     assert tokenize(tf.constant([], tf.string)).to_list() == []
 
-    expected = [one.encode() for one in tokenizer.decode(rows)]
+    expected = [text.encode() for text in tokenizer.decode(rows)]
     detokenize = tf.function(tokenizer.detokenize)
     framed = tf.concat([tf.fill([len(texts), 1], START), ids, tf.fill([len(texts), 1], END)], axis=1)
     narrow = framed.with_row_splits_dtype(tf.int32)
@@ -169,7 +169,7 @@ def test_seeds_and_cleared_sessions_leave_it_working(tokenizer):
     batch = tf.constant(SEEN)
     round_trip = tf.function(lambda strings: tokenizer.detokenize(tokenizer.tokenize(strings)))
     dataset = tf.data.Dataset.from_tensors(SEEN).map(round_trip)
-    expected = [one.encode() for one in SEEN]
+    expected = [text.encode() for text in SEEN]
     for disturb in (lambda: keras.utils.set_random_seed(1), keras.utils.clear_session):
         assert round_trip(batch).numpy().tolist() == expected
         disturb()
@@ -184,7 +184,7 @@ def test_save_and_load(tokenizer, tmp_path):
     loaded = Tokenizer.load(path)
     assert (loaded.model, loaded.vocabulary_size) == (tokenizer.model, tokenizer.vocabulary_size)
     assert loaded.encode(SEEN + UNSEEN) == tokenizer.encode(SEEN + UNSEEN)
-    assert [one.name for one in tmp_path.iterdir()] == ["tokenizer"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
     with pytest.raises(FileExistsError, match="overwrite=True"):
         tokenizer.save(path)
     tokenizer.save(path, overwrite=True)
