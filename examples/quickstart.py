@@ -16,7 +16,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # before TensorFlow is imported: its warnings, without its notes
+from quiet import quiet_startup
+
+if __name__ == "__main__":
+    quiet_startup()  # before TensorFlow is imported
 
 import keras
 import numbers_corpus

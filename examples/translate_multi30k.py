@@ -6,12 +6,14 @@ downloads the corpus from its public address. With `--data DIR` it takes the cor
 from Flickr30K, so it is for non-commercial research and education only.
 """
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # before TensorFlow is imported: its warnings, without its notes
+from quiet import quiet_startup
+
+if __name__ == "__main__":
+    quiet_startup()  # before TensorFlow is imported
 
 import keras
 import typer
