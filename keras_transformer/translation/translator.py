@@ -286,7 +286,6 @@ class Translator:
             tokenizer = Tokenizer.train("source.txt", vocabulary_size=280)
             model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
             Translator(model, tokenizer, max_extra_length=5).translate_file("source.txt", "target.txt")
-            print(Path("target.txt").read_text())
             ```
         """
         translate_file(self, source_path, target_path, batch_size, window, overwrite, progress)

@@ -1,91 +1,19 @@
 """An interrupted run ends as one without a break: the same weights bit for bit, logs and counters of callbacks."""
 
-import copy
 import json
 
 import keras
 import kill_and_resume
 import numpy as np
 import pytest
-import tensorflow as tf
 import tiny
-from tensorflow.python.framework.config import disable_op_determinism
+from resumable import EPOCHS, TIMES, Run, assert_same, state_of, without_times
 
-from keras_transformer import MaskedAccuracy, parallel_corpus
-from keras_transformer.training import Checkpoint, StopOnNaN, Throughput, resume
-from keras_transformer.training.states import read_state, states_in, write_state
+from keras_transformer import parallel_corpus
+from keras_transformer.training import Checkpoint, StopOnNaN
+from keras_transformer.training.states import states_in
 
-EPOCHS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def determinism():
-    tf.config.experimental.enable_op_determinism()
-    yield
-    disable_op_determinism()  # TensorFlow has no public way back
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return tiny.write_pairs(tmp_path_factory.mktemp("corpus"), tiny.digit_pairs(100, seed=2))
-
-
-class Run:
-    """A user's program: it makes corpus, model and callbacks, and calls `fit`."""
-
-    def __init__(self, folder, paths, tokenizer, strategy=None, model=None, corpus=None, optimizer=None, **checkpoint):
-        options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
-        self.corpus = parallel_corpus(*paths, tokenizer, **options)
-        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False)
-        with (strategy or tf.distribute.get_strategy()).scope():
-            self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
-        self.stopping = keras.callbacks.EarlyStopping("loss", patience=9)
-        self.throughput = Throughput()
-        counting = {"callbacks": [self.stopping, self.throughput]}
-        checkpoint = {"monitor": "loss", "every_steps": 4, **counting, **checkpoint}
-        self.checkpoint = Checkpoint(folder, tokenizer, corpus=self.corpus, **checkpoint)
-
-    def fit(self, *others, epochs=EPOCHS, **options):
-        return self.model.fit(
-            self.corpus,
-            validation_data=self.valid,
-            epochs=epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[self.throughput, self.stopping, *others, self.checkpoint],
-            **options,
-        ).history
-
-
-def state_of(model):
-    variables = [*model.variables, *model.optimizer.variables]
-    return {f"{number} {v.path}": keras.ops.convert_to_numpy(v) for number, v in enumerate(variables)}
-
-
-def assert_same(found, expected):
-    pairs = zip(found.values(), expected.items(), strict=True)
-    assert [name for value, (name, goal) in pairs if not np.array_equal(value, goal)] == []
-
-
-TIMES = ("seconds", "tokens_per_second")
-
-
-def without_times(history):
-    return {name: values for name, values in history.items() if name not in TIMES}
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, paths, tokenizer):
-    keras.utils.set_random_seed(7)
-    run = Run(tmp_path_factory.mktemp("unbroken"), paths, tokenizer)
-    history = run.fit()
-    assert run.corpus.report.batches == 13
-    return run, state_of(run.model), history
+pytestmark = pytest.mark.usefixtures("determinism")
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tmp_path, paths, tokenizer):
@@ -113,74 +41,6 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tm
     more = longer.fit(epochs=EPOCHS + 1)
     assert [len(values) for values in more.values()] == [1] * len(more)
     assert int(longer.model.optimizer.iterations.numpy()) == (EPOCHS + 1) * longer.corpus.report.batches
-
-
-def interrupted_in_its_second_epoch(folder, paths, tokenizer):
-    """Interrupt a run inside its second epoch, and return the path of its newest state."""
-    keras.utils.set_random_seed(7)
-    with pytest.raises(tiny.Broken):
-        Run(folder, paths, tokenizer, keep=1).fit(tiny.BreakAt(1, 9))
-    [path] = states_in(folder / "checkpoints", "step").values()
-    return path
-
-
-def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(unbroken, tmp_path, paths, tokenizer):
-    """The state is stored backwards. Many variables have the same shape: the kernels, their moments, the metrics."""
-    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
-    facts, arrays = read_state(path)
-    assert list(facts["paths"]) == ["model", "optimizer", "metrics"]
-    backwards = {}
-    for kind, names in facts["paths"].items():
-        values = [arrays[f"{kind}/{number}"] for number in range(len(names))]
-        backwards |= {f"{kind}/{number}": value for number, value in enumerate(reversed(values))}
-        names.reverse()
-    write_state(path, facts, backwards)
-    run = Run(tmp_path, paths, tokenizer)
-    history = run.fit()
-    assert_same(state_of(run.model), unbroken[1])
-    assert without_times(history) == {name: values[1:] for name, values in without_times(unbroken[2]).items()}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("rename", "the file lacks encoder/layer_0/self_attention/key/kernel; the model lacks encoder/other/kernel"),
-        ("reshape", r"token_embedding/embeddings has the shape \(16, 25\) in the file and \(25, 16\) in the model"),
-    ],
-)
-def test_a_state_of_other_variables_is_refused_and_they_are_named(tmp_path, paths, tokenizer, change, message):
-    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
-    facts, arrays = read_state(path)
-    if change == "rename":
-        names = facts["paths"]["model"]
-        names[names.index("encoder/layer_0/self_attention/key/kernel")] = "encoder/other/kernel"
-    else:
-        arrays["model/0"] = arrays["model/0"].T
-    write_state(path, facts, arrays)
-    with pytest.raises(ValueError, match=rf"checkpoints has other variables: {message}\."):
-        Run(tmp_path, paths, tokenizer).fit()
-
-
-def test_variables_that_keras_gives_one_path_are_resumed_in_their_order(tmp_path, paths, tokenizer):
-    """Adafactor's variables have the name of the kernel only. A weighted metric may have the name of another one."""
-
-    def run(folder):
-        new = Run(tmp_path / folder, paths, tokenizer, optimizer=keras.optimizers.Adafactor(3e-3))
-        metrics = {"metrics": [MaskedAccuracy()], "weighted_metrics": [MaskedAccuracy()]}
-        new.model.compile(new.model.optimizer, loss=new.model.loss, **metrics)
-        return new
-
-    keras.utils.set_random_seed(7)
-    whole = run("whole")
-    history = whole.fit(epochs=1)
-    paths_of = [variable.path for variable in [*whole.model.optimizer.variables, *whole.model.metrics_variables]]
-    assert paths_of.count("adafactor/kernel") > 2 and paths_of.count("accuracy/total") == 2
-    keras.utils.set_random_seed(7)
-    with pytest.raises(tiny.Broken):
-        run("run").fit(tiny.BreakAt(0, 6), epochs=1)
-    resumed = run("run")
-    assert without_times(resumed.fit(epochs=1)) == without_times(history)
-    assert_same(state_of(resumed.model), state_of(whole.model))
 
 
 def test_a_process_that_is_killed_resumes_when_it_is_started_again(tmp_path):
@@ -272,47 +132,6 @@ def test_a_run_whose_states_cannot_be_read_does_not_start_from_the_beginning(tmp
         Run(tmp_path, paths, tokenizer).fit()
     assert (tmp_path / "model.keras").read_bytes() == before
     assert [line for line in caplog.messages if "The state before" in line] == caplog.messages[:1]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model": {"d_ff": 48}}, r"model\.d_ff is 32 there and 48 here\."),
-        ({"corpus": {"seed": 4}}, r"data\.seed is 3 there and 4 here\."),
-        ({"corpus": {"tokens_per_batch": 144}}, r"data\.tokens_per_batch is 136 there and 144 here\."),
-        ({"optimizer": keras.optimizers.SGD()}, r"optimizer is 'Adam' there and 'SGD' here\."),
-        ({"callbacks": []}, r"callbacks is \['EarlyStopping', 'Throughput'\] there and \[\] here\."),
-    ],
-)
-def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, changes, message):
-    run = Run(unbroken[0].checkpoint.folder, paths, tokenizer, **changes)
-    before = state_of(run.model)
-    with pytest.raises(ValueError, match=rf"checkpoints is of another run: {message}"):
-        run.fit(epochs=EPOCHS + 1)
-    assert_same(state_of(run.model), before)
-
-
-def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypatch, tmp_path, paths, tokenizer):
-    def broadcast(strategy, facts, arrays):
-        facts = copy.deepcopy(facts)  # as if it came from another process
-        facts["fingerprint"]["data"]["seed"] = 4
-        return facts, arrays
-
-    monkeypatch.setattr(resume, "Workers", tf.distribute.Strategy)  # this process acts as one of several workers
-    monkeypatch.setattr(resume, "broadcast", broadcast)
-    message = r"the first worker of TF_CONFIG trains something else: data\.seed is 4 there and 3 here\. Start the same"
-    with pytest.raises(ValueError, match=message):
-        Run(tmp_path, paths, tokenizer).fit()
-
-
-def test_another_tokenizer_or_corpus_is_refused(unbroken, tmp_path, paths, tokenizer):
-    other = tiny.Tokenizer.train(paths, tiny.VOCABULARY_SIZES["wordpiece"] - 1, "wordpiece")
-    message = rf"tokenizer is '{tokenizer.fingerprint}' there and '{other.fingerprint}' here"
-    with pytest.raises(ValueError, match=message):
-        Run(unbroken[0].checkpoint.folder, paths, other).fit()
-    others = tiny.write_pairs(tmp_path, tiny.digit_pairs(100, seed=5))
-    with pytest.raises(ValueError, match=r"data\.lines is '\w{64}' there and '\w{64}' here\."):
-        Run(unbroken[0].checkpoint.folder, others, tokenizer).fit()
 
 
 def test_fit_must_take_whole_epochs_from_where_the_state_is(unbroken, tmp_path, paths, tokenizer):

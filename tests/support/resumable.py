@@ -1,0 +1,55 @@
+"""A run that can be interrupted and resumed, for the tests of resuming."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tiny
+
+from keras_transformer import parallel_corpus
+from keras_transformer.training import Checkpoint, Throughput
+
+EPOCHS = 3
+
+
+class Run:
+    """A user's program: it makes corpus, model and callbacks, and calls `fit`."""
+
+    def __init__(self, folder, paths, tokenizer, strategy=None, model=None, corpus=None, optimizer=None, **checkpoint):
+        options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
+        self.corpus = parallel_corpus(*paths, tokenizer, **options)
+        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False)
+        with (strategy or tf.distribute.get_strategy()).scope():
+            self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
+        self.stopping = keras.callbacks.EarlyStopping("loss", patience=9)
+        self.throughput = Throughput()
+        counting = {"callbacks": [self.stopping, self.throughput]}
+        checkpoint = {"monitor": "loss", "every_steps": 4, **counting, **checkpoint}
+        self.checkpoint = Checkpoint(folder, tokenizer, corpus=self.corpus, **checkpoint)
+
+    def fit(self, *others, epochs=EPOCHS, **options):
+        return self.model.fit(
+            self.corpus,
+            validation_data=self.valid,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[self.throughput, self.stopping, *others, self.checkpoint],
+            **options,
+        ).history
+
+
+def state_of(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{number} {v.path}": keras.ops.convert_to_numpy(v) for number, v in enumerate(variables)}
+
+
+def assert_same(found, expected):
+    pairs = zip(found.values(), expected.items(), strict=True)
+    assert [name for value, (name, goal) in pairs if not np.array_equal(value, goal)] == []
+
+
+TIMES = ("seconds", "tokens_per_second")
+
+
+def without_times(history):
+    return {name: values for name, values in history.items() if name not in TIMES}
