@@ -1,4 +1,4 @@
-"""The ids every tokenizer reserves, in one place."""
+"""The ids that every tokenizer reserves."""
 
 PAD = 0  # fills a batch; never attended to, never counted
 UNK = 1  # what the tokenizer has no piece for

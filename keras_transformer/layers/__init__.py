@@ -1,4 +1,4 @@
-"""Layers of the Transformer, usable alone in any Keras model."""
+"""The layers of the Transformer. Each can be used in any Keras model."""
 
 from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.decoder import Decoder, DecoderLayer

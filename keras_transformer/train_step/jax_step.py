@@ -49,7 +49,7 @@ def train_step(model, state, data):
         micro_batches = jax.tree.map(lambda rows: split(rows, parts), batch)
         start = (list(map(jnp.zeros_like, trainable)), non_trainable, metrics)
         (gradients, non_trainable, metrics), _ = jax.lax.scan(add, start, micro_batches)
-    with scope_of(model.metrics_variables, metrics) as scope:
+    with stateless_scope(model.metrics_variables, metrics) as scope:
         if model._gradient_norm is not None:
             log_norm(model, gradients, optimizer)
         logs = model.get_metrics_result()
@@ -77,7 +77,7 @@ def gradients_of(model, state, batch, tokens):
     def loss_of(trainable):
         state = trainable, non_trainable, optimizer, metrics
         loss, *others = forward(model, state, batch, tokens, training=True)
-        with scope_of(model.optimizer.variables, optimizer):
+        with stateless_scope(model.optimizer.variables, optimizer):
             return model.optimizer.scale_loss(loss), (loss, *others)
 
     gradients, (loss, outputs, non_trainable, metrics) = jax.grad(loss_of, has_aux=True)(trainable)
@@ -93,7 +93,7 @@ def forward(model, state, batch, tokens, training):
     trainable, non_trainable, optimizer, metrics = state
     if model.takes_fused_way(batch[2]):
         variables = [*model.trainable_variables, *model.non_trainable_variables]
-        with scope_of(variables, [*trainable, *non_trainable]) as scope:
+        with stateless_scope(variables, [*trainable, *non_trainable]) as scope:
             loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
         return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
     _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
@@ -108,7 +108,7 @@ def logged(model, metrics, batch, loss, outputs, tokens, parts):
     """The metrics' variables with one of a batch's `parts` added, and their values by name."""
     x, y, sample_weight = batch
     weight = y.shape[0] if tokens is None else tokens / parts
-    with scope_of(model.metrics_variables, metrics) as scope:
+    with stateless_scope(model.metrics_variables, metrics) as scope:
         model.loss_tracker.update_state(loss * parts, sample_weight=weight)
         if isinstance(outputs, VectorsLoss):
             fused.update_metrics(model, y, outputs)
@@ -118,7 +118,7 @@ def logged(model, metrics, batch, loss, outputs, tokens, parts):
     return values(scope, model.metrics_variables, metrics), logs
 
 
-def scope_of(variables, values):
+def stateless_scope(variables, values):
     """A scope in which variables have these values, and in which assignments do not change the variables."""
     return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True)))
 
@@ -138,7 +138,7 @@ def split(rows, parts):
 
 def log_norm(model, gradients, optimizer):
     """Add the gradients' norm to its metric; an overflow, which loss scaling skips, does not count."""
-    with scope_of(model.optimizer.variables, optimizer):
+    with stateless_scope(model.optimizer.variables, optimizer):
         scale = model.optimizer.scale_loss(1.0)
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients)) / scale
     counts = jnp.isfinite(norm) | (not hasattr(model.optimizer, "inner_optimizer"))
