@@ -22,7 +22,7 @@ class Export:
         self.signatures = tf.compat.v1.saved_model.load(self.session, ["serve"], str(self.path)).signature_def
 
     def run(self, signature, inputs):
-        """Return all outputs of a signature. A server asks for all too, and a session prepares each choice anew."""
+        """Return all outputs of a signature. A server asks for all too, and a session prepares for each new choice."""
         chosen = self.signatures[signature]
         feed = {chosen.inputs[name].name: value for name, value in inputs.items()}
         return self.session.run({name: tensor.name for name, tensor in chosen.outputs.items()}, feed)

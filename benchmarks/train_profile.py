@@ -22,7 +22,7 @@ STEPS = 5  # traced
 GROUPS = {
     "attention products": ("BatchMatMul",),
     "products with weights": ("MatMul",),
-    "loss besides its product": ("compile_loss",),
+    "loss without its product": ("compile_loss",),
     "dropout": ("dropout", "StatelessRandom"),
     "normalization": ("layer_norm",),
     "attention: softmax and masks": ("Softmax", "/SelectV2"),

@@ -47,9 +47,9 @@ def test_export_precision(tmp_path, monkeypatch):
     Translator(tiny.make_opinionated(), tiny.make_tokenizer(tmp_path / "learnt")).save(tmp_path / "model")
     monkeypatch.setattr(export_precision, "PRECISIONS", ("float32", "int8"))
     export_precision.main(tmp_path / "model", tmp_path / "results", data=tmp_path / "corpus", beam=1, rounds=1)
-    found = json.loads((tmp_path / "results" / "export_precision.json").read_text())
-    whole, small = (found["results"][precision] for precision in ("float32", "int8"))
-    assert found["sentences"] == 20
+    report = json.loads((tmp_path / "results" / "export_precision.json").read_text())
+    whole, small = (report["results"][precision] for precision in ("float32", "int8"))
+    assert report["sentences"] == 20
     assert (whole["size_share"], whole["bleu_difference"], whole["different_translations"]) == (1, 0, 0)
     assert small["size_share"] == small["bytes"] / whole["bytes"]
     assert min(whole["sentences_a_second"], small["sentences_a_second"]) > 0
@@ -114,8 +114,8 @@ def test_train_step_gpu(tmp_path, monkeypatch, capsys):
 def test_train_profile(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_step, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
     train_profile.main(tmp_path, dtype=["float32"], seconds=0.01)
-    [found] = json.loads((tmp_path / "train_profile.json").read_text())
-    groups, sizes = found["groups"], found["sizes"]
+    [profile] = json.loads((tmp_path / "train_profile.json").read_text())
+    groups, sizes = profile["groups"], profile["sizes"]
     assert sum(group["share"] for group in groups.values()) == pytest.approx(1)
     attentions = sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]
     assert groups["attention products"]["ops"] == 6 * attentions  # two products, and two gradients of each
@@ -127,9 +127,9 @@ def test_train_profile(tmp_path, monkeypatch, capsys):
 def test_train_memory(tmp_path, capsys):
     options = {"preset": "quickstart", "vocabulary_size": 281, "rows": 6, "length": 5, "rounds": 1}
     train_memory.main(tmp_path, parts=[3], **options)
-    (found,) = json.loads((tmp_path / "train_memory.json").read_text())
-    assert found["peak_mib"] > found["held_mib"] > 0 and found["imports_mib"] > 0
-    assert found["held_mib"] == pytest.approx(5 * found["parameters"] * 4 / 2**20)
+    (result,) = json.loads((tmp_path / "train_memory.json").read_text())
+    assert result["peak_mib"] > result["held_mib"] > 0 and result["imports_mib"] > 0
+    assert result["held_mib"] == pytest.approx(5 * result["parameters"] * 4 / 2**20)
     table = (tmp_path / "train_memory.md").read_text()
     assert table in capsys.readouterr().out and "| 3 | 2 | " in table
 
@@ -151,16 +151,16 @@ def test_products_of_an_update_are_a_value_and_its_gradients():
         tape.watch([x, *kernels])
         half = tf.reduce_sum((x @ kernels[0] @ kernels[1]) ** 2) / 2
     towards_x, gradients = products.there_and_back(x, kernels)
-    for found, expected in zip([towards_x, *gradients], tape.gradient(half, [x, *kernels]), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for gradient, expected in zip([towards_x, *gradients], tape.gradient(half, [x, *kernels]), strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
 def test_corpus(tmp_path, capsys):
     paths = tiny.write_pairs(tmp_path, tiny.digit_pairs(40))
     corpus.main(*paths, tmp_path / "results", times=[2], vocabulary_size=281, tokens_per_batch=100)
-    found = json.loads((tmp_path / "results" / "corpus.json").read_text())
-    (learnt,), (passed,) = found["learn"], found["read"]
-    assert (passed["times"], passed["pairs"], passed["kept"]) == (2, 80, 80)
-    assert 0 <= passed["peak_after_reading"] <= passed["peak"] and learnt["peak"] > 0 and passed["batches"] > 3
+    results = json.loads((tmp_path / "results" / "corpus.json").read_text())
+    (learning,), (reading,) = results["learn"], results["read"]
+    assert (reading["times"], reading["pairs"], reading["kept"]) == (2, 80, 80)
+    assert 0 <= reading["peak_after_reading"] <= reading["peak"] and learning["peak"] > 0 and reading["batches"] > 3
     table = (tmp_path / "results" / "corpus.md").read_text()
     assert table in capsys.readouterr().out and "| 2x | " in table

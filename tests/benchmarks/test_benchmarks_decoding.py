@@ -68,19 +68,19 @@ def test_our_weights_in_transformers_give_our_logits():
     x, _ = tiny.random_batch(np.random.default_rng(0), [7, 6, 2], [5, 3, 8])
     source, target = (torch.tensor(np.asarray(x[side], "int64")) for side in ("source", "target"))
     with torch.inference_mode():
-        found = as_marian(model)(source, attention_mask=(source != 0).long(), decoder_input_ids=target).logits
+        logits = as_marian(model)(source, attention_mask=(source != 0).long(), decoder_input_ids=target).logits
     tokens = np.asarray(x["target"]) != 0
-    np.testing.assert_allclose(found.numpy()[tokens], model(x).numpy()[tokens], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits.numpy()[tokens], model(x).numpy()[tokens], rtol=0, atol=1e-4)
 
 
 def test_decode_profile(tmp_path, capsys):
     decode_profile.main(tmp_path, preset=["quickstart"], batch=[3], beam=[2], calls=1)
-    [found] = json.loads((tmp_path / "decode_profile.json").read_text())
-    groups = found["groups"]
+    [profile] = json.loads((tmp_path / "decode_profile.json").read_text())
+    groups = profile["groups"]
     assert sum(row["share"] for row in groups.values()) == pytest.approx(1)
     assert groups[decode_profile.OUTPUT_MAP]["nodes_a_token"] == 1
     assert groups["attention products"]["nodes_a_token"] >= 8  # two products for each of four attentions
-    assert found["floor_seconds"] > 0 and found["seconds"] > 0
+    assert profile["floor_seconds"] > 0 and profile["seconds"] > 0
     assert "| output map | " in capsys.readouterr().out
 
 
@@ -106,19 +106,19 @@ def test_products_are_taken_in_turn():
     rng = np.random.default_rng(0)
     shapes = ((3, 2), (2, 6), (2, 2), (2, 5), (5, 2))
     x, joint, square, inner, outer = (rng.normal(size=shape).astype("float32") for shape in shapes)
-    found = products.in_turn(x, [joint, square, inner, outer])
-    np.testing.assert_allclose(found, (((x @ joint)[:, :2] @ square) @ inner) @ outer, rtol=1e-5)
+    product = products.in_turn(x, [joint, square, inner, outer])
+    np.testing.assert_allclose(product, (((x @ joint)[:, :2] @ square) @ inner) @ outer, rtol=1e-5)
 
 
 def test_agreement_counts_pieces_and_measures_the_rest():
-    found = [(("a", "b"), -1.0), (("c",), -2.0), (("d",), -3.0)]
+    translations = [(("a", "b"), -1.0), (("c",), -2.0), (("d",), -3.0)]
     reference = [(("a", "b"), -1.5), (("x",), -2.25), (("d", "d"), -3.125)]
-    assert decode_trained.agreement(found, reference) == {"identical": 1, "of": 3, "largest_difference": 0.25}
+    assert decode_trained.agreement(translations, reference) == {"identical": 1, "of": 3, "largest_difference": 0.25}
 
 
 def test_decode_curves(tmp_path, capsys, monkeypatch):
-    found = decode_curves.in_a_process(decode_curves.__file__, "quickstart", 2, 2, 3, 2, 0.01)
-    assert found["seconds"] > 0 and found["peak_growth"] >= 0
+    figures = decode_curves.in_a_process(decode_curves.__file__, "quickstart", 2, 2, 3, 2, 0.01)
+    assert figures["seconds"] > 0 and figures["peak_growth"] >= 0
     monkeypatch.setattr(decode_curves, "in_a_process", lambda *case: {"seconds": 0.5, "peak_growth": 7_000_000})
     decode_curves.main(tmp_path, preset=["quickstart"], length=[3, 5], beam=[2], batch=[2])
     results = json.loads((tmp_path / "decode_curves.json").read_text())

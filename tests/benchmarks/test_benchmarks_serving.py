@@ -25,15 +25,15 @@ def test_callers_get_their_own_sentences_in_batches():
         return [sentence.upper() for sentence in sentences]
 
     with callers.Batcher(translate, largest=3) as batcher:
-        found = {}
+        answers = {}
         threads = [
-            threading.Thread(target=lambda name=name: found.update({name: batcher(name)})) for name in "abcdefghijk"
+            threading.Thread(target=lambda name=name: answers.update({name: batcher(name)})) for name in "abcdefghijk"
         ]
         for caller in threads:
             caller.start()
         for caller in threads:
             caller.join()
-    assert found == {name: name.upper() for name in "abcdefghijk"}
+    assert answers == {name: name.upper() for name in "abcdefghijk"}
     assert sum(sizes) == 11 and max(sizes) <= 3
 
 
@@ -76,11 +76,11 @@ def test_serving(tmp_path, capsys, in_this_process):
     (tmp_path / "test.en").write_text("".join(f"{source}\n" for source, _ in tiny.digit_pairs(6)))
     serving.main(tmp_path / "out", tmp_path / "model", tmp_path / "test.en", count=5, beam=[1], threads=1, rounds=1)
     rows = json.loads((tmp_path / "out" / "serving.json").read_text())
-    found = {row["contender"]: row["medians"] for row in rows}
-    assert list(found) == ["export", "in process", "ctranslate2", "tutorial"]
-    assert {name: medians["same strings"] for name, medians in found.items()} == dict.fromkeys(found, 5)
-    assert all(seconds > 0 for medians in found.values() for seconds in medians.values())
-    assert "first, warm" in found["export"] and "32 callers, sentences/s" in found["ctranslate2"]
+    medians_of = {row["contender"]: row["medians"] for row in rows}
+    assert list(medians_of) == ["export", "in process", "ctranslate2", "tutorial"]
+    assert {name: figures["same strings"] for name, figures in medians_of.items()} == dict.fromkeys(medians_of, 5)
+    assert all(seconds > 0 for figures in medians_of.values() for seconds in figures.values())
+    assert "first, warm" in medians_of["export"] and "32 callers, sentences/s" in medians_of["ctranslate2"]
     printed = capsys.readouterr().out
     assert "beam 1: first request, warm / p50: " in printed
     assert (tmp_path / "out" / "serving.md").read_text() == printed

@@ -41,8 +41,8 @@ def script(tmp_path, monkeypatch):
 def test_a_measurement_runs_in_a_process(script, monkeypatch):
     monkeypatch.setenv("COLOR", "red")
     assert processes.in_a_process(script, (1, 2), "COLOR") == {"sum": 3, "name": "red", "backend": "tensorflow"}
-    found = processes.in_a_process(script, [], "COLOR", COLOR=None, KERAS_BACKEND="jax")
-    assert found == {"sum": 0, "name": None, "backend": "jax"}
+    result = processes.in_a_process(script, [], "COLOR", COLOR=None, KERAS_BACKEND="jax")
+    assert result == {"sum": 0, "name": None, "backend": "jax"}
     with pytest.raises(RuntimeError, match=r"(?s)\(\[\], 'fail'\) failed:.*ValueError: no such name"):
         processes.in_a_process(script, [], "fail")
 

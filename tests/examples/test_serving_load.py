@@ -21,15 +21,15 @@ def no_proxy(monkeypatch):
 def test_load(digits_export, digits_translator, tmp_path, capsys):
     (tmp_path / "text").write_text("".join(f"{line}\n" for line in [*SENTENCES, *SENTENCES]))
     serving_load.main(tmp_path / "out", digits_export, tmp_path / "text", callers=3, seconds=2.0)
-    found = json.loads((tmp_path / "out" / "load.json").read_text())
-    assert found["errors"] == found["other translations than alone"] == 0
-    assert found["different sentences"] == 5
-    assert found["sentences"] >= found["requests"] >= found["runs of the session under load"] > 3
-    assert found["largest difference of a score"] < 1e-4
-    assert 100 < found["MiB loaded"] <= found["MiB at most"]
-    written = (tmp_path / "out" / "load.md").read_text()
-    assert f"| requests | {found['requests']:,} |" in written
-    assert written in capsys.readouterr().out
+    figures = json.loads((tmp_path / "out" / "load.json").read_text())
+    assert figures["errors"] == figures["other translations than alone"] == 0
+    assert figures["different sentences"] == 5
+    assert figures["sentences"] >= figures["requests"] >= figures["runs of the session under load"] > 3
+    assert figures["largest difference of a score"] < 1e-4
+    assert 100 < figures["MiB loaded"] <= figures["MiB at most"]
+    table = (tmp_path / "out" / "load.md").read_text()
+    assert f"| requests | {figures['requests']:,} |" in table
+    assert table in capsys.readouterr().out
 
 
 class InThisProcess(serving_load.Server):
@@ -48,11 +48,11 @@ def test_bounds(tmp_path, digits_translator, monkeypatch):
     monkeypatch.setattr(serving_load, "Server", InThisProcess)
     digits_translator.save(tmp_path / "run")
     serving_load.main(tmp_path / "out", bounds=tmp_path / "run", max_source_length=11, repeats=1)
-    found = json.loads((tmp_path / "out" / "bounds.json").read_text())
-    assert 4 < found["source tokens"] <= 11
-    assert found["target tokens"] == found["source tokens"] + 50
-    assert found["MiB loaded"] <= found["MiB at most, batch 1"] <= found["MiB at most, batch 64"]
-    assert min(found["seconds, batch 1"], found["seconds, batch 64"]) > 0
+    figures = json.loads((tmp_path / "out" / "bounds.json").read_text())
+    assert 4 < figures["source tokens"] <= 11
+    assert figures["target tokens"] == figures["source tokens"] + 50
+    assert figures["MiB loaded"] <= figures["MiB at most, batch 1"] <= figures["MiB at most, batch 64"]
+    assert min(figures["seconds, batch 1"], figures["seconds, batch 64"]) > 0
 
 
 def test_an_answer_that_differs_is_found():

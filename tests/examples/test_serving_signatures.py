@@ -48,9 +48,8 @@ def test_score(client, digits_translator):
     assert [row["scores"] for row in rows] == near([score.score for score in expected])
     assert [row["log_probabilities"] for row in rows] == near([score.log_probability for score in expected])
     assert [row["token_counts"] for row in rows] == [len(score.tokens) for score in expected]
-    assert (
-        next(client.predict([("", "4")], "score"))["scores"] == -math.inf
-    )  # JSON has no infinity, but the server writes it
+    impossible = next(client.predict([("", "4")], "score"))
+    assert impossible["scores"] == -math.inf  # JSON has no infinity, but the server writes it
 
 
 def test_ids(client, digits_translator):
@@ -75,8 +74,8 @@ def test_align(client, digits_translator):
         assert pieces == [list(source), list(best.tokens)]
         count = len(best.tokens)  # in process, a translation that the limit cut ends with END
         assert tuple(target[:count]) == tuple(best.tokens)
-        found = np.array(row["alignment"])[:count, : len(source)]
-        np.testing.assert_allclose(found, alignment[:count], rtol=1e-3, atol=1e-5)
+        rows_of_alignment = np.array(row["alignment"])[:count, : len(source)]
+        np.testing.assert_allclose(rows_of_alignment, alignment[:count], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [RestClient, GrpcClient])
