@@ -99,70 +99,74 @@ for_each_translator = pytest.mark.parametrize("name", ["plain", "ensemble"])
 @pytest.mark.parametrize("loader", ["eager", "session", "again"])
 def test_serving_default_gives_what_the_translator_gives(served, name, loader):
     _, expected, answers = served[name]
-    found = answers(loader, "serving_default", {"sentences": SENTENCES})
+    outputs = answers(loader, "serving_default", {"sentences": SENTENCES})
     best = [expected[sentence][0] for sentence in SENTENCES]
-    assert found == {
-        "translations": [one.text for one in best],
-        "scores": close([one.score for one in best]),
+    assert outputs == {
+        "translations": [hypothesis.text for hypothesis in best],
+        "scores": close([hypothesis.score for hypothesis in best]),
         "truncated": [False] * len(SENTENCES),
     }
-    assert len(set(found["translations"])) > 4
+    assert len(set(outputs["translations"])) > 4
 
 
 @for_each_translator
 def test_n_best(served, name):
     translator, expected, answers = served[name]
-    found = answers("session", "n_best", {"sentences": SENTENCES})
+    outputs = answers("session", "n_best", {"sentences": SENTENCES})
     rows = [expected[sentence] for sentence in SENTENCES]
     missing = [translator.beam_size - len(row) for row in rows]
-    translations = [[one.text for one in row] + [""] * count for row, count in zip(rows, missing, strict=True)]
-    scores = [[one.score for one in row] + [-1e9] * count for row, count in zip(rows, missing, strict=True)]
-    assert found["translations"] == translations
-    assert found["scores"] == [close(row) for row in scores]
-    assert found["truncated"] == [False] * len(SENTENCES)
+    translations = [
+        [hypothesis.text for hypothesis in row] + [""] * count for row, count in zip(rows, missing, strict=True)
+    ]
+    scores = [
+        [hypothesis.score for hypothesis in row] + [-1e9] * count for row, count in zip(rows, missing, strict=True)
+    ]
+    assert outputs["translations"] == translations
+    assert outputs["scores"] == [close(row) for row in scores]
+    assert outputs["truncated"] == [False] * len(SENTENCES)
     assert sum(missing) == 2 * (translator.beam_size - 1)  # for the two blank sentences
 
 
 @for_each_translator
 def test_score(served, name):
     translator, _, answers = served[name]
-    found = answers("session", "score", {"sentences": SENTENCES, "translations": TRANSLATIONS})
+    outputs = answers("session", "score", {"sentences": SENTENCES, "translations": TRANSLATIONS})
     scores = translator.score(SENTENCES, TRANSLATIONS)
-    assert found == {
-        "scores": close([one.score for one in scores]),
-        "log_probabilities": close([one.log_probability for one in scores]),
-        "token_counts": [len(one.tokens) for one in scores],
+    assert outputs == {
+        "scores": close([score.score for score in scores]),
+        "log_probabilities": close([score.log_probability for score in scores]),
+        "token_counts": [len(score.tokens) for score in scores],
         "truncated": [False] * len(SENTENCES),
     }
-    assert found["token_counts"][:3] == [2, 3, 0]
-    assert found["scores"][5] == -np.inf  # a blank sentence has only the blank translation
+    assert outputs["token_counts"][:3] == [2, 3, 0]
+    assert outputs["scores"][5] == -np.inf  # a blank sentence has only the blank translation
 
 
 @for_each_translator
 def test_the_best_translations_have_the_score_that_the_search_gave(served, name):
     translator, expected, answers = served[name]
-    found = answers("session", "score", {"sentences": SENTENCES, "translations": texts(expected)})
+    outputs = answers("session", "score", {"sentences": SENTENCES, "translations": texts(expected)})
     best = [expected[sentence][0] for sentence in SENTENCES]
-    again = translator.tokenizer.encode([one.text for one in best], side="target")
+    again = translator.tokenizer.encode([hypothesis.text for hypothesis in best], side="target")
     same = [
         i
         for i, (hypothesis, ids) in enumerate(zip(best, again, strict=True))
         if hypothesis.finished and list(hypothesis.tokens[:-1]) == translator.tokenizer.pieces(ids)
     ]
     assert len(same) >= 2
-    assert [found["scores"][i] for i in same] == close([best[i].score for i in same])
+    assert [outputs["scores"][i] for i in same] == close([best[i].score for i in same])
 
 
 @for_each_translator
 def test_ids_give_the_same_as_the_strings(served, name):
     translator, expected, answers = served[name]
-    found = answers("session", "ids", {"source_ids": ids_of(translator)})
+    outputs = answers("session", "ids", {"source_ids": ids_of(translator)})
     best = [expected[sentence][0] for sentence in [*SENTENCES, CUT]]
-    ids = [[translator._pieces.ids[piece] for piece in one.tokens] for one in best]
+    ids = [[translator._pieces.ids[piece] for piece in hypothesis.tokens] for hypothesis in best]
     longest = max(map(len, ids))
-    assert found == {
+    assert outputs == {
         "ids": [row + [0] * (longest - len(row)) for row in ids],
-        "scores": close([one.score for one in best]),
+        "scores": close([hypothesis.score for hypothesis in best]),
         "truncated": [False] * len(SENTENCES) + [True],
     }
 
@@ -179,26 +183,26 @@ def test_ids_that_are_not_pieces_are_refused(served, name):
 @for_each_translator
 def test_align(served, name):
     translator, expected, answers = served[name]
-    found = answers("session", "align", {"sentences": SENTENCES})
-    arrays = np.array(found["alignment"])
-    assert found["truncated"] == [False] * len(SENTENCES)
+    outputs = answers("session", "align", {"sentences": SENTENCES})
+    arrays = np.array(outputs["alignment"])
+    assert outputs["truncated"] == [False] * len(SENTENCES)
     for row, sentence in enumerate(SENTENCES):
         best = expected[sentence][0]
         source, target, array = translator.alignment(sentence if sentence.strip() else "", best.tokens)
         size = len(best.tokens)  # without END if the translation reached the limit
-        assert [piece for piece in found["source_pieces"][row] if piece] == source
-        assert [piece for piece in found["target_pieces"][row] if piece] == target[:size]
+        assert [piece for piece in outputs["source_pieces"][row] if piece] == source
+        assert [piece for piece in outputs["target_pieces"][row] if piece] == target[:size]
         assert arrays[row, :size, : len(source)] == close(array[:size])
         assert arrays[row].sum() == pytest.approx(size, abs=1e-5)  # and nothing at padding
-        assert (found["translations"][row], found["scores"][row]) == (best.text, close(best.score))
+        assert (outputs["translations"][row], outputs["scores"][row]) == (best.text, close(best.score))
 
 
 @for_each_translator
 def test_an_empty_batch(served, name):
     _, _, answers = served[name]
     for signature in NAMES:
-        found = answers("session", signature, EMPTY.get(signature, {"sentences": []}))
-        assert len(found) >= 3 and all(value == [] for value in found.values())
+        outputs = answers("session", signature, EMPTY.get(signature, {"sentences": []}))
+        assert len(outputs) >= 3 and all(value == [] for value in outputs.values())
 
 
 @for_each_translator
@@ -219,13 +223,13 @@ def test_other_sentences_of_the_batch_change_nothing(served, name):
 def test_long_sources_are_cut_and_marked_as_truncated(served, name):
     _, _, answers = served[name]
     for signature in ("n_best", "align"):
-        found = answers("session", signature, {"sentences": [LONG, CUT]})
-        assert found["truncated"] == [True, False]
-        assert found["translations"][0] == found["translations"][1]
-        assert found["scores"][0] == close(found["scores"][1])
-    found = answers("session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]})
-    assert found["truncated"] == [True, False, True]
-    assert found["token_counts"] == [2, 2, LIMIT + 4]  # the most that a search may give
+        outputs = answers("session", signature, {"sentences": [LONG, CUT]})
+        assert outputs["truncated"] == [True, False]
+        assert outputs["translations"][0] == outputs["translations"][1]
+        assert outputs["scores"][0] == close(outputs["scores"][1])
+    outputs = answers("session", "score", {"sentences": [LONG, CUT, CUT], "translations": ["1", "2", "1 " * 20]})
+    assert outputs["truncated"] == [True, False, True]
+    assert outputs["token_counts"] == [2, 2, LIMIT + 4]  # the most that a search may give
 
 
 def test_text_is_made_valid_and_cut_between_characters():

@@ -52,7 +52,7 @@ class ServingModule(tf.Module):
 
     Args:
         translator: a `Translator`.
-        precision: of `precision.PRECISIONS`.
+        precision: one of `precision.PRECISIONS`.
         max_source_length: the most tokens of a source, END counted.
 
     Attributes:
@@ -69,7 +69,7 @@ class ServingModule(tf.Module):
 
 
 class Answers:
-    """The functions behind the signatures.
+    """The functions behind the signatures. The public methods have the names of the signatures.
 
     Args:
         translator: a `Translator`.
@@ -102,7 +102,7 @@ class Answers:
         texts, text_is_cut = cut_to_valid_utf8(strings, limit)
         is_blank = tf.strings.regex_full_match(texts, BLANK)
         if side == "source":
-            # The result of a blank sentence is replaced later. Its search should not be longer than the others.
+            # The search of a blank sentence is not used. An empty text keeps it short, so others do not wait.
             texts = tf.where(is_blank, "", texts)
         pieces = self.tokenizer.tokenize(texts, side)
         ids, is_cut = end_rows(pieces.to_tensor(), pieces.row_lengths(), limit)
