@@ -1,4 +1,4 @@
-"""One machine for every test: CPU, two logical devices, a fixed seed, the dtype policy put back."""
+"""The same machine for every test: a CPU, two logical devices, a fixed seed and the same dtype policy."""
 
 import os
 
@@ -13,7 +13,7 @@ import pytest
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    # Before anything else touches TensorFlow: its devices are fixed by their first use.
+    # This must come before any other use of TensorFlow: the first use fixes the devices.
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
@@ -21,7 +21,7 @@ if keras.backend.backend() == "tensorflow":
 
 @pytest.fixture(autouse=True)
 def same_start():
-    """Seed Python, NumPy and the backend before each test; undo its dtype policy after it."""
+    """Seed Python, NumPy and the backend before each test. Restore the dtype policy after it."""
     keras.utils.set_random_seed(0)
     policy = keras.config.dtype_policy()
     yield
@@ -30,7 +30,7 @@ def same_start():
 
 @pytest.fixture(scope="session")
 def digits_translator(tmp_path_factory):
-    """A translator of an untrained model; the imports are here, as the core's tests run without TensorFlow."""
+    """A translator with an untrained model. The imports are here because the core's tests run without TensorFlow."""
     import tiny
 
     from keras_transformer import Translator
@@ -43,7 +43,7 @@ def digits_translator(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def digits_export(digits_translator, tmp_path_factory):
-    """Its SavedModel, version 7 of "digits"."""
+    """The SavedModel of `digits_translator`: version 7 of "digits"."""
     path = tmp_path_factory.mktemp("saved_models") / "digits" / "7"
     digits_translator.export(path, check=False)
     return path
@@ -51,7 +51,7 @@ def digits_export(digits_translator, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running_double(digits_export):
-    """The test double of TensorFlow Serving with that export, for `double`."""
+    """The test double of TensorFlow Serving with `digits_export`. The fixture `double` uses it."""
     import serving_double
 
     batching = serving_double.Batching(max_size=13, wait=0.02, allowed=(1, 2, 3, 4, 8, 13))
@@ -61,7 +61,7 @@ def running_double(digits_export):
 
 @pytest.fixture
 def double(running_double, monkeypatch):
-    """The test double, without what an earlier test left; clients write their pauses into `pauses` and go on."""
+    """The test double, reset for each test. Clients do not sleep: they append their pauses to `pauses`."""
     import serving_client
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -74,7 +74,10 @@ def double(running_double, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """Off TensorFlow, each test of search once: the same code runs there, and JAX compiles every search anew."""
+    """On other backends than TensorFlow, run each test of search with its first parameters only.
+
+    The same code runs there, and JAX compiles every search again, which takes long.
+    """
     if keras.backend.backend() == "tensorflow":
         return
     seen, kept = set(), []

@@ -1,4 +1,4 @@
-"""Each private part of Keras and TensorFlow that we use. A failure here names the part that a new version changed."""
+"""One test for each private part of Keras and TensorFlow. If a new version changes a part, its test fails."""
 
 import gc
 
@@ -19,7 +19,7 @@ def dense():
 
 
 def test_keras_mask_is_the_mask_that_a_keras_layer_attached():
-    """If Keras stores it elsewhere, masks would be dropped without a word."""
+    """If Keras stored the mask elsewhere, masks would be dropped silently."""
     embedded = keras.layers.Embedding(7, 3, mask_zero=True)(np.array([[4, 5, 0]]))
     np.testing.assert_array_equal(compat.keras_mask(embedded), [[True, True, False]])
     assert compat.keras_mask(tf.zeros([1, 3])) is None
@@ -31,7 +31,7 @@ def test_weights_as_gives_other_values_of_any_dtype_inside_its_block():
     with compat.weights_as({id(layer.kernel): other}):
         assert layer.kernel.value is other
     assert layer.kernel.value.dtype == tf.float32
-    with compat.weights_as({id(layer.kernel): other}), compat.weights_as({}):  # nothing: the outer block counts
+    with compat.weights_as({id(layer.kernel): other}), compat.weights_as({}):  # an empty one changes nothing
         assert layer.kernel.value is other
 
 
@@ -116,7 +116,7 @@ def test_additional_loss_is_what_compute_loss_adds():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_regularizer="l2")])
     model.compile("sgd", "mse")
     x, y = np.ones((3, 2)), np.ones((3, 1))
-    whole = float(model.compute_loss(x, y, y))  # the prediction is right
+    whole = float(model.compute_loss(x, y, y))  # the prediction is right, so only the additional loss is left
     assert whole == pytest.approx(float(compat.additional_loss(model, model.losses[0])))
     assert whole > 0
 
@@ -169,7 +169,7 @@ def test_write_rows_in_place_and_unset_rows():
         x = compat.unset_rows(4, 2, "float32")
         return compat.write_rows_in_place(x, tf.constant([2]), tf.constant([[5.0, 6.0]]))
 
-    for _ in range(2):  # a second call gets a buffer of its own
+    for _ in range(2):  # a second call gets a new buffer
         np.testing.assert_array_equal(written(), [[0, 0], [0, 0], [5, 6], [0, 0]])
 
 

@@ -1,4 +1,4 @@
-"""Products in 8-bit integers against NumPy's and Keras' own, and the quantized Transformer."""
+"""Products in 8-bit integers are compared with NumPy and Keras. The quantized Transformer is tested, too."""
 
 import gc
 import weakref
@@ -21,17 +21,18 @@ V, B, S, T = 307, 3, 7, 5
 
 
 def quantized_weights(kernel):
-    """Integers and scales that make the largest of each column 127."""
+    """Integers and scales. The largest integer of each column is 127."""
     scales = 127 / (np.abs(kernel).max(axis=0) + 1e-7)
     return np.round(kernel * scales).astype("int8"), scales.astype("float32")
 
 
 def reference(x, integers, scales):
-    """The same in NumPy, (R, K), (K, N), (N,), with sums of 64 bits; and what may be lost of each."""
+    """The product (R, K) · (K, N) in NumPy, with sums of 64 bits, and the largest error allowed for each element."""
     unit = (np.abs(x).max(axis=-1, keepdims=True) + np.float32(1e-7)) / np.float32(127)
     rows = np.floor(x * (np.float32(1) / unit) + np.float32(128.5)).astype("int64") - 128
     expected = rows @ integers.astype("int64") * unit / scales
-    # Sums of what is 128 more are rounded to float32 before that is taken out again; then the result, three times.
+    # The kernel adds 128 to each integer of a row, rounds the sums to float32 and subtracts the excess. After that,
+    # it rounds the result three times.
     rounded = np.abs((rows + 128) @ integers.astype("int64")) * unit / scales
     return expected, 2**-23 * (rounded + 3 * np.abs(expected))
 
@@ -48,7 +49,7 @@ def compiled(function):
 
         return jax.jit(function)
     if keras.backend.backend() == "torch":
-        return function  # which has no graphs
+        return function  # torch has no graphs
     import tensorflow as tf
 
     return tf.function(function, autograph=False)
@@ -57,10 +58,10 @@ def compiled(function):
 @pytest.mark.parametrize("rows", [1, 7, 61])
 @pytest.mark.parametrize("size", [31, 2048])
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_a_product_is_that_of_whole_numbers(rows, size, in_graph):
+def test_a_product_is_exact_in_integers(rows, size, in_graph):
     rng = np.random.default_rng(rows)
     x = rng.normal(size=(rows, size)).astype("float32") * rng.uniform(0.01, 30, (rows, 1)).astype("float32")
-    x[0] = np.abs(x[0]).max()  # all 127: the largest sums there are
+    x[0] = np.abs(x[0]).max()  # all of them become 127: the largest sums that are possible
     kernel = rng.normal(size=(size, 37)).astype("float32")
     kernel[:, 0] = kernel[:, 1] = 2.5
     kernel[:, 1] *= -1
@@ -105,7 +106,7 @@ def test_a_projection_gives_what_keras_does(use_bias, shape):
     np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
 
 
-def test_in_half_precision_scales_are_whole():
+def test_in_half_precision_scales_stay_in_float32():
     x = np.random.default_rng(0).normal(size=(3, 31)).astype("float32")
     found = []
     for dtype in ("float32", "mixed_bfloat16"):
@@ -114,7 +115,7 @@ def test_in_half_precision_scales_are_whole():
         layer.build((None, 31))
         layer.quantize("int8")
         found.append(values(ops.cast(layer(ops.cast(ops.cast(x, "bfloat16"), layer.compute_dtype)), "float32")))
-    # The same integers and scales: only what comes out is rounded, to 8 bits.
+    # Integers and scales are the same. Only the result is rounded, to 8 bits.
     np.testing.assert_allclose(found[1], found[0], rtol=2**-8)
 
 
@@ -136,7 +137,7 @@ INPUTS = {"source": SOURCE, "target": TARGET}
 KINDS = [
     {},
     {"use_bias": True, "norm": "pre", "output_bias": True, "tie_embeddings": "none"},
-    {"d_k": 128, "d_v": 32, "tie_embeddings": "target"},  # queries and keys alone are large enough
+    {"d_k": 128, "d_v": 32, "tie_embeddings": "target"},  # only queries and keys are large enough
     {"dtype": "mixed_bfloat16"},
 ]
 
@@ -173,17 +174,17 @@ def test_steps_give_the_logits_of_the_whole(changes, width):
             found.append(logits)
         return ops.stack(found, axis=2)  # (B, W, T, V)
 
-    # Rounding that falls otherwise moves a number by a whole unit, 1/127 of its row's largest.
+    # A number that is rounded the other way moves by a whole unit: 1/127 of the largest number of its row.
     whole = values(compiled(lambda source, target: model({"source": source, "target": target}))(SOURCE, TARGET))
     found = values(compiled(steps)(ops.convert_to_tensor(SOURCE), ops.convert_to_tensor(TARGET)))
     for each in range(width):
         difference = np.abs(found[:, each] - whole)
         assert difference.max() < 0.02 * np.abs(whole).max()
-        # In half precision the logits themselves are rounded to 2⁻⁹ of their size.
+        # In half precision, the logits are also rounded, to 2⁻⁹ of their size.
         assert np.median(difference) < (2**-8 * np.abs(whole).max() if "dtype" in changes else 1e-4)
 
 
-def test_neighbors_change_nothing():
+def test_other_sentences_of_a_batch_change_nothing():
     model = make()
     model.quantize("int8")
     whole = values(model(INPUTS))
@@ -193,16 +194,17 @@ def test_neighbors_change_nothing():
         assert np.median(difference) < 1e-4 and difference.max() < 0.02 * np.abs(whole).max()
 
 
-def test_what_is_small_stays():
+def test_small_matrices_stay_in_floating_point():
     model = make(d_ff=SMALLEST // 256 - 1)
     model.quantize("int8")
     kernels = {weight.path: weight.dtype for weight in model.weights if weight.path.endswith("kernel")}
     stays = [f"{stack}/layer_0/feed_forward/inner/kernel" for stack in ("encoder", "decoder")]
-    # 256 · 255 weights and 255 biases are one too few; the outer one's 256 biases make it large enough.
+    # The inner kernel has 256 · 255 weights and 255 biases: one too few. With its 256 biases, the outer one is large
+    # enough.
     assert {path: dtype for path, dtype in kernels.items() if dtype != "int8"} == dict.fromkeys(stays, "float32")
 
 
-def test_layers_alone_are_quantized_too():
+def test_layers_by_themselves_are_quantized_too():
     x = np.random.default_rng(0).normal(size=(2, 3, 16)).astype("float32")
     for layer in (MultiHeadAttention(2), FeedForward(23), Encoder(1, num_heads=2, d_ff=23)):
         before = values(layer(x))
@@ -219,7 +221,7 @@ def test_a_dtype_policy_quantizes():
 
 
 @pytest.mark.trains
-def test_what_is_refused():
+def test_arguments_and_models_that_are_refused():
     model = make()
     with pytest.raises(ValueError, match="can be quantized as 'int8' only, without other quantizers"):
         model.quantize("int4")
@@ -237,13 +239,13 @@ def test_what_is_refused():
     weight.assign(np.where(np.arange(256) == 3, np.inf, before))
     with pytest.raises(ValueError, match="key/kernel is not finite"):
         model.quantize("int8")
-    assert not model.quantized  # and nothing has happened
+    assert not model.quantized  # nothing has changed
     weight.assign(before)
     model.compile("adam")
     expected = model.predict(INPUTS, verbose=0)
     model.quantize("int8")
     found = model.predict(INPUTS, verbose=0)
-    assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # not by the graph of before
+    assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # the old graph is not used
     with pytest.raises(ValueError, match="quantized already"):
         model.quantize("int8")
     with pytest.raises(ValueError, match="cannot be trained"):
@@ -252,7 +254,7 @@ def test_what_is_refused():
         model.fit(INPUTS, TARGET, verbose=0)
 
 
-def test_an_embedding_alone():
+def test_an_embedding_by_itself():
     layer = TokenEmbedding(V, 256)
     layer.build()
     expected = values(layer(TARGET))
@@ -261,7 +263,7 @@ def test_an_embedding_alone():
         layer.quantize("float8")
     layer.quantize("int8")
     found = values(layer(TARGET))
-    # A weight is off by half of 1/127 of its row's largest at most.
+    # The error of a weight is at most half of 1/127 of the largest weight of its row.
     assert (np.abs(found - expected) <= np.abs(expected).max(axis=-1, keepdims=True) / 253).all()
     np.testing.assert_array_equal(values(layer(TARGET.astype("float32"))), found)
     with pytest.raises(ValueError, match="already quantized"):
@@ -270,7 +272,7 @@ def test_an_embedding_alone():
     assert before() is None
 
 
-def test_old_weights_are_let_go():
+def test_the_old_weights_are_freed():
     model = make()
     before = [weakref.ref(weight) for weight in model.weights if weight.path.endswith("kernel")]
     model.quantize("int8")
@@ -278,7 +280,7 @@ def test_old_weights_are_let_go():
 
 
 def test_quantizing_collects_garbage_once_and_freezes_nothing(monkeypatch):
-    """Keras collects garbage once for each variable that it deletes, which takes long in a large process."""
+    """Keras would collect the garbage once for each variable that it deletes. That is slow in a large process."""
     model, collections = make(), []
     monkeypatch.setattr(gc, "collect", lambda *generation: collections.append(gc.get_freeze_count()))
     model.quantize("int8")

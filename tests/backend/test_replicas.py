@@ -1,4 +1,4 @@
-"""Two replicas train as one does: the same weights, loss and metrics, however the tokens lie between them."""
+"""Two replicas give the same weights, loss and metrics as one, however the tokens are divided between them."""
 
 import keras
 import numpy as np
@@ -11,12 +11,12 @@ from keras_transformer.training import Checkpoint, Throughput
 
 UNEVEN = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5, 5, 1, 1], [1, 7, 1, 1]), ([3, 8, 2, 2], [9, 9, 1, 3])]
 SECOND_HALF_EMPTY = [([7, 6, 0, 0], [9, 8, 0, 0]), ([5, 2, 0, 0], [3, 4, 0, 0]), ([3, 8, 0, 0], [1, 6, 0, 0])]
-FEWER_ROWS = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5], [7]), ([3, 8, 2], [9, 9, 1])]  # one replica has none, or fewer
+FEWER_ROWS = [([7, 6, 2, 1], [9, 8, 1, 2]), ([5], [7]), ([3, 8, 2], [9, 9, 1])]  # one replica has fewer rows, or none
 OPTIMIZERS = {"sgd": lambda: keras.optimizers.SGD(0.1), "adam": lambda: keras.optimizers.Adam(0.003)}
 
 
 def dataset(lengths):
-    """A global batch a step; a strategy gives the first half of its rows to one replica, the rest to the other."""
+    """One global batch a step. A strategy gives the first half of its rows to one replica, the rest to the other."""
     rng = np.random.default_rng(3)
     batches = [tiny.random_batch(rng, *rows) for rows in lengths]
     whole = [tf.data.Dataset.from_tensors(batch) for batch in batches]
@@ -24,7 +24,7 @@ def dataset(lengths):
 
 
 def train(strategy, lengths, optimizer):
-    """Weights after three steps, and what `fit` logged."""
+    """The weights after three steps, and the logs of `fit`."""
     keras.utils.set_random_seed(5)
     with strategy.scope():
         model = tiny.compiled(tiny.make_model(), OPTIMIZERS[optimizer]())

@@ -1,4 +1,4 @@
-"""Functions written out for XLA against what they are for."""
+"""Functions that are written for XLA are compared with their definitions."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def test_relu_and_its_gradient():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_kept_is_scaled_and_so_is_its_gradient(dtype):
+def test_scale_or_zero_and_its_gradient(dtype):
     keep = UPSTREAM > 0
     x, kept = ops.cast(X, dtype), ops.convert_to_tensor(keep)
     found = xla.scale_or_zero(x, kept, ops.cast(4, dtype))
@@ -34,7 +34,7 @@ def test_what_is_kept_is_scaled_and_so_is_its_gradient(dtype):
     np.testing.assert_array_equal(values(towards), UPSTREAM * keep * 4)
 
 
-def test_sizes_are_aligned_on_a_gpu_alone(monkeypatch):
+def test_sizes_are_aligned_only_on_a_gpu(monkeypatch):
     sizes = 1, 63, 64, 65, 37_000
     for on_gpu, expected in {False: sizes, True: (64, 64, 64, 128, 37_056)}.items():
         monkeypatch.setattr(xla, "on_gpu", lambda: on_gpu)  # noqa: B023
@@ -55,5 +55,5 @@ def test_a_transposed_product_of_halves_is_in_float32():
     found = transposed_product(x, y)
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     exact = values(ops.cast(x, "float32")).T @ values(ops.cast(y, "float32"))
-    rounding = 1e-6 if keras.backend.backend() == "jax" else 2**-8  # TensorFlow's product is rounded itself
+    rounding = 1e-6 if keras.backend.backend() == "jax" else 2**-8  # TensorFlow rounds the product, too
     np.testing.assert_allclose(values(found), exact, rtol=0, atol=rounding * abs(exact).max())

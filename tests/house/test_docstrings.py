@@ -1,4 +1,4 @@
-"""Each example in a docstring runs as written, and the public names have one."""
+"""Each example in a docstring runs as written, and each public name has an example."""
 
 import importlib
 import inspect
@@ -10,7 +10,7 @@ import pytest
 
 import keras_transformer
 
-# What a user calls, by the module that a user imports it from.
+# The public names, by the module from which a user imports them.
 PUBLIC = {
     "keras_transformer": keras_transformer.__all__,
     "keras_transformer.training": [
@@ -25,7 +25,7 @@ PUBLIC = {
         "ValidationBLEU",
     ],
 }
-# A line "Example:", then an indented block in a fence.
+# A line "Example:", then an indented, fenced block.
 EXAMPLE = re.compile(r"^( *)Example:\n\n?\s*```python\n(.*?)^\s*```$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,10 +35,10 @@ def examples_in(docstring):
 
 
 def documented():
-    """{name: docstring} of everything that is defined in the package, methods too."""
+    """{name: docstring} of everything that the package defines, with methods."""
     docstrings = {}
     for info in pkgutil.walk_packages(keras_transformer.__path__, "keras_transformer."):
-        if info.name.endswith(("session_check", "jax_step")):  # a program; a module that needs JAX
+        if info.name.endswith(("session_check", "jax_step")):  # the first is a program, the second needs JAX
             continue
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():

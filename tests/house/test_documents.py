@@ -1,4 +1,4 @@
-"""What the Markdown files promise: links, files, commands with their options, and Python that names what exists."""
+"""Links, paths, commands with their options, and Python imports in the Markdown files must be right."""
 
 import ast
 import importlib.util
@@ -13,7 +13,7 @@ each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(
 
 
 def blocks(text, language):
-    """The fenced blocks of a language, "" for none."""
+    """The fenced blocks of a language; "" stands for blocks without a language."""
     return [
         body for kind, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if kind == language
     ]
@@ -24,7 +24,7 @@ def prose(text):
 
 
 def anchors(text):
-    """What GitHub makes of the headings."""
+    """The anchors that GitHub makes from the headings."""
     headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -54,7 +54,11 @@ def test_a_broken_link_is_found(tmp_path):
 
 
 def missing_names(code):
-    """Names that the code imports from this package and that are not there; a syntax error if it is no Python."""
+    """Names that the code imports from this package and that do not exist.
+
+    Raises:
+        SyntaxError: the code is not Python.
+    """
     found = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "keras_transformer":
@@ -66,20 +70,20 @@ def missing_names(code):
 
 
 @each_document
-def test_python_imports_what_there_is(path):
+def test_python_imports_names_that_exist(path):
     for code in blocks(path.read_text(encoding="utf-8"), "python"):
         assert missing_names(code) == [], code
 
 
 def with_siblings(path):
-    """A script's source, and that of the modules beside it that it imports."""
+    """The source of a script and of the modules in its folder that it imports."""
     source = path.read_text(encoding="utf-8")
     beside = [path.parent / f"{name}.py" for name in re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)]
     return "\n".join([source, *(x.read_text(encoding="utf-8") for x in beside if x.exists())])
 
 
 def unknown_options(command):
-    """The script, if there is none, and the options that its source does not name."""
+    """The options of a command that its script does not have, or the script itself if it does not exist."""
     words = command.split()
     scripts = [word for word in words if re.fullmatch(r"(?:benchmarks|examples|tests)/[\w/]+\.py", word)]
     if not scripts:
@@ -92,7 +96,7 @@ def unknown_options(command):
 
 
 @each_document
-def test_commands_have_the_options_that_they_are_given(path):
+def test_scripts_have_the_options_of_their_commands(path):
     text = path.read_text(encoding="utf-8")
     inline = [re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", prose(text))]
     fenced = "\n".join(blocks(text, "")).replace("\\\n", " ").splitlines()
@@ -105,7 +109,7 @@ def test_an_unknown_option_is_found():
     assert unknown_options("python benchmarks/decoed.py --output DIR") == ["benchmarks/decoed.py"]
 
 
-def test_where_things_are():
+def test_the_section_where_things_are_names_paths_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Where things are\n")[2].partition("\n## ")[0]
     names = [

@@ -1,4 +1,4 @@
-"""Files that an earlier version wrote are read for ever, and give what they gave then; see `make_frozen.py`."""
+"""Files that an earlier version wrote can still be read, and give the recorded results. See `make_frozen.py`."""
 
 import json
 import shutil
@@ -32,20 +32,20 @@ def integers_are_exact():
 
 
 @pytest.mark.parametrize("name", [*make_frozen.MODELS, "int8"])
-def test_a_model_gives_the_logits_that_it_gave(name):
+def test_a_model_gives_the_recorded_logits(name):
     if name == "int8" and not integers_are_exact():
         pytest.skip("this processor cannot add up products of 8-bit integers exactly")
     model = keras.saving.load_model(FROZEN / "models" / f"{name}.keras")
     assert type(model) is Transformer
     with np.load(FROZEN / "models" / "logits.npz") as recorded:
         expected = recorded[name]
-    # Kernels of other processors round otherwise. In integers a number next to a half may move by a step of 1/127.
+    # Other processors round differently. With integers, a number close to a half may move by a step of 1/127.
     atol = np.abs(expected).max() / 127 if name == "int8" else 1e-4
     np.testing.assert_allclose(make_frozen.logits(model), expected, rtol=1e-5, atol=atol)
 
 
 @pytest.mark.parametrize("name", make_frozen.MODELS)
-def test_a_model_trains_on_with_its_optimizer_loss_and_metrics(name):
+def test_a_model_keeps_its_optimizer_loss_and_metrics(name):
     model = keras.saving.load_model(FROZEN / "models" / f"{name}.keras")
     written = tiny.compiled(tiny.make_model())
     assert model.optimizer.get_config() == {**written.optimizer.get_config(), "name": model.optimizer.name}
@@ -55,7 +55,7 @@ def test_a_model_trains_on_with_its_optimizer_loss_and_metrics(name):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "marian"])
-def test_a_tokenizer_cuts_as_it_did(kind):
+def test_a_tokenizer_gives_the_recorded_ids(kind):
     tokenizer = Tokenizer.load(FROZEN / "tokenizers" / f"{kind}.model")
     expected = read_json("tokenizers", "expected.json")[kind]
     assert tokenizer.model == kind
@@ -67,13 +67,13 @@ def test_a_tokenizer_cuts_as_it_did(kind):
 
 @pytest.fixture
 def run(tmp_path):
-    """A copy of the training folder of the run that was broken off."""
+    """A copy of the training folder of a broken run."""
     tf.config.experimental.enable_op_determinism()
     yield shutil.copytree(FROZEN / "run", tmp_path / "run")
-    disable_op_determinism()  # TensorFlow has no public way back
+    disable_op_determinism()  # TensorFlow has no public function for this
 
 
-def test_a_broken_run_goes_on_to_the_weights_that_it_had(run, tmp_path):
+def test_a_broken_run_resumes_to_the_recorded_weights(run, tmp_path):
     model, history = make_frozen.fit(run, tmp_path)
     for name, values in read_json("run", "end.json").items():
         assert history[name] == pytest.approx(values, rel=1e-5), name
@@ -87,7 +87,7 @@ def test_a_broken_run_goes_on_to_the_weights_that_it_had(run, tmp_path):
         np.testing.assert_allclose(value, goal, rtol=1e-4, atol=1e-5)
 
 
-def test_an_average_and_the_states_it_was_made_of_are_read(tmp_path):
+def test_an_average_and_its_states_are_read(tmp_path):
     recorded = keras.saving.load_model(FROZEN / "run" / "average_of_the_end.keras").get_weights()
     states = sorted((FROZEN / "run" / "averaged_of_the_end").glob("*.npz"))
     assert len(states) == 2
@@ -96,7 +96,7 @@ def test_an_average_and_the_states_it_was_made_of_are_read(tmp_path):
         np.testing.assert_array_equal(value, goal)
 
 
-def test_a_training_folder_translates_as_it_did():
+def test_a_training_folder_gives_the_recorded_translations():
     expected = read_json("export", "expected.json")
     translator = Translator.load(FROZEN / "export" / "training_folder", beam_size=2, max_extra_length=4)
     found = translator.n_best(expected["sentences"])
@@ -105,7 +105,7 @@ def test_a_training_folder_translates_as_it_did():
         assert [one.score for one in best] == pytest.approx(goal, rel=1e-5)
 
 
-def test_an_export_translates_as_it_did():
+def test_an_export_gives_the_recorded_translations():
     expected = read_json("export", "expected.json")
     served = session_client.Served(FROZEN / "export" / "digits" / "1")
     found = served("n_best", sentences=[sentence.encode() for sentence in expected["sentences"]])

@@ -1,4 +1,4 @@
-"""The house rules that a machine can watch: who imports whom, what stands in the tree, where the core runs."""
+"""The rules of the house that a test can check: imports, files of the repository, backends of the core."""
 
 import ast
 import importlib.util
@@ -13,30 +13,30 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "keras_transformer"
 
-# Room: what it may import besides itself, keras, the standard library and keras_transformer.ids.
+# Each room, and its imports. It may also import itself, keras, the standard library and keras_transformer.ids.
 ROOMS = {
-    # The ground floor.
+    # Rooms that need no other room, or only `files`.
     "ids": "",
     "files": "",
     "presets": "",
     "schedules": "",
     "evaluate": "sacrebleu",
     "plots": "matplotlib numpy files",
-    "backend": "numpy tensorflow tensorflow_text jax",  # all but the first inside its functions
-    # The core: `keras.ops`.
+    "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
+    # The core, which computes with `keras.ops`.
     "layers": "backend",
     "losses": "backend",
     "metrics": "losses",
     "decoding": "backend",
     "incremental": "layers backend",
-    "train_step": "losses metrics backend tensorflow jax",  # the last two in the module of that backend
+    "train_step": "losses metrics backend tensorflow jax",  # tensorflow and jax only in the modules of that backend
     "model": "layers presets train_step backend",
     "keras_files": "backend",
-    # The edges.
+    # The rooms around the core.
     "text": "tensorflow tensorflow_text sentencepiece numpy files backend",
     "data": "tensorflow numpy rich files",
     "training": "tensorflow numpy rich files keras_files presets evaluate backend losses metrics model",
-    "interop": "numpy safetensors torch ctranslate2 files text model",  # torch inside one function
+    "interop": "numpy safetensors torch ctranslate2 files text model",  # torch only inside one function
     "export": "tensorflow numpy rich google tensorflow_serving files backend decoding incremental training",
     "translation": "tensorflow numpy rich files keras_files backend decoding incremental text model export",
 }
@@ -53,7 +53,7 @@ CORE = {
     "schedules",
     "train_step",
 }
-# The rooms whose tests are marked as core; those of presets and of the step are other rooms' tests.
+# The rooms with a test folder that is marked as core. Other rooms' tests cover presets and the step.
 CORE_TESTS = CORE - {"presets", "train_step"}
 MOST_ROOMS, MOST_STOREYS = 26, 8
 
@@ -71,7 +71,7 @@ def room_of(path):
 
 
 def imported(node):
-    """The dotted names that one statement imports; a relative import is spelt with its dots."""
+    """The dotted names that a statement imports. A relative import keeps its dots."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -85,7 +85,7 @@ def names_in(nodes):
 
 
 def outside_the_room(room, names):
-    """The names that the room may not import."""
+    """Those of the names that the room may not import."""
     allowed = {"keras", "ids", room, *ROOMS[room].split()}
     wrong = []
     for name in names:
@@ -110,16 +110,16 @@ def rooms():
     return sorted({room_of(path) for path in modules()} - FACADES)
 
 
-def test_the_table_lists_the_rooms_that_there_are():
+def test_the_table_lists_the_rooms_that_exist():
     assert sorted(ROOMS) == rooms()
     assert len(rooms()) + len(FACADES) <= MOST_ROOMS
 
 
 def storey(room, imports, above=()):
-    """On which storey a room stands: one above the highest room that it imports.
+    """The storey of a room: one above the highest room that it imports.
 
     Raises:
-        ValueError: rooms that import each other in a circle.
+        ValueError: rooms import each other in a circle.
     """
     if room in above:
         raise ValueError(" -> ".join([*above[above.index(room) :], room]))
@@ -153,10 +153,10 @@ def test_a_circle_is_found():
         ("data", "keras_transformer.text.tokenizer.Tokenizer"),
         ("export", "keras_transformer.cli"),
         ("plots", "examples.numbers_corpus"),
-        ("model", ".layers.Encoder"),  # written in full everywhere
+        ("model", ".layers.Encoder"),  # imports are written in full
     ],
 )
-def test_the_walk_finds_what_is_forbidden(room, name):
+def test_forbidden_imports_are_found(room, name):
     assert outside_the_room(room, [name, "keras.ops", "keras_transformer.ids.PAD", "pathlib.Path"]) == [name]
 
 
@@ -167,7 +167,7 @@ def test_there_are_no_back_doors(path):
     assert re.findall(rf"\b(?:{forbidden})\b", source) == []
 
 
-# The modules of `train_step` that write the step for one backend.
+# In `train_step`, modules that are for one backend have names that begin with these.
 OF_ONE_BACKEND = ("tensorflow_", "jax_")
 core_modules = [path for path in modules() if room_of(path) in CORE and not path.name.startswith(OF_ONE_BACKEND)]
 
@@ -214,7 +214,7 @@ def marked_as_core():
     return {str(path.relative_to(ROOT)) for path in tests if mark.search(path.read_text(encoding="utf-8"))}
 
 
-QUICK_TO_COMPILE = (  # thousands of small programs that each run once: a third less time
+QUICK_TO_COMPILE = (  # of thousands of small programs, each runs once: a third less time (measured)
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_parallel_codegen_split_count=1",
@@ -240,7 +240,7 @@ def test_the_core_passes_its_tests_without_tensorflow(backend, tests):
 
 
 def tracked():
-    """Every file that git knows, or would add."""
+    """Every file that git tracks or would add."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -265,7 +265,7 @@ def test_no_source_file_is_over_350_lines():
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=" ".join)
-def test_ruff_is_content(arguments):
+def test_ruff_finds_nothing(arguments):
     result = run("-m", "ruff", *arguments, "--no-cache", ".")
     assert result.returncode == 0, result.stdout + result.stderr
 

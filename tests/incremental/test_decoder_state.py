@@ -1,4 +1,4 @@
-"""The decoder's state between steps: kept, grown, reordered, in and out of graphs; against the whole model."""
+"""The state of decoding between steps: kept, grown and reordered. Steps are compared with the whole model."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ STEPS = 5
 
 
 def make_model():
-    """No weight keeps its initial value."""
+    """A model whose weights have all been changed from their initial values."""
     model = Transformer(
         vocabulary_size=V, num_encoder_layers=1, num_decoder_layers=2, d_model=12, num_heads=3, d_ff=17, d_k=5, d_v=2
     )
@@ -29,7 +29,7 @@ def make_model():
 
 
 class Plan:
-    """Random ids and reorderings, and the histories they give each hypothesis."""
+    """Random ids and reorderings, and the resulting history of each hypothesis."""
 
     def __init__(self, width):
         self.rng, self.width = np.random.default_rng(width), width
@@ -53,7 +53,7 @@ class Plan:
         return np.array(sentences, "int32")
 
     def whole(self, model):
-        """The whole model's logits after the last token, (B, W, V); padded behind it, so that shapes are few."""
+        """The logits of the whole model after the last token, (B, W, V). Padding after it makes the shapes few."""
         source = np.repeat(SOURCE[self.sentences], self.width, axis=0)
         length = self.history.shape[2]
         target = np.pad(self.history.reshape(len(source), length), [(0, 0), (0, STEPS + 2 - length)])
@@ -93,8 +93,8 @@ def test_steps_with_the_kernels_for_much_work_equal_the_whole(monkeypatch, const
     test_steps_after_a_change_equal_the_whole("reorder", width)
 
 
-def test_growing_drops_slots_that_nobody_descends_from():
-    """After five tokens of three hypotheses all go on from one: five slots of fifteen stay, in two rows of three."""
+def test_growing_drops_slots_that_no_hypothesis_needs():
+    """After five tokens, all three hypotheses continue the same one. Of 15 slots 5 remain, in two rows of three."""
     decoder, plan = make_decoder(), Plan(3)
     state = start(decoder, 3, STEPS)
     for _ in range(STEPS):
@@ -111,7 +111,7 @@ def test_growing_drops_slots_that_nobody_descends_from():
 
 @pytest.mark.parametrize("grows", [False, True])
 def test_hypotheses_become_more_and_fewer(grows):
-    """The first two tokens are of one alone; then three continue it, and two of them at the end."""
+    """One hypothesis has the first two tokens. Then three continue it, and at the end two of these."""
     if grows and keras.backend.backend() != "tensorflow":
         pytest.skip("JAX compiles shapes that do not change, and torch has no rows of size 0 to grow")
     decoder, plan = make_decoder(), Plan(1)
@@ -129,7 +129,7 @@ def test_hypotheses_become_more_and_fewer(grows):
             state = decoder.reorder(state, ops.convert_to_tensor(parents))
 
 
-def test_a_step_leaves_the_state_it_was_given_as_it_was_outside_graphs():
+def test_outside_graphs_a_step_does_not_change_its_state():
     decoder, plan = make_decoder(), Plan(2)
     _, state = decoder.step(ops.convert_to_tensor(plan.ids()), start(decoder, 2, 3))
     ids = ops.convert_to_tensor(plan.ids())
@@ -156,11 +156,11 @@ def test_attention_is_the_last_layers_mean_over_heads():
 
 
 def graph_of(decoder, width):
-    """Steps in two while loops of a graph, with a smaller batch and more room in the second.
+    """A graph with two while loops of steps. The second loop has a smaller batch and more room.
 
-    Takes the source, ids and parents (T, B, W) for the first loop, the sentences to keep, and ids and
-    parents for the second; gives the logits of each loop, (T, B, W, V). Nothing is reordered before a
-    loop's first step.
+    The graph takes the source, the ids and parents (T, B, W) of the first loop, the sentences to keep, and the ids and
+    parents of the second loop. It gives the logits of each loop, (T, B, W, V). Hypotheses are reordered only after a
+    step.
     """
     import tensorflow as tf
 
@@ -188,7 +188,7 @@ def graph_of(decoder, width):
     return tf.function(whole, input_signature=signature, autograph=False)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="buffers are written to in place there alone")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow writes to buffers in place")
 @pytest.mark.parametrize("width", [1, 3])
 def test_loops_in_a_graph_equal_the_whole(width):
     decoder, plan = make_decoder(), Plan(width)
@@ -204,6 +204,6 @@ def test_loops_in_a_graph_equal_the_whole(width):
     graph = graph_of(decoder, width)
     arguments = [np.stack(x) for pairs in fed for x in zip(*pairs, strict=True)]
     arguments = (SOURCE, *arguments[:2], sentences, *arguments[2:])
-    for _ in range(2):  # a second call finds the buffers as the first did
+    for _ in range(2):  # a second call finds the same buffers as the first
         for found, whole in zip(graph(*arguments), expected, strict=True):
             np.testing.assert_allclose(found, np.stack(whole), atol=5e-6)

@@ -1,4 +1,4 @@
-"""Decoder layers one token at a time, against the same layers on whole targets."""
+"""Decoder layers, one token at a time, are compared with the same layers on whole targets."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def numbers(*shape, seed):
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_steps_equal_the_whole(norm):
-    """W hypotheses, decoded token by token with caches, equal W rows decoded at once."""
+    """W hypotheses that are decoded token by token, with caches, equal W rows that are decoded at once."""
     width, length = 2, 4
     x = numbers(2 * width, length, 7, seed=3)
     decoder, memory = Decoder(2, **OPTIONS, norm=norm), numbers(2, 5, 7, seed=1)

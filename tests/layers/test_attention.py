@@ -1,4 +1,4 @@
-"""Attention against the paper's formula in NumPy."""
+"""Attention is compared with the paper's formula in NumPy."""
 
 import keras
 import numpy as np
@@ -24,13 +24,13 @@ def weights_of(query, key, mask=None):
 
 
 def test_weights_by_hand():
-    # d_k = 4, scores 2·ln(3)·… : softmax of (ln 3, 0) is (3/4, 1/4).
+    # d_k = 4, so the scores are (2 · ln 3 / √4, 0) = (ln 3, 0), and their softmax is (3/4, 1/4).
     query = np.array([[[2.0, 0, 0, 0]]], "float32")
     key = np.array([[[np.log(3.0), 0, 0, 0], [0, 5, 5, 5]]], "float32")
     np.testing.assert_allclose(weights_of(query, key), [[[0.75, 0.25]]], rtol=1e-6)
 
 
-def test_nothing_to_attend_to_is_uniform_not_nan():
+def test_a_row_with_nothing_to_attend_to_is_uniform_and_not_nan():
     weights = weights_of(numbers(1, 2, 3), numbers(1, 5, 3), np.zeros((1, 2, 5), bool))
     np.testing.assert_allclose(weights, np.full((1, 2, 5), 0.2), rtol=1e-6)
 
@@ -95,7 +95,7 @@ def test_masked_memory_changes_nothing():
     np.testing.assert_array_equal(values(layer(query, memory, mask=mask)), before)
 
 
-def test_a_keras_mask_is_honoured():
+def test_a_keras_mask_is_used():
     layer = MultiHeadAttention(num_heads=2)
     ids = np.array([[3, 1, 0], [2, 0, 0]])
     embedding = keras.layers.Embedding(5, 4, mask_zero=True)
@@ -103,7 +103,7 @@ def test_a_keras_mask_is_honoured():
     np.testing.assert_allclose(values(layer(embedding(ids))), values(layer(x, mask=ids != 0)), rtol=1e-6)
 
 
-def test_a_keras_mask_of_the_memory_is_honoured():
+def test_a_keras_mask_of_the_memory_is_used():
     layer = MultiHeadAttention(num_heads=2)
     ids = np.array([[3, 1, 0], [2, 0, 0]])
     embedding = keras.layers.Embedding(5, 4, mask_zero=True)
@@ -140,7 +140,7 @@ def test_kernels_are_glorot_of_whole_matrices():
         assert 0.97 * limit < np.abs(kernel).max() <= limit
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_only_in_training():
     layer = MultiHeadAttention(num_heads=2, dropout=0.5)
     x = numbers(2, 5, 4)
     np.testing.assert_array_equal(values(layer(x)), values(layer(x, training=False)))

@@ -25,7 +25,7 @@ def test_sinusoids_are_the_papers(d_model):
 
 @pytest.mark.parametrize(
     "d_model, order", [(2, [0, 1]), (6, [0, 2, 4, 1, 3, 5]), (7, [0, 2, 4, 6, 1, 3, 5])]
-)  # Marian's exponents are 2 * (j // 2) / d_model too, so its halves are a permutation of the paper's columns
+)  # Marian's exponents are also 2 * (j // 2) / d_model, so its columns are the paper's columns in another order
 def test_halves_are_all_sines_then_all_cosines(d_model, order):
     positions = np.array([0, 1, 13])
     expected = [[reference.sinusoid(p, i, d_model) for i in order] for p in positions]
@@ -42,7 +42,7 @@ def test_halves_by_hand():
 
 
 def test_a_shift_is_a_rotation_of_each_pair():
-    """PE(pos + k) is linear in PE(pos): section 3.5's reason for sinusoids."""
+    """PE(pos + k) is a linear function of PE(pos). This is why section 3.5 chose sinusoids."""
     d_model, k = 8, 5
     table = values(sinusoids(np.arange(30), d_model)).astype("float64")
     for pair in range(d_model // 2):
@@ -52,11 +52,11 @@ def test_a_shift_is_a_rotation_of_each_pair():
         np.testing.assert_allclose(table[:-k, columns] @ np.transpose(rotation), table[k:, columns], atol=1e-5)
 
 
-def test_positions_stay_apart_in_bfloat16():
+def test_positions_differ_in_bfloat16():
     layer = PositionalEncoding(dtype="bfloat16")
     layer.build((None, None, 4))
     first, second = values(keras.ops.cast(layer.at(np.array([256, 257])), "float32"))
-    assert np.abs(first - second).max() > 0.1  # computed in bfloat16, 257 would be 256
+    assert np.abs(first - second).max() > 0.1  # in bfloat16, 257 would be rounded to 256
 
 
 def test_embedding_by_hand():
@@ -78,8 +78,8 @@ def test_ids_of_any_dtype(dtype, policy):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_a_model_on_kerass_own_input(policy):
-    """Its dtype is float32 by default; 257 is none of bfloat16's numbers."""
+def test_a_model_on_a_keras_input(policy):
+    """The dtype of `keras.Input` is float32 by default. bfloat16 has no number 257."""
     inputs, layer = keras.Input((None,)), TokenEmbedding(300, 4, dtype=policy)
     model = keras.Model(inputs, layer(inputs))
     found, expected = (
@@ -100,7 +100,7 @@ def test_embedding_without_the_scale():
 def test_output_bias_is_added_in_float32(policy):
     layer = OutputBias(dtype=policy)
     logits = np.array([[[1, 2, 3.0]]], "float32")
-    np.testing.assert_array_equal(values(layer(logits)), logits)  # zero at first
+    np.testing.assert_array_equal(values(layer(logits)), logits)  # the bias is zero at first
     layer.set_weights([np.array([1e-6, -1000, 4], "float32")])
     result = layer(logits)
     assert keras.backend.standardize_dtype(result.dtype) == "float32"

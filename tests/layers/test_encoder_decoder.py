@@ -1,4 +1,4 @@
-"""Sub-layers, layers and stacks against NumPy, and decoding step by step against the whole."""
+"""Sub-layers, layers and stacks are compared with NumPy."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def numbers(*shape, seed=0):
 
 
 def shaken(layer, *inputs):
-    """The layer, built, with every weight off its initial value: no ones and zeros to hide behind."""
+    """Build the layer and change every weight, because initial zeros and ones can hide errors."""
     layer(*inputs)
     generator = np.random.default_rng(5)
     layer.set_weights([w + generator.normal(size=w.shape, scale=0.3).astype("float32") for w in layer.get_weights()])
@@ -67,7 +67,7 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(values(encoder(MEMORY, mask=MEMORY_MASK))[1:, :2], short, atol=1e-6)
 
 
-def test_a_mask_inside_the_target_is_honoured():
+def test_a_mask_inside_the_target_is_used():
     layer = shaken(DecoderLayer(**OPTIONS), X, MEMORY)
     mask = np.array([[True, False, True]] * 2)
     before = values(layer(X, MEMORY, x_mask=mask))
@@ -83,8 +83,8 @@ def test_only_pre_norm_has_a_final_norm():
     np.testing.assert_allclose(values(encoder(X)), reference.final_norm(encoder.final_norm, inner), atol=1e-5)
 
 
-def test_dropout_stands_on_the_sublayers_output():
-    """With every sub-layer output dropped, a post-norm layer is LayerNorm(LayerNorm(x))."""
+def test_dropout_is_applied_to_the_sublayers_output():
+    """If the whole output of a sub-layer is dropped, LayerNorm(x + output) is LayerNorm(x)."""
     residual = Residual(dropout=0.9999999)
     residual.build(X.shape)
     dropped = values(residual.leave(ops.convert_to_tensor(X), ops.convert_to_tensor(X), training=True))
@@ -103,7 +103,7 @@ def test_weights_on_request():
 
 
 @pytest.mark.parametrize(("norm", "gain"), [("post", 1 / 2), ("pre", 1.0)])  # (8·2)^-¼
-def test_what_adds_to_the_residual_starts_smaller_the_deeper_the_stack(norm, gain):
+def test_kernels_before_the_residual_start_smaller_in_a_post_norm_stack(norm, gain):
     for stack, inputs in ((Encoder, (X,)), (Decoder, (X, MEMORY))):
         stack = stack(2, num_heads=7, d_ff=53, norm=norm)
         stack(*inputs)
@@ -134,7 +134,7 @@ def test_all_dropouts_are_used(name):
         np.testing.assert_array_equal(values(layer(*inputs, training=False)), values(layer(*inputs)))
 
 
-def test_alone_in_a_functional_model_with_a_keras_mask():
+def test_a_layer_in_a_functional_model_with_a_keras_mask():
     ids = keras.Input((None,), dtype="int32")
     embedding = keras.layers.Embedding(9, 8, mask_zero=True)
     layer = EncoderLayer(num_heads=2, d_ff=5)
@@ -143,8 +143,8 @@ def test_alone_in_a_functional_model_with_a_keras_mask():
     np.testing.assert_allclose(values(padded)[:, :2], values(plain), atol=1e-6)
 
 
-def test_a_mask_of_the_memory_is_not_handed_on():
-    """Keras would hand on what a call's `mask` is; a loss would then weigh a target by its source's padding."""
+def test_a_mask_of_the_memory_is_not_passed_on():
+    """Keras would pass on the `mask` of a call. A loss would then weight a target by the padding of its source."""
     attention, mask = MultiHeadAttention(1), X[..., 0] < 9
     assert get_keras_mask(attention(X, MEMORY, mask=MEMORY_MASK)) is None
     np.testing.assert_array_equal(values(get_keras_mask(EncoderLayer(**OPTIONS)(X, mask=mask))), mask)
@@ -153,13 +153,13 @@ def test_a_mask_of_the_memory_is_not_handed_on():
     ids = np.array([[3, 4, 0, 0]])
     masked = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
     np.testing.assert_array_equal(values(get_keras_mask(EncoderLayer(num_heads=2, d_ff=5)(masked))), ids != 0)
-    if keras.backend.backend() == "tensorflow":  # on JAX only Keras itself knows which mask came with the query
+    if keras.backend.backend() == "tensorflow":  # on JAX, only Keras knows the mask of the query
         found = MultiHeadAttention(2)(masked, mask=np.ones((1, 4, 4), bool))
         np.testing.assert_array_equal(values(get_keras_mask(found)), ids != 0)
 
 
 @pytest.mark.parametrize("make", [EncoderLayer, DecoderLayer, Encoder, Decoder])
-def test_weights_may_be_asked_for_first(make):
+def test_call_with_weights_may_be_the_first_call(make):
     layer = make(**({"num_layers": 2} if make in (Encoder, Decoder) else {}), **OPTIONS)
     inputs = (X, MEMORY) if make in (DecoderLayer, Decoder) else (X,)
     first = layer.call_with_weights(*map(ops.convert_to_tensor, inputs))[0]

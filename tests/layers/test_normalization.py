@@ -1,4 +1,4 @@
-"""Layer normalization and dropout against Keras' own layers and by count."""
+"""Layer normalization is compared with its formula, and dropped elements are counted."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def test_layer_norm_and_its_three_gradients(epsilon):
         values(layer_norm(X, GAMMA, BETA, epsilon)), reference(X, GAMMA, BETA, epsilon), atol=2e-6
     )
     found = gradients(weighted(lambda *a: layer_norm(*a, epsilon)), X, GAMMA, BETA)
-    for number, argument in enumerate((X, GAMMA, BETA)):  # against differences of the formula
+    for number, argument in enumerate((X, GAMMA, BETA)):  # compared with finite differences of the formula
         expected = np.zeros(argument.shape)
         for place in np.ndindex(argument.shape):
             sides = []
@@ -46,7 +46,7 @@ def test_layer_norm_and_its_three_gradients(epsilon):
         np.testing.assert_allclose(values(found[number]), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_layer_norm_in_training_is_layer_norm_outside_of_it():
+def test_layer_norm_is_the_same_in_training():
     layer = LayerNormalization(epsilon=1e-6)
     check_layer(lambda **options: LayerNormalization(epsilon=1e-6, **options), X, num_weights=2)
     layer.build(X.shape)
@@ -64,9 +64,9 @@ def test_layer_norm_in_training_is_layer_norm_outside_of_it():
         (0.2, (51, 256)),
         (0.3, (77, 256)),
         (0.5, (128, 256)),
-        (0.001, (66, 65536)),  # 1/256 would be four times too much
+        (0.001, (66, 65536)),  # 1/256 is four times too large
         (0.999, (65470, 65536)),
-        (1 - 1e-9, (65535, 65536)),  # something is always kept
+        (1 - 1e-9, (65535, 65536)),  # at least one level is kept
     ],
 )
 def test_how_many_levels_are_dropped(rate, expected):
@@ -76,7 +76,7 @@ def test_how_many_levels_are_dropped(rate, expected):
 @pytest.mark.parametrize(("rate", "exact"), [(0.3, 77 / 256), (0.01, 655 / 65536)])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_dropout_by_count(rate, exact, dtype):
-    """Of 2·101·211 elements the share of zeros is the rate, within 4 standard deviations; no two draws are alike."""
+    """The share of zeros is the rate, within 4 standard deviations. Two draws are independent."""
     layer = Dropout(rate, seed=1, dtype=dtype)
     x = np.ones((2, 101, 211), "float32")
     first, second = (values(ops.cast(layer(x, training=True), "float32")) for _ in range(2))
@@ -85,13 +85,13 @@ def test_dropout_by_count(rate, exact, dtype):
         np.testing.assert_allclose(drawn[drawn != 0], 1 / (1 - exact), rtol=1e-6 if dtype == "float32" else 4e-3)
     both = ((first == 0) & (second == 0)).mean()
     assert abs(both - exact**2) < 4 * (exact**2 / x.size) ** 0.5
-    along = first[:, :, 1:] == 0  # neighbors, which share 32 bits, are independent
+    along = first[:, :, 1:] == 0  # neighbors are independent, although they share 32 bits
     both = (along & (first[:, :, :-1] == 0)).mean()
     assert abs(both - exact**2) < 4 * (exact**2 / along.size) ** 0.5
     np.testing.assert_array_equal(values(layer(x)), x)
 
 
-def test_dropout_passes_the_gradient_of_what_it_keeps():
+def test_dropout_passes_the_gradient_of_the_elements_that_it_keeps():
     layer = Dropout(0.5, seed=1)
     kept = None
 

@@ -1,4 +1,4 @@
-"""Output map and loss in chunks against their dense definition, and training with them against training on logits."""
+"""The loss in chunks is compared with its dense definition, and training with it is compared with whole logits."""
 
 import keras
 import numpy as np
@@ -19,11 +19,11 @@ MATRIX = RNG.normal(size=(V, D)).astype("float32")
 BIAS = RNG.normal(size=V).astype("float32")
 LABELS = np.array([[3, 5, 1, 0, 0], [6, 3, 4, 4, 2], [0, 0, 0, 0, 0]], "int32")
 WEIGHTS = (RNG.uniform(0.5, 2, (B, T)) * (LABELS != 0)).astype("float32")
-MOST = [1, 3, 4, 1024]  # tokens at a time
+MOST = [1, 3, 4, 1024]  # the most tokens of a chunk
 
 
 def dense(bias, epsilon):
-    """The loss, log p of the labels, and the gradients towards vectors, matrix and bias, in float64."""
+    """The loss, log p of the labels, and the gradients of vectors, matrix and bias, in float64."""
     x, matrix = VECTORS.astype("float64"), MATRIX.astype("float64")
     logits = x @ matrix.T + bias
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -35,7 +35,7 @@ def dense(bias, epsilon):
 
 
 def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
-    """`loss_of_vectors` of LABELS and WEIGHTS."""
+    """The result of `loss_of_vectors` for LABELS and WEIGHTS."""
     labels, weights = ops.convert_to_tensor(LABELS), ops.convert_to_tensor(WEIGHTS)
     vectors, output_map = ops.cast(vectors, dtype), OutputMap(matrix, bias)
     return loss_of_vectors(vectors, output_map, labels, weights, epsilon, training, with_hits=True)
@@ -46,7 +46,7 @@ def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
 @pytest.mark.parametrize("bias", [None, BIAS], ids=["no bias", "bias"])
 @pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
 def test_equals_the_dense_definition(monkeypatch, most, multiple, bias, epsilon):
-    """Also where rows and pieces are filled up to a multiple, as on a GPU."""
+    """On a GPU, rows and pieces are padded to a multiple. That is tested, too."""
     monkeypatch.setattr(chunks, "MOST_TOKENS", most)
     monkeypatch.setattr(chunks, "aligned", lambda size: -(-size // multiple) * multiple)
     loss, logs, towards = dense(0 if bias is None else bias, epsilon)
@@ -66,7 +66,7 @@ def test_equals_the_dense_definition(monkeypatch, most, multiple, bias, epsilon)
 
 
 @pytest.mark.parametrize("most", MOST)
-def test_no_more_tokens_at_a_time_than_said(monkeypatch, most):
+def test_a_chunk_has_no_more_tokens_than_allowed(monkeypatch, most):
     seen = []
 
     def watched(logits, labels):
@@ -77,7 +77,7 @@ def test_no_more_tokens_at_a_time_than_said(monkeypatch, most):
     monkeypatch.setattr(chunks, "MOST_TOKENS", most)
     monkeypatch.setattr(chunks, "likelihood", watched)
     compute(VECTORS, MATRIX, None, 0.1, training=False)
-    rows = {shape[0] for shape in seen}  # all chunks are of one size; on JAX they are traced once
+    rows = {shape[0] for shape in seen}  # all chunks have the same size; JAX traces them once
     assert len(rows) == 1 and rows.pop() <= most
 
 
@@ -93,7 +93,7 @@ def test_labels_whose_probability_rounds_to_zero(monkeypatch):
 
 
 def test_bfloat16_products():
-    """Of rounded vectors and matrix, and perhaps rounded themselves: up to 2⁻⁹ of logits below 16."""
+    """Vectors and matrix are rounded. The products may be rounded, too: by up to 2⁻⁹ of logits below 16."""
     x, matrix = (values(ops.cast(ops.cast(x, "bfloat16"), "float32")) for x in (VECTORS, MATRIX))
     logits = x.astype("float64") @ matrix.T
     assert 1 < abs(logits).max() < 16
@@ -105,7 +105,7 @@ def test_bfloat16_products():
 
 
 class OnLogits(Transformer):
-    """Computes the logits of whole batches, whatever loss it has."""
+    """A model that computes the logits of whole batches with every loss."""
 
     def takes_fused_way(self, sample_weight):
         return False
@@ -123,7 +123,7 @@ SIZES |= {"num_encoder_layers": 1, "num_decoder_layers": 1, "dropout": 0.0}
 
 
 def after_three_updates(make, policy, accumulate_steps=1, start=None, **options):
-    """The weights, and the logs of training and of an evaluation."""
+    """The weights after three updates, the logs of training, and the logs of an evaluation."""
     keras.utils.set_random_seed(3)
     model = make(**SIZES, dtype=policy, **options)
     if start is not None:
@@ -163,7 +163,7 @@ def test_trains_as_on_logits(monkeypatch, options):
 
 @pytest.mark.trains
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
-def test_bfloat16_ends_as_near_to_float32_as_on_logits(monkeypatch, policy):
+def test_bfloat16_ends_as_close_to_float32_as_on_logits(monkeypatch, policy):
     monkeypatch.setattr(chunks, "MOST_TOKENS", 3)
     start = [weight.astype("bfloat16").astype("float32") for weight in Transformer(**SIZES).get_weights()]
     goal = after_three_updates(OnLogits, "float32", start=start)[0]
@@ -194,14 +194,14 @@ class OwnMetrics(Transformer):
 
 
 class OwnCall(Transformer):
-    """Its logits are soft-capped."""
+    """A model whose `call` limits the logits softly to ±3."""
 
     def call(self, *args, **kwargs):
         return 3 * ops.tanh(super().call(*args, **kwargs) / 3)
 
 
 def steps_of(monkeypatch):
-    """A list that grows with the loss of vectors in each step."""
+    """A list that gets one entry for each step that computes the loss from vectors."""
     steps = []
 
     def noted(*arguments, **options):
@@ -246,7 +246,7 @@ def test_the_fused_way_is_taken_or_the_log_says_why_not(
 
 
 @pytest.mark.trains
-def test_a_call_of_ones_own_is_what_is_trained_and_evaluated():
+def test_a_subclass_trains_and_evaluates_with_its_own_call():
     model, x = (
         OwnCall(**SIZES),
         {name: np.array(rows, "int32") for name, rows in zip(("source", "target"), BATCHES[0], strict=False)},
@@ -260,7 +260,7 @@ def test_a_call_of_ones_own_is_what_is_trained_and_evaluated():
 
 
 @pytest.mark.trains
-def test_loss_weights_are_heard():
+def test_loss_weights_are_used():
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     losses = {}
     for weight in (None, 2.0):
@@ -275,15 +275,15 @@ def test_loss_weights_are_heard():
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="float64 is switched off there")
 @pytest.mark.parametrize("options", [{}, {"accumulate_steps": 2, "output_bias": True, "tie_embeddings": "none"}])
 def test_float64_trains_as_on_logits(options):
-    """But for the loss, which is computed in float32."""
+    """Only the weights are compared: the loss is computed in float32."""
     found, expected = (after_three_updates(make, "float64", **options)[0] for make in (Transformer, OnLogits))
     for weight, goal in zip(found, expected, strict=True):
         np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
 
 
 @pytest.mark.trains
-def test_metrics_of_the_last_compile_stay_where_none_are_given(monkeypatch):
-    """As Keras does: what they need is decided by them."""
+def test_a_compile_without_metrics_keeps_the_metrics_of_the_last_one(monkeypatch):
+    """Keras keeps them, too. They decide whether logits of whole batches are needed."""
     model = Transformer(**SIZES)
     source, target, labels = (np.array(rows, "int32") for rows in BATCHES[0])
     x, loss = {"source": source, "target": target}, LabelSmoothedCrossEntropy(0.1)

@@ -1,4 +1,4 @@
-"""The loss against its dense definition, its gradient, and its denominators."""
+"""The loss is compared with its dense definition: values, gradient and divisors."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ LOGITS = np.random.default_rng(0).normal(size=(2, 5, V)).astype("float32") * 3
 
 
 def dense(labels, logits, epsilon):
-    """-Σ q log p with the whole target distribution written out, in float64."""
+    """-Σ q log p over the whole target distribution, in float64, and its gradient for the logits."""
     logits = logits.astype("float64")
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     target = (1 - epsilon) * np.eye(V)[labels] + epsilon / V
@@ -25,7 +25,7 @@ def dense(labels, logits, epsilon):
 
 
 def test_by_hand():
-    # Two equal logits: log 2, whatever the smoothing. P = 3/4: CE = ln 4/3; with ε = 0.5 the target is (3/4, 1/4).
+    # Two equal logits give ln 2 with any smoothing. P = 3/4 gives ln 4/3. With ε = 0.5 the target is (3/4, 1/4).
     np.testing.assert_allclose(
         values(smoothed_cross_entropy([[0]], np.zeros((1, 1, 2)), 0.3)), [[np.log(2)]], rtol=1e-6
     )
@@ -54,8 +54,8 @@ def test_mean_over_tokens_not_sentences():
     np.testing.assert_allclose(float(LabelSmoothedCrossEntropy(0.1)(LABELS, LOGITS)), losses[mask].sum() / 5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("length", [5, 2])  # 2 is as many as there are sentences
-def test_weights_of_sentences_weigh_their_tokens(length):
+@pytest.mark.parametrize("length", [5, 2])  # with 2, there are as many tokens as sentences
+def test_weights_of_sentences_apply_to_their_tokens(length):
     labels, logits, weights = LABELS[:, :length], LOGITS[:, :length], np.array([3.0, 0.5], "float32")
     mask = labels != 0
     expected = (dense(labels, logits, 0.1)[0] * mask * weights[:, None]).sum() / mask.sum()
@@ -72,11 +72,11 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(float(loss(LABELS[:, :3], LOGITS[:, :3])), float(loss(LABELS, LOGITS)), rtol=1e-6)
 
 
-def test_no_token_no_loss():
+def test_without_a_token_the_loss_is_zero():
     assert float(LabelSmoothedCrossEntropy()(np.zeros((2, 3), "int32"), LOGITS[:, :3])) == 0.0
 
 
-def test_half_precision_logits_are_lifted():
+def test_half_precision_logits_are_cast_to_float32():
     half = ops.cast(LOGITS, "bfloat16")
     expected = LabelSmoothedCrossEntropy()(LABELS, ops.cast(half, "float32"))
     assert float(LabelSmoothedCrossEntropy()(LABELS, half)) == float(expected)
@@ -96,7 +96,7 @@ def test_wrong_options_are_named():
 
 
 def test_labels_whose_probability_rounds_to_zero():
-    """One of them, and the whole batch takes the other way to its logarithms."""
+    """If a batch has one such label, all its logarithms are computed in the other way."""
     logits = LOGITS.copy()
     logits[0, 0, 3] -= 500
     logits[1, 1, 3] -= 200

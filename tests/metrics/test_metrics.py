@@ -1,4 +1,4 @@
-"""Metrics over batches of unequal padding."""
+"""Metrics over batches with different amounts of padding."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def logits_for(probabilities):
     return np.log(np.asarray(probabilities, "float32"))
 
 
-# Two batches: three tokens and one token; P(label) is 1/2, 1/4, 1/8 and 1/2.
+# Two batches, with three tokens and one token. P(label) is 1/2, 1/4, 1/8 and 1/2.
 FIRST = (
     np.array([[1, 2, 1, 0]]),
     logits_for([[[0.25, 0.5, 0.25], [0.5, 0.25, 0.25], [0.5, 0.125, 0.375], [0.1, 0.2, 0.7]]]),
@@ -27,7 +27,7 @@ def test_perplexity_by_hand():
     metric.update_state(*FIRST)
     np.testing.assert_allclose(float(metric.result()), 4.0, rtol=1e-6)  # (2·4·8)^(1/3)
     metric.update_state(*SECOND)
-    np.testing.assert_allclose(float(metric.result()), 128 ** (1 / 4), rtol=1e-6)  # not a mean of two means
+    np.testing.assert_allclose(float(metric.result()), 128 ** (1 / 4), rtol=1e-6)  # and not the mean of two means
 
 
 def test_accuracy_by_hand():
@@ -38,13 +38,13 @@ def test_accuracy_by_hand():
     np.testing.assert_allclose(float(metric.result()), 2 / 4, rtol=1e-6)
 
 
-def test_weights_weigh_tokens():
+def test_weights_apply_to_tokens():
     metric = MaskedAccuracy()
     metric.update_state(*FIRST, sample_weight=np.array([[3.0, 1.0, 0.0, 9.0]]))
     np.testing.assert_allclose(float(metric.result()), 3 / 4, rtol=1e-6)
 
 
-def test_weights_of_sentences_weigh_their_tokens():
+def test_weights_of_sentences_apply_to_their_tokens():
     labels, logits = np.array([[1, 2], [1, 0]]), logits_for([[[0.2, 0.5, 0.3], [0.5, 0.3, 0.2]], [[0.3, 0.5, 0.2]] * 2])
     metric = MaskedAccuracy()
     metric.update_state(labels, logits, sample_weight=np.array([1.0, 4.0]))

@@ -1,4 +1,4 @@
-"""The whole model: counts, the formula in NumPy, decoding, saving, presets, learning."""
+"""The whole model: its counts of weights, its formula in NumPy, decoding, saving, presets and learning."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_base_has_the_papers_parameters():
 
 
 def parameters(n, d, d_ff, d_k, d_v, h):
-    """Counted from the paper's description: 3 attentions and 2 FFNs a layer pair, 5 norms."""
+    """The count by the paper's description: an encoder and a decoder layer have 3 attentions, 2 FFNs and 5 norms."""
     attention = d * h * d_k * 2 + d * h * d_v + h * d_v * d
     return n * (3 * attention + 2 * (2 * d * d_ff + d_ff + d) + 5 * 2 * d)
 
@@ -102,7 +102,7 @@ def test_steps_equal_the_whole(changes, width):
         np.testing.assert_allclose(values(step_logits).reshape(-1, V), whole[:, t], atol=5e-6)
 
 
-def test_reordered_hypotheses_go_on_from_their_new_past():
+def test_reordered_hypotheses_continue_from_their_new_past():
     model = tiny()
     generator = np.random.default_rng(1)
     first = generator.integers(4, V, (4, 2)).astype("int32")
@@ -118,7 +118,7 @@ def test_reordered_hypotheses_go_on_from_their_new_past():
     np.testing.assert_allclose(values(step_logits).reshape(4, V), whole[:, 2], atol=5e-6)
 
 
-def test_the_output_bias_moves_the_logits_alone():
+def test_the_output_bias_is_added_to_the_logits():
     model, plain = tiny(output_bias=True), tiny()
     bias = np.arange(V, dtype="float32") / 7
     plain.set_weights([w for w in model.get_weights() if w.shape != (V,)])
@@ -127,8 +127,8 @@ def test_the_output_bias_moves_the_logits_alone():
     np.testing.assert_allclose(logits(model), logits(plain) + bias, atol=1e-6)
 
 
-def test_scale_embeddings_is_the_root_of_d_model():
-    """Embeddings times √d_model without the factor enter the stack as the others with it; logits grow as they did."""
+def test_scale_embeddings_multiplies_by_the_root_of_d_model():
+    """A model without the factor, whose embeddings are √d_model times as large, gives the same logits."""
     model, plain = tiny(tie_embeddings="none"), tiny(tie_embeddings="none", scale_embeddings=False)
     plain.set_weights(model.get_weights())
     for layer in (plain.source_embedding, plain.target_embedding):
@@ -144,7 +144,7 @@ def squared(x):
 @pytest.mark.parametrize(("activation", "name"), [(keras.activations.gelu, "gelu"), (squared, "test_model>squared")])
 def test_an_activation_may_be_a_function(activation, name):
     model = tiny(activation=activation)
-    config = json.loads(json.dumps(model.get_config()))  # as files hold it
+    config = json.loads(json.dumps(model.get_config()))  # a file holds the config as JSON
     assert name in json.dumps(config["activation"])
     again = type(model).from_config(config)
     again.set_weights(model.get_weights())
@@ -243,7 +243,7 @@ def test_mixed_precision_learns(policy):
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_dropout_on_the_embeddings(side):
-    """Section 5.4: also on the sums of embedding and position, on both sides; every other dropout is off here."""
+    """Section 5.4: dropout also acts on the sums of embedding and position. All other dropout is off here."""
     model = tiny(dropout=0.5)
     assert model.source_dropout.rate == model.target_dropout.rate == 0.5
     for layer in model._flatten_layers():
@@ -253,7 +253,7 @@ def test_dropout_on_the_embeddings(side):
     getattr(model, f"{side}_dropout").rate = 0.0
     expected = values(model({"source": SOURCE, "target": TARGET}, training=True))
     assert abs(dropped - expected).max() > 0.01
-    np.testing.assert_allclose(expected, logits(model), atol=1e-6)  # a normalization sums otherwise in training
+    np.testing.assert_allclose(expected, logits(model), atol=1e-6)  # in training, a normalization adds in another order
 
 
 def test_summary_names_the_parts(capsys):
@@ -262,7 +262,7 @@ def test_summary_names_the_parts(capsys):
     assert all(name in printed for name in ("token_embedding", "source_positions", "encoder", "decoder"))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX clamps indices without a word")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX clamps indices silently")
 @pytest.mark.parametrize("where", ["source", "target"])
 def test_an_id_out_of_range_is_named(where):
     ids = {"source": SOURCE, "target": TARGET}
@@ -280,7 +280,7 @@ def test_presets_build(name):
 
 
 def test_the_published_tiny_model():
-    """Wu et al. 2021 give about 2.6M parameters with a joint vocabulary of 10K merges."""
+    """Wu et al. 2021 report about 2.6M parameters for a joint vocabulary of 10K merges."""
     assert round(Transformer.from_preset("multi30k_tiny", vocabulary_size=10_000).count_params() / 1e6, 1) == 2.6
 
 

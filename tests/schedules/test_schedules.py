@@ -1,4 +1,4 @@
-"""The learning rate against equation 3 written another way."""
+"""The learning rate is compared with equation 3 in another form."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""For `test_jax_replicas.py`: the five steps of `steps.py` on one and two devices, with and without micro-batches."""
+"""For `test_jax_replicas.py`: the steps of `steps.py` on one and two devices, with and without micro-batches."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ from keras_transformer.backend.replicas import batch_devices
 
 
 class Whole:
-    """No strategy."""
+    """Takes the place of a strategy."""
 
     scope = staticmethod(contextlib.nullcontext)
 

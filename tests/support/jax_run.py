@@ -1,4 +1,4 @@
-"""For `test_jax_training.py`: on JAX, a run that is broken off within an epoch ends as one that never was."""
+"""For `test_jax_training.py`: on JAX, a run that is broken within an epoch ends like an unbroken run."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ SENTENCES = {"source": np.array([[5, 6, 7, 3]], "int32"), "target": np.array([[2
 
 
 class Agree(keras.callbacks.Callback):
-    """What callbacks read of the model within an epoch is what is logged."""
+    """Checks that the metrics that callbacks read from the model within an epoch equal the logs."""
 
     def on_train_batch_end(self, batch, logs=None):
         if batch % 3 == 1:
@@ -36,7 +36,7 @@ class Agree(keras.callbacks.Callback):
 
 
 def fit(folder, tokenizer, paths, *others):
-    """What a user's program does: makes corpus, model and callbacks anew, and calls `fit`."""
+    """Do the same as a user's program: make a new corpus, model and callbacks, and call `fit`."""
     keras.utils.set_random_seed(7)
     corpus = parallel_corpus(*paths, tokenizer, tokens_per_batch=136, num_shapes=1, seed=3)
     valid = parallel_corpus(*paths, tokenizer, tokens_per_batch=500, num_shapes=1, shuffle=False)
@@ -59,7 +59,7 @@ def main(folder):
     tokenizer = tiny.make_tokenizer(folder)
     whole, expected = fit(folder / "whole", tokenizer, paths)
     with pytest.raises(tiny.Broken):
-        fit(folder / "broken", tokenizer, paths, tiny.BreakAt(1, 6))  # 13 batches an epoch: a state after 3 of these
+        fit(folder / "broken", tokenizer, paths, tiny.BreakAt(1, 6))  # an epoch has 13 batches; the state is after 3
     assert list(states_in(folder / "broken" / "checkpoints", "step"))
     broken, logs = fit(folder / "broken", tokenizer, paths)
     ends = [[*model.variables, *model.optimizer.variables] for model in (broken, whole)]
@@ -68,7 +68,7 @@ def main(folder):
     for name in ("loss", "perplexity", "accuracy", "val_perplexity"):
         assert logs[name] == expected[name][-len(logs[name]) :], name
     whole_rows, rows = (read_history(folder / run / "history.jsonl") for run in ("whole", "broken"))
-    for name in ("update", "loss", "perplexity", "accuracy", "val_perplexity"):  # the second epoch was broken off
+    for name in ("update", "loss", "perplexity", "accuracy", "val_perplexity"):  # the second epoch was broken
         assert [row[name] for row in rows] == [row[name] for row in whole_rows], name
     averages = [keras.saving.load_model(folder / run / "average.keras") for run in ("whole", "broken")]
     for found, goal in zip(*(average.get_weights() for average in averages), strict=True):

@@ -1,4 +1,4 @@
-"""The contract of every layer, which the test of each layer calls."""
+"""The contract of every layer. The test of each layer calls it."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ def values(x):
 
 
 def gradients(function, *arguments):
-    """The gradients of a function that gives one number, for each argument, on the backend of the tests."""
+    """The gradients of a function with one number as result, for each argument, on the backend of the tests."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -29,12 +29,13 @@ def gradients(function, *arguments):
 
 
 def check_layer(make, *inputs, num_weights, atol=1e-6, half_atol=0.1):
-    """Config round trip, symbolic = eager, save and load inside a model, a fit step, dtype policies.
+    """Check a layer: config round trip, symbolic and eager call, a step of `fit`, dtype policies.
 
     Args:
-        make: a function of keyword arguments (dtype, name) that makes the layer.
-        *inputs: NumPy arrays, the call's positional arguments; the first axis is the batch.
-        num_weights: how many weight arrays the layer must have.
+        make: a function that makes the layer from the keyword arguments dtype and name.
+        *inputs: NumPy arrays, the positional arguments of the call. Their first axis is the batch.
+        num_weights: the number of weight arrays that the layer must have.
+        atol: how far the symbolic call may be from the eager call.
         half_atol: how far half precision may be from float32.
     """
     layer = make(name="layer")
@@ -71,6 +72,6 @@ def check_layer(make, *inputs, num_weights, atol=1e-6, half_atol=0.1):
 
 
 def reloaded(model, tmp_path):
-    """The model after `.keras` save and load."""
+    """The model after it was saved to `.keras` and loaded."""
     model.save(tmp_path / "model.keras")
     return keras.saving.load_model(tmp_path / "model.keras")

@@ -2,9 +2,9 @@
 
     python tests/support/make_frozen.py
 
-The files there were written by version 0.1.0. Never write one of them again: a version that cannot read it is broken.
-When a format changes, add a file under a new name, here and in `tests/house/test_frozen_files.py`. This program leaves
-alone what is there already.
+Version 0.1.0 wrote these files. Never write one of them again: a version that cannot read it is broken. When a format
+changes, add a file under a new name, here and in `tests/house/test_frozen_files.py`. This program does not replace
+files that exist.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ MODELS = {
     "pre_norm": {"norm": "pre", "tie_embeddings": "target", "use_bias": True, "output_bias": True, "d_k": 7, "d_v": 5},
     "learned_positions": {"positions": "learned", "max_length": 11, "tie_embeddings": "all", "activation": "gelu"},
 }
-# One matrix is just large enough to become integers.
+# Here one matrix is just large enough to become integers.
 INT8 = {"vocabulary_size": 1024, "d_model": 64, "num_heads": 4, "d_ff": 67, "tie_embeddings": "all"}
-RUN = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3}  # 13 batches an epoch
-BROKEN_AT = (1, 6)  # the newest state is of epoch 1, batch 3
+RUN = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3}  # an epoch has 13 batches
+BROKEN_AT = (1, 6)  # epoch and batch; the newest state is of epoch 1, batch 3
 
 
 def logits(model):
@@ -50,12 +50,12 @@ def batch():
 
 
 def models(folder):
-    """`.keras` files and the logits that they gave."""
+    """Write `.keras` files and their logits."""
     folder.mkdir()
     found = {}
     for name, options in MODELS.items():
         model = tiny.compiled(tiny.make_random(seed=len(name), **options))
-        model.train_on_batch(*batch())  # so that there is an optimizer's state
+        model.train_on_batch(*batch())  # so the optimizer has a state
         model.save(folder / f"{name}.keras")
         found[name] = logits(model)
     model = tiny.make_random(seed=4, **INT8)
@@ -66,7 +66,7 @@ def models(folder):
 
 
 def tokenizers(folder):
-    """A file of each kind, and what it made of some sentences."""
+    """Write a tokenizer of each kind, and its results for some sentences."""
     folder.mkdir()
     made = {kind: tiny.make_tokenizer(folder / "corpus", kind) for kind in ("bpe", "wordpiece")}
     made["unigram"] = Tokenizer.train(tiny.write_pairs(folder / "corpus", tiny.digit_pairs(60)), 279, "unigram")
@@ -88,7 +88,7 @@ def tokenizers(folder):
 
 
 def fit(folder, corpus_folder, *others):
-    """What a user's command does: one run, which goes on where it was broken off."""
+    """Do the same as a user's command: start a run, or resume a broken one."""
     tokenizer = tiny.make_tokenizer(corpus_folder / "tokenizer")
     paths = tiny.write_pairs(corpus_folder, tiny.digit_pairs(100, seed=2))
     corpus = parallel_corpus(*paths, tokenizer, **RUN)
@@ -103,7 +103,7 @@ def fit(folder, corpus_folder, *others):
 
 
 def run(folder):
-    """A training folder of a run that was broken off inside its second epoch, and how it ended."""
+    """Write the training folder of a run that was broken inside its second epoch, and the end of the whole run."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(7)
     with tempfile.TemporaryDirectory() as corpus:
@@ -124,7 +124,7 @@ def run(folder):
 
 
 def export(folder):
-    """A SavedModel, and its translations."""
+    """Write a SavedModel, a training folder, and their translations."""
     with tempfile.TemporaryDirectory() as corpus:
         tokenizer = tiny.make_tokenizer(Path(corpus), "bpe")
     model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)

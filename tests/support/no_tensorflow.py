@@ -1,4 +1,4 @@
-"""A pytest plugin that makes every import of TensorFlow fail, as on a machine without it."""
+"""A pytest plugin that makes every import of TensorFlow fail, like on a machine without TensorFlow."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Search as one would explain it: in Python, over the whole models, with nothing kept from step to step."""
+"""A simple beam search to compare with: in Python, with whole models, and without a state between steps."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras_transformer.ids import END, PAD, START
 
 
 def next_log_probabilities(models, source, prefixes, room=16):
-    """log P of each next token after each prefix, the mean over the models' P: (prefixes, V) float64."""
+    """log P of each next token after each prefix, (prefixes, V) float64. P is the mean over the models."""
     target = np.full((len(prefixes), room), PAD, "int32")
     for row, prefix in enumerate(prefixes):
         target[row, : len(prefix) + 1] = [START, *prefix]
@@ -33,14 +33,14 @@ def allowed(options, ids, token, length, limit, prefix):
 
 
 def coverage(models, source, ids, beta):
-    """β·Σ_s log min(Σ_t attention, 1), the attention a mean over models and the last layer's heads."""
+    """β·Σ_s log min(Σ_t attention, 1). The attention is the mean over models and the heads of the last layer."""
     target = np.array([[START, *ids[:-1]]])
     maps = [keras.ops.convert_to_numpy(m.attention_weights(np.array([source]), target)["cross"])[-1, 0] for m in models]
     return beta * np.log(np.minimum(np.mean(maps, axis=(0, 1)).sum(0), 1)).sum()
 
 
 def plain_beam_search(translator, sentence, prefix=""):
-    """Hypotheses (ids, log P, score, finished), best first; suppressed pieces by id alone."""
+    """Hypotheses (ids, log P, score, finished), best first. Suppressed pieces must be given by id."""
     options, models, width = translator.options, translator.models, translator.beam_size
     pieces, forced = translator.tokenizer.encode([sentence, prefix])
     source, limit = [*pieces, END], min(len(pieces) + 1 + options.max_extra_length, options.max_length or 99)

@@ -1,4 +1,4 @@
-"""What this machine's processor has."""
+"""The abilities of this machine's processor."""
 
 from pathlib import Path
 
@@ -7,4 +7,4 @@ import pytest
 
 CPU = Path("/proc/cpuinfo")
 no_vnni = keras.backend.backend() == "tensorflow" and not (CPU.exists() and "vnni" in CPU.read_text())
-needs_vnni = pytest.mark.skipif(no_vnni, reason="integers are exact with VNNI alone")
+needs_vnni = pytest.mark.skipif(no_vnni, reason="integers are exact only with VNNI")

@@ -1,4 +1,4 @@
-"""The paper's formulas again, in NumPy float64, with the weights of a Keras model."""
+"""The paper's formulas in NumPy float64, with the weights of a Keras model."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ def softmax(x):
 
 
 def sinusoid(position, i, d_model):
-    """One entry of the table, straight from section 3.5."""
+    """One number of the positional encoding, by the formula of section 3.5."""
     angle = position / 10000 ** ((i // 2 * 2) / d_model)
     return np.sin(angle) if i % 2 == 0 else np.cos(angle)
 
 
 def attention(layer, query, memory, mask=None):
-    """Multi-head attention head by head, with slices of the layer's kernels; mask (B, T, S) or None."""
+    """Multi-head attention, computed head by head with slices of the layer's kernels. mask: (B, T, S) or None."""
     w_q, w_k, w_v, w_o = (
         np.asarray(getattr(layer, f"{name}_projection").kernel, "float64")
         for name in ("query", "key", "value", "output")
@@ -68,7 +68,7 @@ def decoder_layer(layer, x, memory, memory_mask):
 
 
 def transformer(model, source, target):
-    """Logits (B, T, V) of a tied sinusoidal model, computed without Keras."""
+    """The logits (B, T, V) of a model with tied embeddings and sinusoids, computed without Keras."""
     table = np.asarray(model.source_embedding.embeddings, "float64")
     d_model = table.shape[1]
 

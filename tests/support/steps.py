@@ -1,4 +1,4 @@
-"""Five steps of uneven batches on any strategy, for several tests; as a program, on four replicas."""
+"""Five steps with uneven batches on any strategy, for several tests. As a program, it runs on four replicas."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tiny
 
 from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
 
-LENGTHS = [  # of 8 rows; in the second batch, rows 4 to 7 hold no token, in the third none but the last
+LENGTHS = [  # of 8 rows; rows 4 to 7 of the second batch have no token, and only the last row of the third has one
     ([7, 6, 2, 1, 3, 4, 2, 0], [9, 8, 1, 2, 3, 3, 1, 0]),
     ([5, 5, 1, 1, 0, 0, 0, 0], [1, 7, 1, 1, 0, 0, 0, 0]),
     ([0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 3]),
@@ -36,7 +36,7 @@ def dataset(one_shape=False):
 
 
 def trained(strategy, *, make=None, rate=0.003, clip=None, tie_embeddings="all", epochs=2, one_shape=False, **options):
-    """A model after `epochs` of five steps, and what `fit` logged."""
+    """A model after `epochs` of five steps, and the logs of `fit`."""
     keras.utils.set_random_seed(5)
     with strategy.scope():
         model = tiny.make_model(tie_embeddings=tie_embeddings)
@@ -52,7 +52,7 @@ def trained(strategy, *, make=None, rate=0.003, clip=None, tie_embeddings="all",
 
 
 def compare(found, expected):
-    """The same weights and logs, to 1e-5."""
+    """Check that weights and logs are equal to 1e-5."""
     for weight, goal in zip(found[0].get_weights(), expected[0].get_weights(), strict=True):
         np.testing.assert_allclose(weight, goal, rtol=1e-5, atol=2e-6)
     assert sorted(found[1]) == sorted(expected[1])

@@ -1,8 +1,8 @@
-"""One worker of a job for `test_workers.py`: trains, writes its weights and logs, then trains on until it is killed.
+"""One worker of a job for `test_workers.py`. It trains, writes its weights and logs, and trains until it is killed.
 
     python tests/support/worker_job.py FOLDER INDEX UPDATE
 
-kills itself after that update, which may never come. Each worker has a folder of its own.
+The worker kills itself after update UPDATE, if it reaches it. Each worker has its own folder.
 """
 
 import json
@@ -35,14 +35,14 @@ class KillAfter(keras.callbacks.Callback):
 
 
 def corpora_of(folder, tokenizer):
-    """A shuffled corpus of 101 pairs in `folder`, and the same to validate."""
+    """A shuffled corpus of 101 pairs in `folder`, and the same pairs for validation."""
     files = tiny.write_pairs(folder, tiny.digit_pairs(101))
     options = {"tokens_per_batch": 160, "num_shapes": 2}
     return parallel_corpus(*files, tokenizer, seed=3, **options), parallel_corpus(*files, tokenizer, shuffle=False)
 
 
 def trained(scope, corpora, callbacks=()):
-    """A model after `EPOCHS`, and its logs."""
+    """A model after `EPOCHS` epochs, and its logs."""
     keras.utils.set_random_seed(5)
     with scope:
         model = tiny.make_model()

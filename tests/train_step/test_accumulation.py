@@ -1,4 +1,4 @@
-"""Micro-batches, replicas and both together train as the whole batch on one replica does."""
+"""Micro-batches, replicas, and both together train like the whole batch on one replica."""
 
 import contextlib
 import os
@@ -22,17 +22,17 @@ SUPPORT = Path(__file__).parents[1] / "support"
 
 @pytest.fixture(scope="module")
 def whole():
-    """One replica, the whole batch."""
+    """The result on one replica, with whole batches."""
     return steps.trained(ONE)
 
 
-@pytest.mark.parametrize("parts", [2, 8])  # 8: every row by itself, some of them empty
+@pytest.mark.parametrize("parts", [2, 8])  # with 8, each row is a micro-batch; some are empty
 def test_micro_batches_are_the_whole_batch(whole, parts):
     steps.compare(steps.trained(ONE, accumulate_steps=parts), whole)
 
 
 def test_two_replicas_with_an_empty_micro_batch_are_the_whole_batch(whole):
-    """Also where an execution takes several steps, and the last one of an epoch fewer."""
+    """The same holds with several steps an execution, of which the last execution of an epoch has fewer."""
     found = steps.trained(tiny.two_replicas(), accumulate_steps=2)
     steps.compare(found, whole)
     several, logs = steps.trained(tiny.two_replicas(), accumulate_steps=2, steps_per_execution=3)
@@ -66,11 +66,11 @@ def test_one_part_updates_as_keras_does_bit_for_bit(whole):
     for weight, goal in zip(found[0].get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, goal)
     assert found[1]["perplexity"] == logs["perplexity"]
-    steps.compare(found, whole)  # which never has all logits
+    steps.compare(found, whole)  # which never has the logits of a whole batch
 
 
 def test_untied_embeddings_and_clipping_on_replicas_and_micro_batches():
-    """An embedding's gradient is of rows, one of which may occur twice; the norm clipped is that of all."""
+    """The gradient of an embedding is a list of rows, which may hold a row twice. The norm is that of all gradients."""
     options = {"tie_embeddings": "none", "clip": 0.5}
     expected = steps.trained(ONE, **options)
     assert min(expected[1]["gradient_norm"]) > 0.5
@@ -81,10 +81,10 @@ def test_compiled_with_several_steps_an_execution(whole):
     options = {"jit_compile": True, "steps_per_execution": 5, "epochs": 1, "one_shape": True}
     found = steps.trained(ONE, accumulate_steps=2, **options)
     steps.compare(found, steps.trained(ONE, one_shape=True, epochs=1))
-    assert found[0].train_traces == 2  # Keras' loop over the steps is traced once more, to learn what it gives
+    assert found[0].train_traces == 2  # Keras traces its loop over the steps twice: once for the types of the results
 
 
-def test_the_logged_loss_and_norm_by_another_route():
+def test_the_logged_loss_and_norm_computed_in_another_way():
     model, logs = steps.trained(ONE, rate=0.0, epochs=1, accumulate_steps=4)
     total = tokens = 0
     norms = []
@@ -118,7 +118,7 @@ def test_bad_accumulate_steps(value):
 
 
 def test_what_keras_chose_for_one_machine_is_not_saved(monkeypatch, tmp_path):
-    """A model of one GPU, where Keras compiles, is loaded under a strategy."""
+    """On one GPU, Keras chooses to compile. Such a model is then loaded under a strategy."""
     monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda self: True)
     model = tiny.compiled(tiny.make_model())
     assert model.jit_compile
@@ -131,7 +131,7 @@ def test_what_keras_chose_for_one_machine_is_not_saved(monkeypatch, tmp_path):
     assert model.get_compile_config()["jit_compile"] is True
 
 
-def test_what_does_not_go_together():
+def test_options_that_contradict_each_other_are_refused():
     model = tiny.make_model()
     with pytest.raises(ValueError, match="accumulate_steps=2 needs a loss that divides by the tokens"):
         model.compile("sgd", loss="sparse_categorical_crossentropy", accumulate_steps=2)

@@ -1,4 +1,4 @@
-"""Adam by one kernel a variable against Keras' own formula."""
+"""Adam with one kernel for each variable is compared with Keras' own formula."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ SHAPES = [(7, 5), (11,), (2, 3, 5)]
 
 
 def after_updates(make, prepared):
-    """Weights, and the optimizer's own variables, after four updates."""
+    """The weights and the variables of the optimizer after four updates."""
     rng = np.random.default_rng(0)
     variables = [keras.Variable(rng.normal(size=shape).astype("float32")) for shape in SHAPES]
     optimizer = make()
@@ -49,8 +49,8 @@ def scaled():
     ],
     ids=["plain", "schedule", "clipnorm", "global_clipnorm", "average", "accumulation", "AdamW", "loss scale"],
 )
-def test_it_is_keras_own(make):
-    """To 1e-6 of a weight array's size; a velocity to what the kernel's 1 - β is off by, see the next test."""
+def test_updates_equal_those_of_keras(make):
+    """Weights agree to 1e-6 of their largest. Velocities differ by the error of 1 - β: see the next test."""
     weights, state = after_updates(make, prepared=True)
     expected_weights, expected_state = after_updates(make, prepared=False)
     for found, goal in zip(weights, expected_weights, strict=True):
@@ -60,8 +60,8 @@ def test_it_is_keras_own(make):
         np.testing.assert_allclose(found, goal, rtol=tolerance, atol=1e-6 * np.abs(goal).max(), err_msg=name)
 
 
-def test_it_is_the_formula_with_its_complements_in_float32():
-    """In float64 otherwise. 1 - 0.999 is off by 1.3e-5 of itself when both are rounded to float32 first."""
+def test_updates_equal_the_formula_with_beta_in_float32():
+    """Everything else is in float64. If β = 0.999 is rounded to float32, the relative error of 1 - β is 1.3e-5."""
     weights, state = after_updates(lambda: keras.optimizers.Adam(0.01), prepared=True)
     rng = np.random.default_rng(0)
     expected = [rng.normal(size=shape).astype("float32").astype("float64") for shape in SHAPES]
@@ -81,20 +81,20 @@ def test_it_is_the_formula_with_its_complements_in_float32():
 
 
 class Own(Transformer):
-    """With Keras' own update."""
+    """A model that trains with Keras' own update."""
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
         vars(self.optimizer).pop("update_step")
 
 
-def test_on_two_replicas_it_trains_as_keras_own_on_one():
+def test_two_replicas_train_like_keras_own_update_on_one():
     options = {"clip": 0.5, "log_gradient_norm": False}
     expected = steps.trained(tf.distribute.get_strategy(), make=Own, **options)
     steps.compare(steps.trained(tiny.two_replicas(), **options), expected)
 
 
-def test_other_formulas_keep_their_own():
+def test_other_optimizers_keep_their_own_update():
     class Mine(keras.optimizers.Adam):
         pass
 

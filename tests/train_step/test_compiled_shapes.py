@@ -1,4 +1,4 @@
-"""XLA compiles the training step once for each shape of a batch, and they are counted."""
+"""XLA compiles the training step once for each shape of a batch. The model counts the compilations."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ for epoch in range(2):
 
 
 def test_a_second_epoch_compiles_nothing(tmp_path):
-    """The reference is what XLA itself writes about each module that it compiles."""
+    """XLA writes a file for each module that it compiles. The count is compared with these files."""
     environment = {
         "PYTHONPATH": tiny.PYTHONPATH,
         "XLA_FLAGS": f"--xla_dump_to={tmp_path / 'xla'} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=one_step",

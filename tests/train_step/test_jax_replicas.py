@@ -1,4 +1,4 @@
-"""On JAX, `DataParallel` over two devices and micro-batches train as one device with the whole batch does."""
+"""On JAX, `DataParallel` over two devices and micro-batches train like one device with the whole batch."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import tiny
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
-def test_two_jax_devices_are_one():
+def test_two_jax_devices_train_like_one():
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed: pip install -e '.[jax]'")
     environment = os.environ | {

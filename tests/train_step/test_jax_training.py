@@ -1,4 +1,4 @@
-"""Training on JAX with corpus and callbacks: it resumes bit for bit, and TensorFlow translates with the result."""
+"""Training on JAX, with corpus and callbacks, resumes bit for bit. TensorFlow translates with the result."""
 
 import importlib.util
 import os
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_a_broken_run_leaves_what_one_that_never_was_leaves(folder):
+def test_a_broken_run_writes_the_same_files_as_an_unbroken_one(folder):
     names = ["average.keras", "averaged", "checkpoints", "curves", "history.jsonl", "last.keras", "model.keras"]
     for run in ("whole", "broken"):
         assert sorted(path.name for path in (folder / run).iterdir()) == [*names, "tokenizer.model"]

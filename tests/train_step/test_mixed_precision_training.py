@@ -1,4 +1,4 @@
-"""float16 with loss scaling, and bfloat16, on two replicas."""
+"""Training in float16 with loss scaling, and in bfloat16, on two replicas."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tiny
 
 from keras_transformer import LabelSmoothedCrossEntropy, Perplexity
 
-FIRST_HALF_EMPTY = ([0, 0, 7, 6], [0, 0, 9, 8])  # all on the first replica
+FIRST_HALF_EMPTY = ([0, 0, 7, 6], [0, 0, 9, 8])  # the first replica has no tokens
 
 
 def compiled(policy, scale=2.0**10, **options):
@@ -50,4 +50,4 @@ def test_an_overflow_on_one_replica_skips_the_step_on_both_and_halves_the_scale(
             np.testing.assert_array_equal(local, expected)
     assert on_each_replica(model.optimizer.dynamic_scale) == [2.0**59, 2.0**59]
     assert on_each_replica(model.optimizer.iterations) == [0, 0]
-    assert logs["gradient_norm"] == [0]  # of no update
+    assert logs["gradient_norm"] == [0]  # there was no update

@@ -1,4 +1,4 @@
-"""What stands around `fit`: folders that can be read again, progress that tells the truth, and a task learnt."""
+"""Around `fit`: a training folder can be read again, progress is shown correctly, and a task is learned."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from keras_transformer.training.lock import LOCK_FILE
 from keras_transformer.training.progress import format_number
 
 LENGTHS = [([7, 6, 2], [9, 8, 1]), ([5, 5, 1], [4, 7, 1]), ([3, 8, 2], [9, 2, 1])]
-TOKENS = 18 + 12 + 12  # of the targets above
+TOKENS = 18 + 12 + 12  # the number of target tokens above
 
 
 def dataset():
@@ -58,7 +58,7 @@ def weights(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
 
 
-def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(tokenizer, tmp_path):
+def test_training_resumes_from_a_checkpoint_like_an_unbroken_run(tokenizer, tmp_path):
     keras.utils.set_random_seed(5)
     uncut = tiny.compiled(tiny.make_model())
     start = weights(uncut)
@@ -80,7 +80,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(tokenizer, tmp_p
 
 
 class Scripted(keras.Model):
-    """In a Checkpoint's hands: writes its name instead of a model."""
+    """A model whose `save` writes its name. `Checkpoint` calls it."""
 
     def save(self, path):
         with open(path, "w") as stream:
@@ -95,7 +95,7 @@ def checkpoint(folder, tokenizer, **options):
 
 
 def names(folder):
-    """Of the files of a folder in which training goes on."""
+    """The names of the files in a training folder, without the lock."""
     return sorted(set(os.listdir(folder)) - {LOCK_FILE})
 
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_keeps_the_best_and_the_latest(tokenizer, tmp_path):
     assert names(tmp_path / "run") == ["last.keras", "model.keras", "tokenizer.model"]
 
 
-def test_a_checkpoint_without_monitor_keeps_the_latest_alone(tokenizer, tmp_path):
+def test_a_checkpoint_without_monitor_keeps_only_the_latest(tokenizer, tmp_path):
     callback = checkpoint(tmp_path / "run", tokenizer)
     for name in ("first", "second"):
         callback.model.name = name
@@ -136,7 +136,7 @@ def test_a_checkpoint_refuses_a_folder_in_use(tokenizer, tmp_path, name):
     assert (tmp_path / "model.keras").read_text() == "first"
 
 
-def test_a_failing_save_leaves_the_checkpoint_before(tokenizer, tmp_path, monkeypatch):
+def test_a_failed_save_keeps_the_earlier_checkpoint(tokenizer, tmp_path, monkeypatch):
     callback = checkpoint(tmp_path / "run", tokenizer)
     callback.on_epoch_end(0)
 
@@ -168,8 +168,8 @@ def test_logs_and_screen_of_a_real_fit():
     assert f"perplexity {format_number(logs['perplexity'][0])}" in first
     assert f"val_perplexity {format_number(logs['val_perplexity'][1])}" in second
     assert f"target_tokens {2 * TOKENS}" in second
-    results = first.partition("  left ")[0]  # the time left is each one's own
-    for text in ("3/3 steps", "loss", "tokens/s", results, second, "\x1b[?25h"):  # the last shows the cursor again
+    results = first.partition("  left ")[0]  # the two callbacks may show different times
+    for text in ("3/3 steps", "loss", "tokens/s", results, second, "\x1b[?25h"):  # the last one shows the cursor again
         assert text in terminal.getvalue()
     assert "\x1b" not in file.getvalue()
 
@@ -212,7 +212,7 @@ def test_samples_are_shown_every_few_epochs_and_at_the_end():
         SampleTranslations(str, ["a"], ["b"], every=0)
 
 
-def test_a_card_holds_what_repeats_a_result(tmp_path, monkeypatch):
+def test_a_card_holds_everything_to_repeat_a_result(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train.py", "--data", "my corpus"])
     facts = {"seed": 3, "BLEU": 36.5, "search": {"beam": 4}, "note": "ä"}
     card = write_card(tmp_path, "A result", facts)
@@ -226,7 +226,7 @@ def test_a_card_holds_what_repeats_a_result(tmp_path, monkeypatch):
     assert data["command"] == "python train.py --data 'my corpus'"
 
 
-def test_a_card_that_cannot_be_written_leaves_the_one_before(tmp_path):
+def test_a_card_that_cannot_be_written_keeps_the_earlier_one(tmp_path):
     write_card(tmp_path, "first", {"seed": 1})
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_card(tmp_path, "second", {"seed": object()})
@@ -235,7 +235,7 @@ def test_a_card_that_cannot_be_written_leaves_the_one_before(tmp_path):
 
 
 def test_lengths_need_not_be_known_while_the_step_is_traced():
-    """Dropout of the attention weights, whose last axis is a length; learned positions, which a batch may exceed."""
+    """Attention dropout needs the length of the last axis, and learned positions must hold the length of a batch."""
     model = tiny.compiled(tiny.make_model(attention_dropout=0.25, positions="learned", max_length=6))
     x, _ = tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2])
     unknown = {"source": tf.TensorSpec([None, None], tf.int32), "target": tf.TensorSpec([None, None], tf.int32)}
@@ -258,7 +258,7 @@ def test_a_step_of_decoding_may_be_traced_with_known_shapes():
 
 
 def test_it_learns_to_reverse_digits(tokenizer, tmp_path):
-    """From files to strings: sentences never seen in training come out reversed."""
+    """From files to strings: the model reverses sentences that it has not seen in training."""
     keras.utils.set_random_seed(1)
     pairs = tiny.digit_pairs(3100, seed=1, longest=5)
     files = tiny.write_pairs(tmp_path, pairs[100:])
@@ -274,7 +274,7 @@ def test_it_learns_to_reverse_digits(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_adding_to_columns_is_the_same_in_place_and_compiled(in_place):
-    """XLA lacks the op that adds in place."""
+    """XLA does not have the op that adds in place."""
     x = tf.constant(np.random.default_rng(0).normal(size=(5, 7)).astype("float32"))
     columns, values = np.array([3, 0, 6, 6, 1], "int32"), np.arange(5, dtype="float32")
     expected = x.numpy()
