@@ -44,11 +44,10 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         BlockingIOError: another process is writing the same target.
     """
     source_path, target_path = Path(source_path), Path(target_path)
-    part, journal = (target_path.with_name(target_path.name + end) for end in (".part", ".part.json"))
     for name, value in (("window", window), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    _check_paths(source_path, target_path, (part, journal))
+    part, journal = _unfinished_paths(source_path, target_path)
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     version = _version(source_path)
@@ -77,16 +76,23 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         journal.unlink(missing_ok=True)
 
 
-def _check_paths(source_path, target_path, unfinished):
-    """Raise if the target cannot be written, or if its `unfinished` files or the target would be the source."""
+def _unfinished_paths(source_path, target_path):
+    """The files of unfinished work, and of its journal.
+
+    Raises:
+        ValueError: a target that ends in `.gz`, or that would overwrite the source.
+        IsADirectoryError: the target is a folder.
+    """
     if target_path.suffix == ".gz":
         raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
     if target_path.resolve() == source_path.resolve():
         raise ValueError(f"source_path and target_path are the same file, {target_path}.")
     if target_path.is_dir():
         raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
-    if source_path.resolve() in (path.resolve() for path in unfinished):
+    paths = [target_path.with_name(target_path.name + end) for end in (".part", ".part.json")]
+    if source_path.resolve() in [path.resolve() for path in paths]:
         raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
+    return paths
 
 
 def _append(stream, texts):
