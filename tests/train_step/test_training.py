@@ -249,9 +249,10 @@ def test_lengths_need_not_be_known_while_the_step_is_traced():
 
 def test_a_step_of_decoding_may_be_traced_with_known_shapes():
     model = tiny.make_random()
+    decoder = IncrementalDecoder(model)
 
     def step(source, ids):
-        return model.step(ids, model.start(model.encode(source), source, 4))[0]
+        return decoder.step(ids, decoder.start(model.encode(source), source, 4))[0]
 
     inputs = tf.constant([[5, 6, 3], [7, 3, 0]]), tf.constant([[2], [2]])
     np.testing.assert_allclose(tf.function(step)(*inputs), step(*inputs), rtol=0, atol=1e-5)
