@@ -13,6 +13,7 @@ from rich.console import Console
 
 from keras_transformer import Tokenizer, TransformerSchedule, Translator, parallel_corpus
 from keras_transformer.backend.kernels import add_to_columns
+from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.training import (
     Checkpoint,
     SampleTranslations,
