@@ -93,6 +93,12 @@ def compiled_metrics(model, labels, outputs):
     return metrics.metrics
 
 
+def weighted_metrics(model):
+    """The metrics of `compile(weighted_metrics=...)`, which get sample weights."""
+    metrics = model._compile_metrics
+    return [] if metrics is None else keras.tree.flatten(metrics._user_weighted_metrics or [])
+
+
 class TrainerHooks:
     """The private methods of `keras.Model` that training replaces. A model takes this class before `keras.Model`."""
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_transformer.backend.compat import weighted_metrics
 from keras_transformer.metrics import Perplexity, TokenMetric
 
 
@@ -18,17 +19,11 @@ def target_tokens(model):
     A metric of `compile(weighted_metrics=...)` adds up weights, which are no number of tokens. The result is None if
     there is no other metric.
     """
-    weighted = {id(metric) for metric in _weighted_metrics(model)}
+    weighted = {id(metric) for metric in weighted_metrics(model)}
     for metric in single_metrics(model):
         if isinstance(metric, TokenMetric) and id(metric) not in weighted:
             return int(metric.tokens.numpy())  # the sum over the replicas
     return None
-
-
-def _weighted_metrics(model):
-    """The metrics that get sample weights. Keras has no public name for them."""
-    for container in model.metrics:
-        yield from keras.tree.flatten(getattr(container, "_user_weighted_metrics", None))
 
 
 def updates(model):

@@ -128,6 +128,15 @@ def test_compiled_metrics_are_the_objects_that_were_given():
     assert compat.compiled_metrics(tiny.make_model(), None, None) == []
 
 
+def test_weighted_metrics_are_only_those():
+    model, metric = tiny.make_model(), keras.metrics.Mean(name="mine")
+    assert compat.weighted_metrics(model) == []
+    model.compile("sgd", "mse", metrics=[keras.metrics.Mean()])
+    assert compat.weighted_metrics(model) == []
+    model.compile("sgd", "mse", metrics=[keras.metrics.Mean()], weighted_metrics=[metric])
+    assert compat.weighted_metrics(model) == [metric]
+
+
 def test_trainer_hooks_are_called_by_fit():
     class Model(compat.TrainerHooks, keras.Model):
         def __init__(self):
