@@ -26,7 +26,8 @@ def load_model(path, dtype=None):
 
     Example:
         ```python
-        from keras_transformer import Transformer, load_model
+        from keras_transformer import Transformer
+        from keras_transformer.translation import load_model
 
         model = Transformer(vocabulary_size=20, num_encoder_layers=1, num_decoder_layers=1, d_model=16, d_ff=32)
         model.save("model.keras")
