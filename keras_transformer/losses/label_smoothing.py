@@ -80,6 +80,24 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         labels = ops.cast(y_true, "int32")
         return smoothed_cross_entropy(labels, y_pred, self.epsilon) * _mean_weights(labels, count_tokens(labels))
 
+    def of_logits(self, labels, logits, divisor, sample_weight=None):
+        """The same loss with a given divisor, as the micro-batches of one step need it.
+
+        Args:
+            labels: (B, T), 0 at padding.
+            logits: (B, T, V).
+            divisor: the number of tokens of the whole step, a float32 scalar.
+            sample_weight: as in a call.
+
+        Returns:
+            A float32 scalar.
+        """
+        labels = ops.cast(labels, "int32")
+        weights = _mean_weights(labels, divisor)
+        if sample_weight is not None:
+            weights = weights * ops.cast(token_weights(sample_weight), "float32")
+        return ops.sum(smoothed_cross_entropy(labels, logits, self.epsilon) * weights)
+
     def of_vectors(self, labels, vectors, output_map, divisor, **options):
         """The same loss, from decoder vectors instead of logits.
 

@@ -3,10 +3,11 @@
 import logging
 
 import keras
+from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.losses.chunks import OutputMap
-from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
+from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.metrics import MaskedAccuracy, Perplexity
 
 METRICS = frozenset({MaskedAccuracy, Perplexity})
@@ -83,6 +84,29 @@ def loss_of(model, batch, output_map, divisor, training, in_place=False):
     )
     additional = [compat.additional_loss(model, loss) for loss in model.losses]
     return sum(additional, result.loss), result
+
+
+def divides_by_itself(model):
+    """Whether the loss of a model must count the tokens itself, because not all of it is known here."""
+    known = type(model.loss) is LabelSmoothedCrossEntropy and not overrides(model, "compute_loss")
+    return not known or model.has_loss_weights
+
+
+def micro_batch_loss(model, batch, prediction, tokens):
+    """The share of a micro-batch in the loss of its step, from logits.
+
+    Args:
+        model: a compiled `TokenTraining`.
+        batch: inputs, labels and sample weights of the micro-batch.
+        prediction: its logits (B, T, V).
+        tokens: the number of target tokens of the whole step, a float32 scalar.
+    """
+    x, labels, sample_weight = batch
+    if divides_by_itself(model):  # on one replica, see `TokenTraining.compile`
+        loss = model.compute_loss(x, labels, prediction, sample_weight, training=True)
+        return loss * count_tokens(labels) / ops.maximum(tokens, 1.0)
+    loss = model.loss.of_logits(labels, prediction, tokens, sample_weight)
+    return sum((compat.additional_loss(model, each) for each in model.losses), loss)
 
 
 def update_metrics(model, labels, vectors_loss):

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from keras_transformer.backend import compat
-from keras_transformer.losses.label_smoothing import count_tokens
 from keras_transformer.train_step import fused
 from keras_transformer.train_step.tensorflow_errors import SPLIT, clear_errors
 from keras_transformer.train_step.tensorflow_gradients import dense, plus, reduced
@@ -134,9 +133,10 @@ def forward(model, batch, tokens, output_map, training, in_place=False):
         loss, result = fused.loss_of(model, batch, output_map, tokens, training, in_place)
         return loss, lambda: fused.update_metrics(model, y, result)
     prediction = model(x, training=training)
-    loss = model.compute_loss(x, y, prediction, sample_weight, training=training)
-    if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
-        loss *= count_tokens(y) / tf.maximum(tokens, 1.0)
+    if training and model.accumulate_steps > 1:
+        loss = fused.micro_batch_loss(model, batch, prediction, tokens)
+    else:
+        loss = model.compute_loss(x, y, prediction, sample_weight, training=training)
     return loss, lambda: model.compute_metrics(x, y, prediction, sample_weight=sample_weight)
 
 

@@ -6,7 +6,7 @@ import operator
 import keras
 
 from keras_transformer.backend.compat import TrainerHooks
-from keras_transformer.backend.replicas import check_strategy, num_replicas
+from keras_transformer.backend.replicas import check_strategy, num_replicas, replicas_of
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.train_step import fused
 
@@ -50,6 +50,7 @@ class TokenTraining(TrainerHooks, keras.Model):
 
         Raises:
             ValueError: an `accumulate_steps` that is not a whole number of at least 1, or that comes with another loss;
+                or on several replicas with a subclass of it, `loss_weights` or a `compute_loss` of your own;
                 `jit_compile=True` on several replicas; a quantized model. In training, a number of rows that
                 `accumulate_steps` does not divide.
         """
@@ -74,6 +75,13 @@ class TokenTraining(TrainerHooks, keras.Model):
         if metrics != [None, None]:  # else Keras keeps the metrics of the last `compile`
             self.kinds_of_metrics = frozenset(type(each) for each in keras.tree.flatten(metrics) if each is not None)
         self.has_loss_weights = given.get("loss_weights") is not None
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if accumulate_steps > 1 and on_tensorflow and replicas_of(self) > 1 and fused.divides_by_itself(self):
+            raise ValueError(
+                f"accumulate_steps={accumulate_steps} on several replicas needs the loss LabelSmoothedCrossEntropy "
+                "itself: no subclass of it, no loss_weights, and no compute_loss of your own. They count the tokens of "
+                "a micro-batch, which TensorFlow cannot do there. Leave out accumulate_steps, or train on one replica."
+            )
         self._jit_as_given = given.get("jit_compile", "auto")
         step.prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)

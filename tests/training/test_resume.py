@@ -191,7 +191,10 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
         ({"corpus": corpus, "keep": 1.5}, "keep must be a whole number of at least 1, got 1.5"),
         ({"corpus": corpus.take(1)}, "corpus must be what parallel_corpus returned"),
         ({"corpus": corpus, "callbacks": [keras.callbacks.TerminateOnNaN()]}, "a TerminateOnNaN has no get_state"),
-        ({"corpus": corpus, "callbacks": [keeping]}, r"restore_best_weights=True\) holds weights that no state has"),
+        (
+            {"corpus": corpus, "callbacks": [keeping]},
+            r"restore_best_weights=True\) holds weights, which no state saves",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             make(**options)

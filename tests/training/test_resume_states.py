@@ -95,6 +95,7 @@ def test_variables_that_keras_gives_one_path_are_resumed_in_their_order(tmp_path
 )
 def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, changes, message):
     run = Run(unbroken[0].checkpoint.folder, paths, tokenizer, **changes)
+    run.model.optimizer.build(run.model.trainable_variables)
     before = state_of(run.model)
     with pytest.raises(ValueError, match=rf"checkpoints is of another run: {message}"):
         run.fit(epochs=EPOCHS + 1)

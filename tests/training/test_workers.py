@@ -18,7 +18,7 @@ import worker_job
 from kill_and_resume import config, free_ports
 
 from keras_transformer import Translator
-from keras_transformer.train_step.tensorflow_step import lost_workers
+from keras_transformer.train_step.tensorflow_errors import lost_workers
 from keras_transformer.training import is_chief, workers_strategy
 from keras_transformer.training import workers as workers_module
 from keras_transformer.training.states import read_state, states_in
