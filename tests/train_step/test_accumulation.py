@@ -141,3 +141,37 @@ def test_options_that_contradict_each_other_are_refused():
         model.compile("sgd", loss=LabelSmoothedCrossEntropy(), jit_compile=True)
     with pytest.raises(ValueError, match=r"accumulate_steps=3 must divide the rows .* got 8 rows\."):
         steps.trained(ONE, accumulate_steps=3, epochs=1)
+
+
+class OwnLoss(Transformer):
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs)
+
+
+class SubclassedLoss(LabelSmoothedCrossEntropy):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "options"),
+    [
+        (OwnLoss, LabelSmoothedCrossEntropy, {}),
+        (Transformer, SubclassedLoss, {}),
+        (Transformer, LabelSmoothedCrossEntropy, {"loss_weights": 2.0}),
+    ],
+)
+def test_micro_batches_of_a_loss_that_counts_tokens_itself_need_one_replica(make, loss, options):
+    sizes = tiny.make_model().get_config()
+    with tiny.two_replicas().scope():
+        model = make.from_config(sizes)
+        with pytest.raises(ValueError, match="accumulate_steps=2 on several replicas needs the loss LabelSmoothed"):
+            model.compile("sgd", loss(0.1), accumulate_steps=2, **options)
+    x, labels = tiny.batches()[0]
+    losses = []
+    for accumulate_steps in (1, 2):  # on one replica, micro-batches are the whole batch
+        keras.utils.set_random_seed(5)
+        model = make.from_config(sizes)
+        model.compile(keras.optimizers.SGD(0.1), loss(0.1), accumulate_steps=accumulate_steps, **options)
+        model.train_on_batch(x, labels)
+        losses.append(model.train_on_batch(x, labels, return_dict=True)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)

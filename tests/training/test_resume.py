@@ -193,7 +193,7 @@ def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):
         ({"corpus": corpus, "callbacks": [keras.callbacks.TerminateOnNaN()]}, "a TerminateOnNaN has no get_state"),
         (
             {"corpus": corpus, "callbacks": [keeping]},
-            r"restore_best_weights=True\) holds weights, which no state saves",
+            r"restore_best_weights=True\) holds weights, which no state",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -70,7 +70,7 @@ def test_what_it_is_not_for(folders, tmp_path):
     translator.save(tmp_path / "int8")
     with pytest.raises(ValueError, match="in 8-bit integers cannot be exported; it only translates in this process"):
         translator.export(tmp_path / "export")
-    with pytest.raises(ValueError, match="save the one it was made from"):
+    with pytest.raises(ValueError, match="Save the model that it was made from, with `quantization`"):
         ctranslate2.spec_variables(translator.model)
     with pytest.raises(ValueError, match="they have no mean"):
         average([tmp_path / "int8" / "model.keras"] * 2, tmp_path / "mean.keras")
