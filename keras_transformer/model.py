@@ -13,6 +13,7 @@ from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
 from keras_transformer.presets import preset
 from keras_transformer.train_step import TokenTraining
+from keras_transformer.train_step.data_checks import Limits
 
 TIES = ("all", "target", "none")
 
@@ -138,6 +139,16 @@ class Transformer(TokenTraining):
     def output_variables(self):
         """The matrix (V, D) of the output map and its bias (V,), or None."""
         return self.output_map.embeddings, None if self.output_bias is None else self.output_bias.bias
+
+    @property
+    def input_limits(self):
+        """The ids and lengths that the model knows, `Limits` of "source" and "target"."""
+        positions = {"source": self.source_positions, "target": self.target_positions}
+        longest = {side: each.max_length if each.kind == "learned" else None for side, each in positions.items()}
+        return {
+            "source": Limits("vocabulary_size", self.vocabulary_size, longest["source"]),
+            "target": Limits("target_vocabulary_size", self.target_vocabulary_size, longest["target"]),
+        }
 
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""

@@ -1,7 +1,16 @@
 """The paper's learning rate, section 5.3."""
 
+import logging
+import math
+import operator
+
 import keras
 from keras import ops
+
+HIGHEST_RATE = 0.02  # Adam rarely trains a Transformer above it
+LOWEST_RATE = 1e-6  # as the highest of a run: the weights would hardly move
+
+logger = logging.getLogger("keras_transformer")
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -27,23 +36,36 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: the updates until the highest rate; the paper uses 4000.
         scale: a factor, 1 in the paper. `TransformerSchedule.with_peak` finds the factor for a highest rate.
 
+    The log warns if the highest rate is so high that Adam rarely trains, or so low that the weights hardly move.
+
     Raises:
-        ValueError: an argument that is not positive.
+        ValueError: `d_model` or `warmup_steps` is not a whole number of at least 1, or `scale` is not a finite number
+            above 0.
     """
 
     def __init__(self, d_model, warmup_steps=4000, scale=1.0):
         super().__init__()
-        for argument, value in {"d_model": d_model, "warmup_steps": warmup_steps, "scale": scale}.items():
-            if value <= 0:
-                raise ValueError(f"{argument} must be positive, got {value}.")
-        self.d_model = d_model
-        self.warmup_steps = warmup_steps
-        self.scale = scale
+        self.d_model = _whole("d_model", d_model)
+        self.warmup_steps = _whole("warmup_steps", warmup_steps)
+        self.scale = _positive("scale", scale)
+        if not LOWEST_RATE <= self.peak <= HIGHEST_RATE:
+            logger.warning(
+                "The highest rate of TransformerSchedule(d_model=%d, warmup_steps=%d, scale=%.3g) is %.2g, at step %d. "
+                "Rates between 0.0001 and 0.005 are usual; the paper's highest is 0.0007. "
+                "TransformerSchedule.with_peak(0.001, d_model, warmup_steps) has the highest rate that you name.",
+                *(self.d_model, self.warmup_steps, self.scale, self.peak, self.warmup_steps),
+            )
+
+    @property
+    def peak(self):
+        """The highest rate, that of step `warmup_steps`."""
+        return self.scale * (self.d_model * self.warmup_steps) ** -0.5
 
     @classmethod
     def with_peak(cls, peak, d_model, warmup_steps=4000):
         """The schedule whose highest rate, at `warmup_steps`, is `peak`. Recipes of fairseq are written in this way."""
-        return cls(d_model, warmup_steps, scale=peak * (d_model * warmup_steps) ** 0.5)
+        d_model, warmup_steps = _whole("d_model", d_model), _whole("warmup_steps", warmup_steps)
+        return cls(d_model, warmup_steps, scale=_positive("peak", peak) * (d_model * warmup_steps) ** 0.5)
 
     def __call__(self, step):
         step = ops.cast(step, "float32") + 1.0
@@ -51,3 +73,17 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"d_model": self.d_model, "warmup_steps": self.warmup_steps, "scale": self.scale}
+
+
+def _whole(argument, value):
+    """`value` as an int of at least 1; any whole number, such as NumPy's."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise ValueError(f"{argument} must be a whole number of at least 1, got {value!r}.")
+    return operator.index(value)
+
+
+def _positive(argument, value):
+    """`value` as a finite float above 0."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0 < float(value) < math.inf:
+        raise ValueError(f"{argument} must be a finite number above 0, got {value!r}.")
+    return float(value)

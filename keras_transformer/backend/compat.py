@@ -51,6 +51,20 @@ def mark_as_quantized(layer):
     layer._is_quantized = True
 
 
+def forget_metrics(model, own=()):
+    """Before `compile`: forget the metrics of an earlier one, and `own` metrics that are attributes of the model.
+
+    Without new metrics Keras would keep the old ones, and it lists a metric of a deleted attribute for ever.
+    """
+    model._compile_metrics = None
+    for metric in own:
+        locked = model._tracker.locked
+        model._tracker.unlock()
+        model._tracker.untrack(metric)
+        if locked:
+            model._tracker.lock(model._tracker._lock_violation_msg)
+
+
 def delete_variable(layer, name):
     """Delete a layer's attribute `name`, a variable. Keras would collect the garbage of the whole process, too."""
     layer._untrack_variable(getattr(layer, name))
@@ -71,6 +85,26 @@ def adam_moments(adam, variable):
 def set_update_step(optimizer, update):
     """Let `optimizer` update each variable by `update(gradient, variable, learning_rate)`."""
     optimizer.update_step = update
+
+
+def set_gradient_sum(optimizer, sums):
+    """Let `optimizer` add up the dense gradients of all replicas by `sums(tensors)`.
+
+    Args:
+        optimizer: one of TensorFlow's backend of Keras.
+        sums: a function from a list of tensors to their sums over replicas.
+    """
+    of_keras = type(optimizer)._all_reduce_sum_gradients
+
+    def summed(gradients_and_variables):
+        pairs = list(gradients_and_variables)
+        given = [gradient for gradient, _ in pairs if gradient is not None]
+        if any(hasattr(gradient, "indices") for gradient in given):  # of some rows of an embedding
+            return of_keras(optimizer, pairs)
+        results = iter(sums(given))
+        return [(None if gradient is None else next(results), variable) for gradient, variable in pairs]
+
+    optimizer._all_reduce_sum_gradients = summed
 
 
 def start_at_epoch(model, epoch):
@@ -145,3 +179,29 @@ def unset_rows(count, width, dtype):
     import tensorflow as tf
 
     return tf.raw_ops.Empty(shape=tf.stack([count, width]), dtype=tf.as_dtype(dtype), init=True)
+
+
+def record_gradient(outputs, inputs, gradient):
+    """Tell TensorFlow's tapes that `gradient(*upstream)` is the gradient of `outputs` for `inputs`."""
+    from tensorflow.python.eager import record
+
+    record.record_operation("custom_gradient", outputs, inputs, gradient)
+
+
+def sum_over_replicas(context, tensors):
+    """The sums of dense tensors over all replicas of a `tf.distribute.ReplicaContext`, without a gradient.
+
+    `context.all_reduce` makes a custom gradient, which TensorFlow keeps for ever, with its graph and its weights.
+    """
+    import tensorflow as tf
+
+    extended = context.strategy.extended
+    if not extended._use_merge_call():
+        options = tf.distribute.experimental.CommunicationOptions()
+        return extended._replica_ctx_all_reduce(tf.distribute.ReduceOp.SUM, tensors, options)
+
+    def reduced(strategy, *per_replica):
+        pairs = [(value, getattr(value, "device", value)) for value in per_replica]
+        return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
+
+    return context.merge_call(reduced, args=tensors)

@@ -106,7 +106,7 @@ def take_rows(x, rows):
 def pick(x, indices):
     """x[b, indices[b]]: (B, W, ...), int (B, n) -> (B, n, ...)."""
     shape = ops.shape(x)
-    rows = ops.arange(ops.shape(indices)[0])[:, None] * shape[1] + indices  # of (B·W, ...)
+    rows = ops.arange(ops.shape(indices)[0], dtype="int32")[:, None] * shape[1] + indices  # of (B·W, ...)
     return take_rows(ops.reshape(x, (-1, *shape[2:])), rows)
 
 

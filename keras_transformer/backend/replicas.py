@@ -2,21 +2,28 @@
 
 import keras
 
+from keras_transformer.backend import compat
+
 
 def sum_over_replicas(x):
-    """The sum of `x` over all replicas of a training step.
+    """The sum of `x` over all replicas of a training step, without a gradient."""
+    return sums_over_replicas([x])[0]
 
-    Inside a replica of a `tf.distribute` strategy this is an all-reduce. Elsewhere it is `x`: on the JAX backend
+
+def sums_over_replicas(tensors):
+    """The sum of each of a list of dense tensors over all replicas of a training step, without gradients.
+
+    Inside a replica of a `tf.distribute` strategy this is an all-reduce. Elsewhere it is `tensors`: on the JAX backend
     arrays are global.
     """
-    if keras.backend.backend() != "tensorflow":
-        return x
+    if keras.backend.backend() != "tensorflow" or not tensors:
+        return tensors
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return x
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+        return tensors
+    return compat.sum_over_replicas(context, tensors)
 
 
 def num_replicas():

@@ -107,6 +107,7 @@ def parallel_corpus(
         attributes:
 
         - `report`, a `CorpusReport`;
+        - `vocabulary_sizes`, how many pieces the tokenizer has for "source" and "target";
         - `position`, where the next pass begins;
         - `fingerprint`, a dictionary of all that the data and their order depend on, except the tokenizer.
 
@@ -138,6 +139,7 @@ def parallel_corpus(
     position.move_to(*start)
     dataset = stream(store, order, plan.shapes, position)
     dataset.report, dataset.position = report, position
+    dataset.vocabulary_sizes = {"source": tokenizer.vocabulary_size, "target": tokenizer.vocabulary_size}
     options = {**sizes, "shuffle": bool(shuffle), "seed": int(seed)}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset

@@ -130,7 +130,7 @@ def continue_live(batch, extensions, position, width):
     )
     done = batch.done[:, None]
     before = batch.live.ids.shape[1]
-    same = ops.minimum(ops.arange(width), before - 1)[None, :]
+    same = ops.minimum(ops.arange(width, dtype="int32"), before - 1)[None, :]
     parents = ops.where(done, same, pick(extensions.parents, chosen))
     tokens = ops.where(done, PAD, pick(extensions.tokens, chosen))
     unchanged = ops.pad(batch.live.log_probabilities, ((0, 0), (0, width - before)), constant_values=UNREACHED)
@@ -159,7 +159,7 @@ def results(loop, options):
     cut_off = live._replace(scores=ops.where(live.log_probabilities > LOWEST_SCORE, scores, UNREACHED))
     cut_off = select(cut_off, top(cut_off.scores, width)[1])
     # Ranks: the finished ones in order, then the live ones in order, then those that do not exist.
-    order = ops.arange(width)[None, :]
+    order = ops.arange(width, dtype="int32")[None, :]
     ranks = ops.concatenate(
         [
             ops.where(finished.scores > LOWEST_SCORE, order, order + 3 * width),
@@ -193,7 +193,7 @@ def first_batch(bounds, options, source_mask):
     size = ops.shape(bounds.limits)[0]
 
     def empty_beams(count, score):
-        scores = ops.full((size, count), score)
+        scores = ops.full((size, count), score, "float32")
         return Beams(ops.full((size, count, 0), PAD, "int32"), scores, scores)
 
     coverage = ()
@@ -201,7 +201,7 @@ def first_batch(bounds, options, source_mask):
         padding = ops.cast(ops.logical_not(source_mask), "float32")  # counts as covered
         coverage = padding[:, None, :]
     return BeamBatch(
-        rows=ops.arange(size),
+        rows=ops.arange(size, dtype="int32"),
         done=ops.less(bounds.limits, 1),
         bounds=bounds,
         divisor_at_limit=length_divisor(bounds.limits, options.length_penalty, options.length_normalization),

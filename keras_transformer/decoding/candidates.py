@@ -49,7 +49,7 @@ def log_normalizer(logits, values, indices):
     `ops.softmax` needs only one pass over V. It gives the largest logit z the probability exp(z) / Σ exp, from
     which the sum follows.
     """
-    rows = ops.arange(ops.shape(logits)[0]) * logits.shape[-1]
+    rows = ops.arange(ops.shape(logits)[0], dtype="int32") * logits.shape[-1]
     probability = take_rows(ops.reshape(ops.softmax(logits), (-1,)), rows + indices[:, 0])  # (R,)
     return (values[:, 0] - ops.log(probability))[:, None]
 
@@ -83,11 +83,11 @@ def next_tokens(logits, ids, position, k, rules, bounds):
     if not isinstance(bounds.prefix, tuple):
         token, value = (x[:, :, None] for x in prefix_tokens(logits, position, bounds))
         in_prefix = ops.not_equal(token, PAD)
-        first = ops.equal(ops.arange(k), 0)[None, None, :]
+        first = ops.equal(ops.arange(k, dtype="int32"), 0)[None, None, :]
         values, tokens = ops.where(in_prefix, value, values), ops.where(in_prefix, token, tokens)
         excluded = ops.where(in_prefix, ops.logical_not(first), excluded)
     if not isinstance(bounds.minimums, tuple):
         stuck = ops.all(excluded, axis=-1, keepdims=True)  # no token but END is left, and it comes too early
         values, tokens = ops.where(stuck, logits[:, :, END : END + 1], values), ops.where(stuck, END, tokens)
-        excluded = ops.where(stuck, ops.arange(k) > 0, excluded)
+        excluded = ops.where(stuck, ops.arange(k, dtype="int32") > 0, excluded)
     return ops.where(excluded, UNREACHED, values - normalizer), tokens

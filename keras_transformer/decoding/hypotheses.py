@@ -56,5 +56,5 @@ def concatenate(first, second):
 
 def write_tokens(ids, tokens, position):
     """`ids` (B, W, C) with `tokens` (B, W) at `position`."""
-    here = ops.equal(ops.arange(ops.shape(ids)[2]), position)
+    here = ops.equal(ops.arange(ops.shape(ids)[2], dtype="int32"), position)
     return ops.where(here, tokens[:, :, None], ids)

@@ -48,7 +48,7 @@ def extend(decoder, loop, rules, sampling):
         index = ops.argmax(gains, axis=-1, keepdims=True)
     else:
         index = draw(gains, ops.take(batch.random_numbers, loop.position, axis=2), sampling)
-    chosen = ops.arange(tokens.shape[-1]) == index
+    chosen = ops.arange(tokens.shape[-1], dtype="int32") == index
     token, gain = (ops.sum(ops.where(chosen, x, 0), axis=-1) for x in (tokens, gains))  # (B, W)
     is_open = ops.logical_and(ops.logical_not(batch.finished), ops.less(loop.position, bounds.limits)[:, None])
     token = ops.where(is_open, token, PAD)
@@ -78,12 +78,12 @@ def search(decoder, state, bounds, max_length, width, rules, sampling, random_nu
     bounds = prepare_bounds(rules, bounds)
     size = ops.shape(bounds.limits)[0]
     batch = IndependentBatch(
-        rows=ops.arange(size),
+        rows=ops.arange(size, dtype="int32"),
         done=ops.less(bounds.limits, 1),
         bounds=bounds,
         last=ops.full((size, width), START, "int32"),
         ids=ops.full((size, width, 0), PAD, "int32"),
-        log_probabilities=ops.zeros((size, width)),
+        log_probabilities=ops.zeros((size, width), "float32"),
         lengths=ops.zeros((size, width), "int32"),
         finished=ops.zeros((size, width), "bool"),
         random_numbers=random_numbers,

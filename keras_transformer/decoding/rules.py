@@ -67,7 +67,7 @@ def exclude_repeats(logits, ids, position, n):
     """
     batch, width, longest = ops.shape(ids)
     size = logits.shape[-1]
-    starts = ops.arange(longest)  # of each n-gram; its last token is at start + n - 1
+    starts = ops.arange(longest, dtype="int32")  # of each n-gram; its last token is at start + n - 1
     repeats = ops.broadcast_to(ops.less(starts + (n - 1), position), (batch, width, longest))
     for offset in range(n - 1):
         earlier = ops.take(ids, ops.minimum(starts + offset, longest - 1), axis=2)  # (B, W, C)
@@ -75,7 +75,7 @@ def exclude_repeats(logits, ids, position, n):
         repeats = ops.logical_and(repeats, ops.equal(earlier, latest))
     following = ops.take(ids, ops.minimum(starts + (n - 1), longest - 1), axis=2)  # (B, W, C)
     penalties = ops.where(repeats, UNREACHED, 0.0)
-    rows = ops.arange(batch * width) * size
+    rows = ops.arange(batch * width, dtype="int32") * size
     places = ops.reshape(ops.reshape(following, (-1, longest)) + rows[:, None], (-1, 1))  # (B·W·C, 1)
     flat = ops.scatter_update(ops.reshape(logits, (-1,)), places, ops.reshape(penalties, (-1,)), "add")
     return ops.maximum(ops.reshape(flat, (batch, width, size)), UNREACHED)
@@ -87,5 +87,5 @@ def prefix_tokens(logits, position, bounds):
     last = ops.shape(bounds.prefix)[1] - 1  # PAD in every row
     tokens = ops.take(bounds.prefix, ops.minimum(position, last)[None], axis=1)  # (B, 1)
     tokens = ops.repeat(tokens, width, axis=1)  # (B, W)
-    rows = ops.arange(batch * width) * size + ops.reshape(tokens, (-1,))
+    rows = ops.arange(batch * width, dtype="int32") * size + ops.reshape(tokens, (-1,))
     return tokens, ops.reshape(take_rows(ops.reshape(logits, (-1,)), rows), (batch, width))

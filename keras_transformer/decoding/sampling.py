@@ -51,7 +51,7 @@ def draw(log_probabilities, random_numbers, options):
     # Excluded tokens get -inf after the division: a high temperature would raise UNREACHED to a probability.
     shares = ops.softmax(ops.where(ranked < LOWEST_SCORE, -math.inf, scaled))
     if options.top_k:
-        shares = ops.where(ops.arange(count) < options.top_k, shares, 0.0)
+        shares = ops.where(ops.arange(count, dtype="int32") < options.top_k, shares, 0.0)
         shares = shares / ops.sum(shares, axis=-1, keepdims=True)
     ends = ops.cumsum(shares, axis=-1)
     if not (isinstance(options.top_p, int | float) and options.top_p == 1):

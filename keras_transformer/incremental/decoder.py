@@ -98,7 +98,7 @@ class IncrementalDecoder:
             caches=[decoder_layer.start(layer, memory, num_hypotheses, room) for layer in self.model.decoder.layers],
             past=ops.zeros((batch, num_hypotheses, room, num_hypotheses), "bool"),
             memory_bias=bias_of(padding_mask(source)[:, None, None, :]),
-            attention=ops.zeros((batch, num_hypotheses, length)) if with_attention else (),
+            attention=ops.zeros((batch, num_hypotheses, length), "float32") if with_attention else (),
             weights=self.step_weights() if weights is None else weights,
         )
 

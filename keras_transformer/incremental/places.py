@@ -49,18 +49,18 @@ class Places(NamedTuple):
 def places_of_step(past, row, memory_bias, num_heads):
     """The `Places` of the step that fills the `row` of the caches, and `past` (B, W', C, W) with the new slots."""
     batch, width, room, slots = ops.shape(past)
-    here = ops.equal(ops.arange(room), row)[None, None, :, None]  # (1, 1, C, 1)
-    past = ops.where(here, ops.cast(ops.eye(width, slots), "bool")[None, :, None, :], past)
+    here = ops.equal(ops.arange(room, dtype="int32"), row)[None, None, :, None]  # (1, 1, C, 1)
+    past = ops.where(here, ops.cast(ops.eye(width, slots, "float32"), "bool")[None, :, None, :], past)
     to_heads = joint_to_heads = from_heads = None
     if width > 1:
-        rows = ops.reshape(ops.arange(batch * width * 3 * num_heads), (-1, width, 3, num_heads))
+        rows = ops.reshape(ops.arange(batch * width * 3 * num_heads, dtype="int32"), (-1, width, 3, num_heads))
         joint_to_heads = ops.transpose(rows, (2, 0, 3, 1))
-        rows = ops.reshape(ops.arange(batch * width * num_heads), (-1, width, num_heads))
+        rows = ops.reshape(ops.arange(batch * width * num_heads, dtype="int32"), (-1, width, num_heads))
         to_heads = ops.transpose(rows, (0, 2, 1))
-        rows = ops.reshape(ops.arange(batch * width * num_heads), (-1, num_heads, width))
+        rows = ops.reshape(ops.arange(batch * width * num_heads, dtype="int32"), (-1, num_heads, width))
         from_heads = ops.reshape(ops.transpose(rows, (0, 2, 1)), (-1,))
     places = Places(
-        slots=ops.arange(batch * num_heads) * room + row,
+        slots=ops.arange(batch * num_heads, dtype="int32") * room + row,
         cache_shape=(batch, num_heads, room * slots),
         past_bias=bias_of(ops.reshape(past, (-1, 1, width, room * slots))),
         memory_bias=memory_bias,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_transformer.backend.gradients import custom_gradient
 from keras_transformer.backend.xla import materialized, on_jax
 
 
@@ -30,7 +31,7 @@ def layer_norm(x, gamma, beta, epsilon):
         (..., D), in the dtype of `x`.
     """
 
-    @ops.custom_gradient
+    @custom_gradient
     def value(x, gamma, beta):
         normal, mean, scale = standardize(x, epsilon)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_transformer.backend.gradients import custom_gradient
 from keras_transformer.backend.kernels import (
     add_to_columns,
     after,
@@ -66,7 +67,7 @@ def loss_of_vectors(vectors, output_map, labels, weights, epsilon, training=Fals
     arguments = (vectors, ops.convert_to_tensor(output_map.matrix), *bias)
     chunks = Chunks(labels, weights, epsilon, with_hits, in_place)
     if training:
-        return VectorsLoss(*ops.custom_gradient(chunks.with_gradient)(*arguments))
+        return VectorsLoss(*custom_gradient(chunks.with_gradient)(*arguments))
     return chunks.run(*arguments)[0]
 
 
@@ -79,7 +80,7 @@ class Chunks:
         self.largest = ops.maximum(ops.max(weights, initial=0.0), 1e-30)  # the largest weight, but not 0
 
     def with_gradient(self, vectors, matrix, *bias):
-        """A `VectorsLoss`, and the function that gives the gradients, for `ops.custom_gradient`."""
+        """A `VectorsLoss`, and the function that gives the gradients, for `custom_gradient`."""
         result, gradients = self.run(vectors, matrix, *bias, training=True)
 
         def gradient(*args, upstream=None):
@@ -100,7 +101,9 @@ class Chunks:
         split = _Split.of(ops.shape(vectors)[0] * length)
         x, labels, weights = map(split.into, (vectors, self.labels, self.weights))  # (K, C, ...)
         pieces = _Pieces.of(matrix, bias, vectors.dtype)
-        result = VectorsLoss(ops.zeros(()), ops.zeros_like(weights), ops.zeros_like(weights) if self.with_hits else ())
+        result = VectorsLoss(
+            ops.zeros((), "float32"), ops.zeros_like(weights), ops.zeros_like(weights) if self.with_hits else ()
+        )
         gradients = ()
         if training:
             # A zero that is known only at run time. TensorFlow would keep a constant (V, D) in the graph.
@@ -139,7 +142,7 @@ class Chunks:
     def _add_gradients(self, gradients, i, pieces, x, labels, weights, probabilities, loss):
         """The gradients with those of chunk number i."""
         # The loss no longer needs the probabilities, so q may use their memory.
-        smoothing = after(loss, ops.full((), self.epsilon / pieces.size))
+        smoothing = after(loss, ops.full((), self.epsilon / pieces.size, "float32"))
         q = pieces.only_pieces(probabilities - smoothing, 0.0)
         at_labels = ops.full_like(weights, self.epsilon - 1)
         q = ops.cast(add_to_columns(q, labels, at_labels, self.in_place), x.dtype)
@@ -183,7 +186,11 @@ class _Pieces(NamedTuple):
 
     def only_pieces(self, x, otherwise):
         """`x` (C, V'), with `otherwise` in the columns that are no piece."""
-        return x if self.columns == self.size else ops.where(ops.arange(self.columns) < self.size, x, otherwise)
+        return (
+            x
+            if self.columns == self.size
+            else ops.where(ops.arange(self.columns, dtype="int32") < self.size, x, otherwise)
+        )
 
 
 class _Split(NamedTuple):

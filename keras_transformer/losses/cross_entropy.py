@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_transformer.backend.gradients import custom_gradient
 from keras_transformer.backend.kernels import add_to_columns, after, tensorflow_backend
 
 SMALLEST = 1e-30  # no logarithm is taken of a smaller probability; well within float32's range
@@ -24,7 +25,7 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     labels = ops.cast(labels, "int32")[..., None]  # (B, T, 1)
     size = logits.shape[-1]
 
-    @ops.custom_gradient
+    @custom_gradient
     def value(logits):
         probabilities, label_logits, log_probabilities = likelihood(logits, labels)
         losses = -log_probabilities

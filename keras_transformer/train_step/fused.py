@@ -1,7 +1,5 @@
 """The fused way: loss and metrics from decoder vectors. The logits (B, T, V) never exist as a whole."""
 
-import logging
-
 import keras
 from keras import ops
 
@@ -11,8 +9,6 @@ from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, 
 from keras_transformer.metrics import MaskedAccuracy, Perplexity
 
 METRICS = frozenset({MaskedAccuracy, Perplexity})
-
-logger = logging.getLogger("keras_transformer")
 
 
 def reason_for_logits(model, sample_weight):
@@ -44,12 +40,11 @@ def overrides(model, name):
     return any(name in vars(kind) for kind in type(model).__mro__ if getattr(kind, "trains_on_tokens", False))
 
 
-def log_reason(reason):
-    """Say that the fused way is not taken, and why."""
-    logger.warning(
-        "Training computes the logits of whole batches, which takes more memory: %s. "
-        "Loss and metrics are the same either way.",
-        reason,
+def warning_of(reason):
+    """The warning that the fused way is not taken, and why."""
+    return (
+        f"Training computes the logits of whole batches, which takes more memory: {reason}. Loss and metrics are the "
+        "same either way."
     )
 
 

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_transformer.backend.replicas import sums_over_replicas
+
 CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
@@ -35,7 +37,7 @@ def reduced(model, gradients):
     context = tf.distribute.get_replica_context()
     several = context.num_replicas_in_sync > 1
     if several and (scaled or clips or model._gradient_norm is not None):
-        whole = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [g for g in gradients if g is not None]))
+        whole = iter(sums_over_replicas([g for g in gradients if g is not None]))
         gradients = [None if gradient is None else next(whole) for gradient in gradients]
     else:
         several = False

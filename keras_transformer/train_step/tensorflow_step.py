@@ -1,11 +1,13 @@
 """The steps of `fit` and `evaluate` on TensorFlow, inside one replica."""
 
 import functools
+import weakref
 
 import keras
 import tensorflow as tf
 
 from keras_transformer.backend import compat
+from keras_transformer.backend.replicas import sums_over_replicas
 from keras_transformer.train_step import fused
 from keras_transformer.train_step.tensorflow_errors import SPLIT, clear_errors
 from keras_transformer.train_step.tensorflow_gradients import dense, plus, reduced
@@ -14,13 +16,19 @@ __all__ = ["clear_errors", "prepare", "several_steps", "test_step", "train_step"
 
 
 def prepare(optimizer):
-    """Let Adam update each variable by one kernel, which passes over memory once instead of a dozen times.
+    """Change how an optimizer adds up the gradients of replicas, and how Adam updates a variable.
 
-    Keras' formula, checkpoints, clipping, averages, loss scaling and strategies stay as they are. A weight differs from
-    Keras' by less than 1e-5 of its change, as the kernel rounds 1 - β to float32. Other classes may have another
-    formula, so nothing changes for them.
+    The sums get no gradient of their own, see `compat.sum_over_replicas`.
+
+    Adam's update becomes one kernel, which passes over memory once instead of a dozen times. Keras' formula,
+    checkpoints, clipping, averages, loss scaling and strategies stay as they are. A weight differs from Keras' by less
+    than 1e-5 of its change, as the kernel rounds 1 - β to float32. Other classes may have another formula, so nothing
+    changes for them.
     """
+    if optimizer is None:  # of a model that is only evaluated
+        return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
+    compat.set_gradient_sum(inner, sums_over_replicas)
     if type(inner) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not inner.amsgrad:
         compat.set_update_step(inner, functools.partial(adam_update, inner))
 
@@ -50,7 +58,11 @@ def train_step(model, data):
     tokens = model.count_tokens(batch[1])
     gradients = gradients_of(model, batch, tokens) if model.accumulate_steps == 1 else accumulated(model, batch, tokens)
     gradients = reduced(model, list(map(dense, gradients)))
-    model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_weights)
+    # The call that finds the dataset at its end has no data. Without this, it would still count an update.
+    with tf.control_dependencies([each for each in tf.nest.flatten(data) if each is not None]):
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
     return model.get_metrics_result()
 
 
@@ -75,8 +87,10 @@ def watched(model, dataset):
     if not (model.jit_compile and isinstance(dataset, tf.data.Dataset)):
         return dataset
 
+    reference = weakref.ref(model)  # TensorFlow never frees `note`
+
     def note(*shapes):
-        model.compiled_shapes.add(tuple(tuple(shape.tolist()) for shape in shapes))
+        reference().compiled_shapes.add(tuple(tuple(shape.tolist()) for shape in shapes))
 
     def passing(*batch):
         shapes = [tf.shape(rows) for rows in tf.nest.flatten(batch)]

@@ -5,23 +5,26 @@ import operator
 
 import keras
 
-from keras_transformer.backend.compat import TrainerHooks
+from keras_transformer.backend import compat
 from keras_transformer.backend.replicas import check_strategy, num_replicas, replicas_of
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
-from keras_transformer.train_step import fused
+from keras_transformer.train_step import data_checks, fused, settings
+from keras_transformer.train_step.data_checks import checked, one_line_errors
 
 
-class TokenTraining(TrainerHooks, keras.Model):
+class TokenTraining(compat.TrainerHooks, keras.Model):
     """A model of ids to logits whose training counts target tokens, not rows.
 
     With `LabelSmoothedCrossEntropy` the logged `loss` is, like our metrics, a sum over all target tokens of an epoch
     divided by their number. It does not depend on how the rows are distributed over steps, replicas and micro-batches.
 
     A subclass has the method `decoder_vectors(inputs, training=None)`, which gives the vectors (B, T, D) before the
-    output map, and the property `output_variables`, the matrix (V, D) and the bias (V,) or None of that map.
+    output map, and the property `output_variables`, the matrix (V, D) and the bias (V,) or None of that map. Its
+    `input_limits` hold the `Limits` of "source" and "target"; without them no data are checked.
     """
 
     trains_on_tokens = True
+    input_limits = {}
     quantized = False  # its matrices are 8-bit integers, for translating only
     accumulate_steps = 1
     train_traces = 0
@@ -30,7 +33,7 @@ class TokenTraining(TrainerHooks, keras.Model):
     has_loss_weights = False
     _jit_as_given = "auto"
     _gradient_norm = None
-    _logged_reason = None
+    logged = frozenset()
 
     def compile(self, *args, accumulate_steps=1, log_gradient_norm=False, **kwargs):
         """`keras.Model.compile` with two more options.
@@ -64,6 +67,8 @@ class TokenTraining(TrainerHooks, keras.Model):
                 "step of all replicas for one device. Leave jit_compile out."
             )
         step = backend_step()
+        compat.forget_metrics(self, [] if self._gradient_norm is None else [self._gradient_norm])
+        self._gradient_norm = None
         super().compile(*args, **kwargs)
         if accumulate_steps > 1 and not isinstance(self.loss, LabelSmoothedCrossEntropy):
             raise ValueError(
@@ -71,9 +76,8 @@ class TokenTraining(TrainerHooks, keras.Model):
                 f"LabelSmoothedCrossEntropy, got {self.loss!r}."
             )
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
-        metrics = [given.get("metrics"), given.get("weighted_metrics")]
-        if metrics != [None, None]:  # else Keras keeps the metrics of the last `compile`
-            self.kinds_of_metrics = frozenset(type(each) for each in keras.tree.flatten(metrics) if each is not None)
+        metrics = [each for each in keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")]) if each]
+        self.kinds_of_metrics = frozenset(map(type, metrics))
         self.has_loss_weights = given.get("loss_weights") is not None
         on_tensorflow = keras.backend.backend() == "tensorflow"
         if accumulate_steps > 1 and on_tensorflow and replicas_of(self) > 1 and fused.divides_by_itself(self):
@@ -85,9 +89,8 @@ class TokenTraining(TrainerHooks, keras.Model):
         self._jit_as_given = given.get("jit_compile", "auto")
         step.prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)
-        self.train_traces, self.compiled_shapes, self._logged_reason = 0, set(), None
-        if self._gradient_norm is not None:
-            del self._gradient_norm
+        self.train_traces, self.compiled_shapes, self.logged = 0, set(), set()
+        settings.check_compiled(self, metrics)
         if log_gradient_norm:
             self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
 
@@ -115,9 +118,8 @@ class TokenTraining(TrainerHooks, keras.Model):
     def takes_fused_way(self, sample_weight):
         """Whether a step computes the loss from decoder vectors. If not, the log says why, once for each `compile`."""
         reason = fused.reason_for_logits(self, sample_weight)
-        if reason is not None and reason != self._logged_reason:
-            fused.log_reason(reason)
-            self._logged_reason = reason
+        if reason is not None:
+            settings.warn_once(self, reason, fused.warning_of(reason))
         return reason is None
 
     @property
@@ -130,20 +132,79 @@ class TokenTraining(TrainerHooks, keras.Model):
             return 0
         return self.train_traces if keras.backend.backend() == "jax" else len(self.compiled_shapes)
 
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit`, with clear errors where TensorFlow's are long.
+    def fit(self, *args, **kwargs):
+        """`keras.Model.fit`, which first compares the data and the schedule with the model.
+
+        A corpus and arrays are checked before the first step. The batches of other data are checked as they are read,
+        also where XLA compiles the step. Each error has one line.
 
         Raises:
-            ValueError: a number of rows that `accumulate_steps` does not divide.
+            ValueError: ids that the model does not know; labels of another shape than the target; a row that is longer
+                than the model's learned positions; a corpus whose tokenizer has another number of pieces;
+                `class_weight`; a number of rows that `accumulate_steps` does not divide.
             RuntimeError: another worker of a `workers_strategy` has stopped.
         """
-        position = getattr(x, "position", None)  # of a `parallel_corpus`
+        given = self._given(super().fit, args, kwargs)
+        data = given.get("x")
+        if data_checks.shuffles_itself(data):  # Keras would warn that it cannot shuffle
+            given.setdefault("shuffle", False)
+        if given.get("validation_data") is not None:
+            given["validation_data"] = self._checked_validation(given["validation_data"])
+        settings.check_schedule(self, given)
+        position = getattr(data, "position", None)  # of a `parallel_corpus`
+        given["x"] = backend_step().watched(self, given.get("x"))
         try:
-            with backend_step().clear_errors(self):
-                return super().fit(backend_step().watched(self, x), *args, **kwargs)
+            with one_line_errors(), backend_step().clear_errors(self):
+                return super().fit(**given)
         finally:  # no callback hears of the end if `fit` raises
+            compat.start_at_epoch(self, None)
+            self.train_function = getattr(self.train_function, "skipped", self.train_function)
             if hasattr(position, "held"):
                 position.held = False
+
+    def evaluate(self, *args, **kwargs):
+        """`keras.Model.evaluate`, which checks the data as `fit` does."""
+        if kwargs.get("_use_cached_eval_dataset"):  # `fit` has checked them
+            return super().evaluate(*args, **kwargs)
+        with one_line_errors():
+            return super().evaluate(**self._given(super().evaluate, args, kwargs))
+
+    def predict(self, *args, **kwargs):
+        """`keras.Model.predict`, which checks the data as `fit` does."""
+        with one_line_errors():
+            return super().predict(**self._given(super().predict, args, kwargs))
+
+    def train_on_batch(self, *args, **kwargs):
+        """`keras.Model.train_on_batch`, which checks the data as `fit` does."""
+        with backend_step().clear_errors(self):
+            return super().train_on_batch(**self._given(super().train_on_batch, args, kwargs))
+
+    def test_on_batch(self, *args, **kwargs):
+        """`keras.Model.test_on_batch`, which checks the data as `fit` does."""
+        return super().test_on_batch(**self._given(super().test_on_batch, args, kwargs))
+
+    def _given(self, method, args, kwargs):
+        """The arguments of a call of Keras' `method`, by name, with checked data.
+
+        Raises:
+            ValueError: see `fit`.
+        """
+        bound = inspect.signature(method).bind(*args, **kwargs).arguments
+        given = {**bound, **bound.pop("kwargs", {})}
+        if given.get("class_weight") is not None:
+            raise ValueError(
+                "class_weight must be None: the labels are a token each, and Keras would weigh whole sentences. "
+                "Weigh tokens by their piece with sample_weight=weights[labels], an array of the labels' shape."
+            )
+        given["x"] = checked(self, given.get("x"), given.get("y"), "x")
+        return given
+
+    def _checked_validation(self, data):
+        """The `validation_data` of `fit`, checked as `x` is."""
+        if not isinstance(data, (tuple, list)):
+            return checked(self, data, None, "validation_data")
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
+        return (checked(self, x, y, "validation_data"), *data[1:])
 
     def train_step(self, *arguments):
         return backend_step().train_step(self, *arguments)

@@ -185,3 +185,61 @@ def test_write_rows_in_place_and_unset_rows():
 def test_add_at_in_place_adds():
     found = compat.add_at_in_place(tf.zeros([2, 3]), tf.constant([[0, 2], [1, 0]]), tf.constant([4.0, 5.0]))
     np.testing.assert_array_equal(found, [[0, 0, 4], [5, 0, 0]])
+
+
+def test_forget_metrics_leaves_none_of_an_earlier_compile():
+    model = tiny.make_model()
+    model.compile("sgd", "mse", metrics=[keras.metrics.Mean(name="mine")])
+    model.own = keras.metrics.Mean(name="own")
+    compat.forget_metrics(model, [model.own])
+    model.compile("sgd", "mse")
+    assert [metric.name for metric in model.metrics] == ["loss"]
+
+
+def test_record_gradient_is_what_a_tape_uses():
+    @tf.function
+    def gradient():
+        x = tf.constant(3.0)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.identity(x)
+            compat.record_gradient([y], [x], lambda upstream: [7.0 * upstream])
+        return tape.gradient(y, x)
+
+    assert float(gradient()) == 7.0
+
+
+def in_two_replicas(function):
+    """What `function(replica)` gives in each of two replicas, from a graph."""
+    strategy = tiny.two_replicas()
+
+    def on_replica():
+        return function(tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.float32))
+
+    return strategy.experimental_local_results(tf.function(lambda: strategy.run(on_replica))())
+
+
+def test_sum_over_replicas_adds_what_all_have():
+    def summed(replica):
+        context = tf.distribute.get_replica_context()
+        return compat.sum_over_replicas(context, [replica + 2.0, tf.fill([3], replica - 5.0)])
+
+    for scalar, row in in_two_replicas(summed):
+        np.testing.assert_array_equal(scalar, 5.0)
+        np.testing.assert_array_equal(row, [-9.0] * 3)
+
+
+def test_set_gradient_sum_is_what_apply_calls():
+    layer, sgd, calls = dense(), keras.optimizers.SGD(1.0), []
+
+    def doubled(tensors):
+        calls.append(len(tensors))
+        return [2 * each for each in tensors]
+
+    compat.set_gradient_sum(sgd, doubled)
+    before = layer.get_weights()
+    sgd.build(layer.trainable_variables)
+    sgd.apply([tf.ones([2, 3]), tf.ones([3])])
+    assert calls == [2]
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old - 2.0, rtol=1e-6)

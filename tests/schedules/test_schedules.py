@@ -41,8 +41,38 @@ def test_saved_with_the_optimizer():
 
 
 @pytest.mark.parametrize(
-    "options, name", [({"d_model": 0}, "d_model"), ({"d_model": 2, "warmup_steps": -1}, "warmup_steps")]
+    "make", [TransformerSchedule, lambda **options: TransformerSchedule.with_peak(1e-3, **options)]
 )
-def test_wrong_options_are_named(options, name):
-    with pytest.raises(ValueError, match=f"{name} must be positive"):
-        TransformerSchedule(**options)
+@pytest.mark.parametrize("wrong", [0, -1, 0.001, 512.0, True, "512", None, float("nan")])
+def test_sizes_that_are_no_whole_numbers_are_refused(make, wrong):
+    for options, name in (({"d_model": wrong}, "d_model"), ({"d_model": 2, "warmup_steps": wrong}, "warmup_steps")):
+        with pytest.raises(ValueError, match=f"^{name} must be a whole number of at least 1, got {wrong!r}.$"):
+            make(**options)
+
+
+@pytest.mark.parametrize("wrong", [0, -1e-3, float("nan"), float("inf"), "1", None, True])
+def test_factors_that_are_not_above_zero_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"^scale must be a finite number above 0, got {wrong!r}.$"):
+        TransformerSchedule(512, scale=wrong)
+    with pytest.raises(ValueError, match=f"^peak must be a finite number above 0, got {wrong!r}.$"):
+        TransformerSchedule.with_peak(wrong, 512)
+
+
+def test_numpy_scalars_become_plain_numbers():
+    options = TransformerSchedule(np.int64(512), np.int32(7), np.float32(0.5)).get_config()
+    assert options == {"d_model": 512, "warmup_steps": 7, "scale": 0.5}
+    assert [type(value) for value in options.values()] == [int, int, float]
+
+
+def test_rates_that_cannot_be_meant_are_named_in_the_log(caplog):
+    TransformerSchedule(512)  # the paper's
+    TransformerSchedule.with_peak(0.02, 7, 13)
+    TransformerSchedule.with_peak(1e-6, 7, 13)
+    assert not caplog.records
+    TransformerSchedule(4, 4, scale=2)  # 2 / sqrt(4 · 4)
+    TransformerSchedule(512, scale=1e-3)  # meant as a rate
+    high, low = caplog.messages
+    assert high.startswith(
+        "The highest rate of TransformerSchedule(d_model=4, warmup_steps=4, scale=2) is 0.5, at step 4."
+    )
+    assert "is 7e-07, at step 4000." in low and "TransformerSchedule.with_peak(" in low

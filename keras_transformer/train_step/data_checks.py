@@ -1,0 +1,219 @@
+"""Refuse data that do not fit a model: a corpus and arrays before the first step, other data with their first misfit.
+
+A lookup of an id that the model does not know is an error on a processor. XLA and GPUs read another row instead.
+"""
+
+import contextlib
+import re
+import sys
+import types
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
+
+
+class Limits(NamedTuple):
+    """What a model allows on one side of its inputs."""
+
+    argument: str  # the model's argument that is `size`
+    size: int  # V: ids are in [0, V)
+    longest: int | None  # positions, None for any number
+
+
+def checked(model, x, y, name):
+    """`x`, checked now if it is a corpus or arrays, else with a check of each batch that is read from it.
+
+    Args:
+        model: a `TokenTraining`.
+        x, y: arguments of `fit`, `evaluate` or `predict`.
+        name: what `x` is called in errors.
+
+    Raises:
+        ValueError: data that do not fit the model. The error of a later batch is raised by `one_line_errors`.
+    """
+    limits = model.input_limits
+    if not limits or x is None:
+        return x
+    if hasattr(x, "vocabulary_sizes"):
+        check_corpus(limits, x, name)
+        return x
+    if is_tensorflow_dataset(x):
+        from keras_transformer.train_step.tensorflow_data import checked_dataset
+
+        return checked_dataset(limits, x, name)
+    if isinstance(x, types.GeneratorType):
+        return (_checked_batch(limits, batch, name) for batch in x)
+    if isinstance(x, keras.utils.PyDataset):
+        return CheckedPyDataset(limits, x, name)
+    if not hasattr(x, "__next__"):
+        check_arrays(limits, x, y, name)
+    return x
+
+
+def is_tensorflow_dataset(x):
+    """Whether `x` is a `tf.data.Dataset`. On other backends TensorFlow may not be there."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(x, tensorflow.data.Dataset)
+
+
+def shuffles_itself(x):
+    """Whether `x` gives its batches in an order of its own, which `fit` cannot shuffle."""
+    return not isinstance(x, keras.utils.PyDataset) and not arrays_in(x)
+
+
+def arrays_in(x):
+    """The arrays of `x`, none if it is a dataset or a generator."""
+    return [each for each in keras.tree.flatten(x) if getattr(each, "shape", ())]
+
+
+def check_corpus(limits, corpus, name):
+    """Compare what a corpus knows of itself with the model.
+
+    Args:
+        limits: the model's `input_limits`.
+        corpus: what `parallel_corpus` returned: it has `vocabulary_sizes` and a `report`.
+        name: its name in errors.
+
+    Raises:
+        ValueError: the tokenizer has another number of pieces than the model, or a batch is longer than the model's
+            positions.
+    """
+    for side, limit in limits.items():
+        size = corpus.vocabulary_sizes[side]
+        if size != limit.size:
+            raise ValueError(
+                f"{name}: the tokenizer of this corpus has {size} {side} pieces and the model's {limit.argument} is "
+                f"{limit.size}. They must be equal: make the model with {limit.argument}={size}."
+            )
+        length = max(getattr(shape, side) for shape in corpus.report.shapes)
+        if limit.longest is not None and length > limit.longest:
+            raise ValueError(
+                f"{name}: the longest {side} batch of this corpus has {length} positions, and the model has learned "
+                f"positions for max_length={limit.longest}. Make the model with max_length={length}, or the corpus "
+                f"with max_length={limit.longest}."
+            )
+
+
+def check_arrays(limits, x, y, name):
+    """Check a batch or a whole set of arrays.
+
+    Args:
+        limits: the model's `input_limits`.
+        x: {"source": (B, S), "target": (B, T)} or a pair of these.
+        y: labels (B, T), or None.
+        name: the name of `x` in errors.
+
+    Raises:
+        ValueError: an array of other than two axes; an id that is no whole number or that the model does not know;
+            a row that is longer than the model's positions; labels of another shape than the target.
+    """
+    parts = named_parts(x, y, name)
+    for side, (title, values) in parts.items():
+        limit = limits["target" if side == "labels" else side]
+        values = keras.ops.convert_to_numpy(values)
+        check_shape(title, values.shape, limit)
+        if values.dtype == object or not np.issubdtype(values.dtype, np.number):
+            raise ValueError(f"{title} must hold ids, whole numbers, got an array of {values.dtype}.")
+        wrong = ~((values >= 0) & (values < limit.size)) | (values != np.floor(values))
+        if wrong.any():
+            place = tuple(int(index) for index in np.argwhere(wrong)[0])
+            raise ValueError(unknown_id(title, limit) + f" {values[place]} at {place}.")
+    if "target" in parts and "labels" in parts:
+        (title, target), (labels_title, labels) = parts["target"], parts["labels"]
+        if np.shape(target) != np.shape(labels):
+            raise ValueError(unequal_shapes(title, np.shape(target), labels_title, np.shape(labels)))
+
+
+def named_parts(x, y, name):
+    """The parts of a batch that have the form of the model's inputs: {side: (title, values)}, without those of None."""
+    if isinstance(x, dict):
+        parts = {side: (f"{name}['{side}']", x.get(side)) for side in ("source", "target")}
+    elif isinstance(x, (tuple, list)) and len(x) == 2:
+        parts = {side: (f"{name}[{index}]", x[index]) for index, side in enumerate(("source", "target"))}
+    else:
+        return {}  # Keras says what is wrong
+    if y is not None and not isinstance(y, (dict, tuple, list)):
+        parts["labels"] = ("y" if name == "x" else f"the labels of {name}", y)
+    return {side: part for side, part in parts.items() if hasattr(part[1], "shape")}
+
+
+def check_shape(title, shape, limit):
+    """Refuse, from what is known of a shape, an array without two axes or with more positions than the model has."""
+    if len(shape) != 2:
+        raise ValueError(f"{title} must have the shape (sentences, positions), got {tuple(shape)}.")
+    if limit.longest is not None and shape[1] is not None and shape[1] > limit.longest:
+        raise ValueError(too_long(title, limit) + f" {shape[1]}.")
+
+
+def unknown_id(title, limit):
+    """The error of an id, up to its value."""
+    return (
+        f"{title} must hold ids from 0 to {limit.size - 1}, whole numbers, because the model has "
+        f"{limit.argument}={limit.size}, got"
+    )
+
+
+def too_long(title, limit):
+    """The error of a row, up to its length."""
+    return f"{title} must have at most max_length={limit.longest} positions, which the model has learned, got"
+
+
+def unequal_shapes(title, shape, labels_title, labels_shape):
+    """The error of labels that are not one for each position of the target."""
+    return (
+        f"{labels_title} must have the shape of {title}, a label for each position: "
+        f"{tuple(shape)}, got {tuple(labels_shape)}."
+    )
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """A block in which the errors of checked datasets become errors of one line."""
+    try:
+        yield
+    except Exception as error:
+        found = re.search(re.escape(MARK) + r"(.*?), got\] \[(-?\d+)\]", str(error), re.DOTALL)
+        found = found or re.search(r"(indices)\S* = (-?\d+) is not in \[0, \d+\)", str(error))
+        if found is None or isinstance(error, ValueError):
+            raise
+        if found[1] == "indices":
+            raise ValueError(f"the data hold the id {found[2]}, which the model does not know: {found[0]}.") from error
+        text = found[1].replace("\\'", "'")  # TensorFlow escapes quotes
+        raise ValueError(f"{text}, got {found[2]}.") from error
+
+
+def _checked_batch(limits, batch, name):
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    check_arrays(limits, x, y, name)
+    return batch
+
+
+class CheckedPyDataset(keras.utils.PyDataset):
+    """A `PyDataset` whose batches are checked.
+
+    Args:
+        limits: the model's `input_limits`.
+        dataset: the `PyDataset`.
+        name: its name in errors.
+    """
+
+    def __init__(self, limits, dataset, name):
+        workers = {key: getattr(dataset, key) for key in ("workers", "use_multiprocessing", "max_queue_size")}
+        super().__init__(**workers)
+        self.limits, self.dataset, self.name = limits, dataset, name
+
+    def __getitem__(self, index):
+        return _checked_batch(self.limits, self.dataset[index], self.name)
+
+    @property
+    def num_batches(self):
+        return self.dataset.num_batches
+
+    def on_epoch_begin(self):
+        self.dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.dataset.on_epoch_end()

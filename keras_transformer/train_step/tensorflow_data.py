@@ -1,0 +1,60 @@
+"""Checks of `tf.data` batches. They run where the data are read, so XLA does not leave them out."""
+
+import tensorflow as tf
+
+from keras_transformer.train_step import data_checks
+
+
+def checked_dataset(limits, dataset, name):
+    """The dataset, with a check of each batch.
+
+    Args:
+        limits: the model's `input_limits`.
+        dataset: a `tf.data.Dataset`, on which `fit` or `evaluate` runs.
+        name: its name in errors.
+
+    Raises:
+        ValueError: what is known of the shapes of batches cannot fit.
+    """
+
+    @tf.autograph.experimental.do_not_convert  # else errors of shapes come with a traceback in their text
+    def check(*batch):
+        x, y = (*batch, None)[:2]
+        parts = data_checks.named_parts(x, y, name)
+        conditions = [each for side, part in parts.items() for each in _conditions(limits, side, *part)]
+        if "target" in parts and "labels" in parts:
+            conditions += _equal_lengths(parts["target"], parts["labels"])
+        asserts = [tf.debugging.Assert(holds, [data_checks.MARK + text, value]) for holds, text, value in conditions]
+        with tf.control_dependencies(asserts):
+            batch = tf.nest.map_structure(tf.identity, batch)
+        return batch if len(batch) > 1 else batch[0]
+
+    return dataset.map(check)
+
+
+def _conditions(limits, side, title, values):
+    """What must hold of an array: (condition, the error up to its value, the value) each."""
+    limit = limits["target" if side == "labels" else side]
+    if not isinstance(values, tf.Tensor) or values.shape.rank is None:
+        return
+    data_checks.check_shape(title, values.shape, limit)
+    if not values.dtype.is_integer:
+        return
+    values = tf.cast(values, tf.int64)
+    text = data_checks.unknown_id(title, limit)
+    for worst in (tf.reduce_min(values), tf.reduce_max(values)):
+        is_empty = tf.equal(tf.size(values), 0)
+        yield is_empty | ((worst >= 0) & (worst < limit.size)), text, worst
+    if limit.longest is not None:
+        length = tf.shape(values)[1]
+        yield length <= limit.longest, data_checks.too_long(title, limit), length
+
+
+def _equal_lengths(target, labels):
+    """The condition that labels have the length of the target."""
+    (title, target), (labels_title, labels) = target, labels
+    if target.shape.rank != 2 or labels.shape.rank != 2:
+        return []
+    length, labels_length = tf.shape(target)[1], tf.shape(labels)[1]
+    text = f"{labels_title} must have as many positions as {title}, a label for each, got"
+    return [(tf.equal(length, labels_length), text, labels_length)]
