@@ -8,12 +8,15 @@ from keras_transformer.losses.label_smoothing import token_mask, token_weights
 
 
 class TokenMetric(keras.metrics.Metric):
-    """Base class: a total over non-padding labels and their number, summed over steps and replicas."""
+    """Base class: a total over non-padding labels and their number, summed over steps and replicas.
 
-    def __init__(self, name, dtype=None):
+    The sums are float32, whatever `keras.config.floatx()` is: half precision cannot count tokens.
+    """
+
+    def __init__(self, name, dtype="float32"):
         super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable((), initializer="zeros", name="total")
-        self.tokens = self.add_variable((), initializer="zeros", name="tokens")
+        self.total = self.add_variable((), "zeros", self.dtype, name="total")
+        self.tokens = self.add_variable((), "zeros", self.dtype, name="tokens")
 
     def token_values(self, labels, logits):
         """The value of each token: (B, T) int32, (B, T, V) -> (B, T) float32."""
@@ -73,7 +76,7 @@ class MaskedAccuracy(TokenMetric):
         name: the name in the logs.
     """
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name="accuracy", dtype="float32"):
         super().__init__(name=name, dtype=dtype)
 
     def token_values(self, labels, logits):
@@ -104,7 +107,7 @@ class Perplexity(TokenMetric):
         name: the name in the logs.
     """
 
-    def __init__(self, name="perplexity", dtype=None):
+    def __init__(self, name="perplexity", dtype="float32"):
         super().__init__(name=name, dtype=dtype)
 
     def token_values(self, labels, logits):

@@ -65,6 +65,11 @@ def forget_metrics(model, own=()):
             model._tracker.lock(model._tracker._lock_violation_msg)
 
 
+def set_loss_tracker(model, metric):
+    """After `compile`: log `loss` from this metric. Keras' own has the dtype `keras.config.floatx()`."""
+    object.__setattr__(model, "_loss_tracker", metric)  # `keras.Model` would list it twice
+
+
 def delete_variable(layer, name):
     """Delete a layer's attribute `name`, a variable. Keras would collect the garbage of the whole process, too."""
     layer._untrack_variable(getattr(layer, name))

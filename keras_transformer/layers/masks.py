@@ -20,7 +20,7 @@ def padding_mask(ids):
 
 def causal_mask(length):
     """True where position t may attend to position s <= t (section 3.2.3): (1, T, T) bool."""
-    positions = ops.arange(length)
+    positions = ops.arange(length, dtype="int32")
     return ops.greater_equal(positions[None, :, None], positions[None, None, :])
 
 

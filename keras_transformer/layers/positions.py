@@ -90,7 +90,7 @@ class PositionalEncoding(keras.layers.Layer):
         length = ops.shape(x)[1]
         if self.kind == "learned":
             length = at_most(length, self.max_length, "learned positions")
-        return x + self.at(ops.arange(length))
+        return x + self.at(ops.arange(length, dtype="int32"))
 
     def compute_output_shape(self, input_shape):
         return input_shape

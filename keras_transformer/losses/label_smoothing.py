@@ -61,7 +61,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     """
 
     def __init__(self, epsilon=0.1, name="label_smoothed_cross_entropy", **kwargs):
-        kwargs.setdefault("reduction", "sum")
+        kwargs = {"reduction": "sum", "dtype": "float32", **kwargs}  # whatever `keras.config.floatx()` is
         super().__init__(name=name, **kwargs)
         if not 0 <= epsilon < 1:
             raise ValueError(f"epsilon must be in [0, 1), got {epsilon}.")

@@ -70,6 +70,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         compat.forget_metrics(self, [] if self._gradient_norm is None else [self._gradient_norm])
         self._gradient_norm = None
         super().compile(*args, **kwargs)
+        compat.set_loss_tracker(self, keras.metrics.Mean(name="loss", dtype="float32"))
         if accumulate_steps > 1 and not isinstance(self.loss, LabelSmoothedCrossEntropy):
             raise ValueError(
                 f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "

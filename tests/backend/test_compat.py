@@ -196,6 +196,13 @@ def test_forget_metrics_leaves_none_of_an_earlier_compile():
     assert [metric.name for metric in model.metrics] == ["loss"]
 
 
+def test_set_loss_tracker_is_the_metric_behind_the_logged_loss():
+    model, tracker = tiny.make_model(), keras.metrics.Mean(name="loss", dtype="float32")
+    model.compile("sgd", "mse")
+    compat.set_loss_tracker(model, tracker)
+    assert model.metrics == [tracker] and model.loss_tracker is tracker
+
+
 def test_record_gradient_is_what_a_tape_uses():
     @tf.function
     def gradient():
