@@ -74,7 +74,7 @@ def exclude_repeats(logits, ids, position, n):
         latest = ops.take(ids, ops.maximum(position - (n - 1) + offset, 0)[None], axis=2)  # (B, W, 1)
         repeats = ops.logical_and(repeats, ops.equal(earlier, latest))
     following = ops.take(ids, ops.minimum(starts + (n - 1), longest - 1), axis=2)  # (B, W, C)
-    penalties = ops.where(repeats, UNREACHED, 0.0)
+    penalties = ops.where(repeats, UNREACHED, ops.zeros((), "float32"))
     rows = ops.arange(batch * width, dtype="int32") * size
     places = ops.reshape(ops.reshape(following, (-1, longest)) + rows[:, None], (-1, 1))  # (B·W·C, 1)
     flat = ops.scatter_update(ops.reshape(logits, (-1,)), places, ops.reshape(penalties, (-1,)), "add")

@@ -58,4 +58,4 @@ def over_heads(mask):
 
 def bias_of(mask):
     """What to add to scores: 0 where True, `MASKED_SCORE` where False, float32."""
-    return ops.where(mask, 0.0, MASKED_SCORE)
+    return ops.where(mask, ops.zeros((), "float32"), MASKED_SCORE)
