@@ -77,8 +77,7 @@ def loss_of(model, batch, output_map, divisor, training, in_place=False):
         with_hits=MaskedAccuracy in model.kinds_of_metrics,
         in_place=in_place,
     )
-    additional = [compat.additional_loss(model, loss) for loss in model.losses]
-    return sum(additional, result.loss), result
+    return with_additional_losses(model, result.loss), result
 
 
 def divides_by_itself(model):
@@ -99,8 +98,17 @@ def micro_batch_loss(model, batch, prediction, tokens):
     x, labels, sample_weight = batch
     if divides_by_itself(model):  # on one replica, see `TokenTraining.compile`
         loss = model.compute_loss(x, labels, prediction, sample_weight, training=True)
-        return loss * count_tokens(labels) / ops.maximum(tokens, 1.0)
-    loss = model.loss.of_logits(labels, prediction, tokens, sample_weight)
+        return loss * share_of_tokens(labels, tokens)
+    return with_additional_losses(model, model.loss.of_logits(labels, prediction, tokens, sample_weight))
+
+
+def share_of_tokens(labels, tokens):
+    """The share of a micro-batch, by its labels, in the `tokens` of the whole step: what its mean loss counts."""
+    return count_tokens(labels) / ops.maximum(tokens, 1.0)
+
+
+def with_additional_losses(model, loss):
+    """The loss with those of `add_loss` and of regularizers."""
     return sum((compat.additional_loss(model, each) for each in model.losses), loss)
 
 

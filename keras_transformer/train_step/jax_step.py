@@ -7,7 +7,6 @@ import keras
 from jax import numpy as jnp
 
 from keras_transformer.losses.chunks import VectorsLoss
-from keras_transformer.losses.label_smoothing import count_tokens
 from keras_transformer.train_step import fused
 
 
@@ -100,7 +99,7 @@ def forward(model, state, batch, tokens, training):
         trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
     )
     if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
-        loss *= count_tokens(batch[1]) / jnp.maximum(tokens, 1.0)
+        loss *= fused.share_of_tokens(batch[1], tokens)
     return loss, prediction, non_trainable, metrics
 
 
