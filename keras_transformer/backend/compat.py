@@ -46,6 +46,35 @@ def all_layers(model):
     return model._flatten_layers()
 
 
+def in_one_line(error):
+    """`error`, to which Keras does not add six lines about arguments when a layer's call raises it."""
+    error._keras_call_info_injected = True
+    return error
+
+
+def own_layers(layer):
+    """The layers of which a layer or a model is made, without those inside of them."""
+    return layer._layers
+
+
+def own_variables(layer):
+    """The variables of a layer that can be trained or frozen, without those of the layers inside of it."""
+    return layer._trainable_variables
+
+
+@contextlib.contextmanager
+def one_call_of(model):
+    """A block in which calls of a model's layers are parts of one call of the model.
+
+    Keras forgets the losses of `add_loss` and of activity regularizers when the outermost call begins.
+    """
+    model._get_call_context()
+    try:
+        yield
+    finally:
+        model._maybe_reset_call_context()
+
+
 def mark_as_quantized(layer):
     """Make Keras refuse to quantize `layer` again."""
     layer._is_quantized = True
@@ -131,6 +160,15 @@ def weighted_metrics(model):
     """The metrics of `compile(weighted_metrics=...)`, which get sample weights."""
     metrics = model._compile_metrics
     return [] if metrics is None else keras.tree.flatten(metrics._user_weighted_metrics or [])
+
+
+class CloneHook:
+    """The private method by which `clone_model` walks through a functional model. A model takes this class first."""
+
+    def _run_through_graph(self, *args, **kwargs):
+        if getattr(kwargs.get("operation_fn"), "__module__", "").endswith(".cloning"):
+            self.refuse_cloning()
+        return super()._run_through_graph(*args, **kwargs)
 
 
 class TrainerHooks:

@@ -100,11 +100,15 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             config["accumulate_steps"] = self.accumulate_steps
             config["log_gradient_norm"] = self._gradient_norm is not None
             config["jit_compile"] = self._jit_as_given  # Keras has resolved "auto" for this machine
+            config["optimizer_built"] = self.optimizer.built  # before the first step the file lacks its variables
         return config
 
     def compile_from_config(self, config):
+        built = config.get("optimizer_built", True)
+        config = {name: value for name, value in config.items() if name != "optimizer_built"}
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        if built:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def loss_tracker(self):
