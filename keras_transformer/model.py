@@ -13,7 +13,7 @@ from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
-from keras_transformer.layers.parts import change_parts, changes_of_parts
+from keras_transformer.layers.parts import change_parts, changes_of_parts, is_own
 from keras_transformer.layers.positions import POSITION_KINDS
 from keras_transformer.layers.residual import NORM_PLACES
 from keras_transformer.presets import preset
@@ -167,6 +167,17 @@ class Transformer(compat.CloneHook, TokenTraining):
             "source": Limits("vocabulary_size", self.vocabulary_size, longest["source"]),
             "target": Limits("target_vocabulary_size", self.target_vocabulary_size, longest["target"]),
         }
+
+    @property
+    def reason_against_vectors(self):
+        """Why a step must call the model or its output map, in words; None if decoder vectors are enough."""
+        for layer in (self, self.output_map, self.output_bias):
+            if layer is not None and layer.activity_regularizer is not None:
+                return f"{layer.name} has an activity_regularizer"
+        for layer in (self.output_map, self.output_bias):
+            if layer is not None and is_own(layer, "call"):
+                return f"{layer.name} has its own call"
+        return None
 
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""

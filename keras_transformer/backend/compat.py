@@ -182,6 +182,15 @@ class TrainerHooks:
         """How `fit` builds metrics and optimizer before the first step. Keras would draw a batch of the dataset."""
         super()._maybe_symbolic_build(data_batch=self.batch_to_build_from(data_batch))
 
+    def _aggregate_additional_loss(self, loss):
+        """How a step adds one of `model.losses` to the loss."""
+        self.check_additional_loss()
+        return super()._aggregate_additional_loss(loss)
+
+    def add_loss(self, loss):
+        """As for every layer. Keras has not written it for functional models."""
+        keras.layers.Layer.add_loss(self, loss)
+
 
 def sentencepiece_ops():
     """TensorFlow Text's ops of SentencePiece; its public class has no way to give them a resource."""

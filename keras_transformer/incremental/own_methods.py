@@ -2,6 +2,7 @@
 
 from keras_transformer.layers import Decoder, DecoderLayer, MultiHeadAttention, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.dropout import Dropout
+from keras_transformer.layers.parts import is_own
 from keras_transformer.layers.projection import Projection
 
 OF_ATTENTION = ("call", "attend", "project_query", "project_memory")
@@ -27,14 +28,6 @@ def refuse_own_methods(model):
                 raise ValueError(
                     f"cached decoding cannot follow the own {method} of {type(owner).__name__} ({name}). {REMEDY}"
                 )
-
-
-def is_own(owner, method):
-    """Whether a class outside of this package and of Keras, or the object itself, defines a method."""
-    if method in vars(owner):
-        return True
-    kind = next(kind for kind in type(owner).__mro__ if method in vars(kind))
-    return kind.__module__.partition(".")[0] not in ("keras_transformer", "keras")
 
 
 def _unused(model):

@@ -1,4 +1,4 @@
-"""What is set on the parts of a layer after it was made: frozen parts, and LoRA. A file holds it beside the weights."""
+"""What users change in the parts of a layer: frozen parts and LoRA, which a file holds, and methods of their own."""
 
 import keras
 
@@ -55,6 +55,14 @@ def change_parts(layer, changes):
             part.trainable = change["trainable"]
     if left:
         raise ValueError(f"{layer.name} has no part {next(iter(left))!r}, which the file says was changed.")
+
+
+def is_own(owner, method):
+    """Whether a class outside of this package and of Keras, or the object itself, defines a method."""
+    if method in vars(owner):
+        return True
+    kind = next(kind for kind in type(owner).__mro__ if method in vars(kind))
+    return kind.__module__.partition(".")[0] not in ("keras_transformer", "keras")
 
 
 def _parts(layer, path=""):

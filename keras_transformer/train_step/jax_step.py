@@ -42,10 +42,6 @@ def train_step(model, state, data):
     if parts == 1:
         gradients, non_trainable, metrics = gradients_of(model, state, batch, tokens)
     else:
-        if model.losses:
-            raise ValueError(
-                "accumulate_steps cannot be combined with regularizers and add_loss: they would count k times."
-            )
         micro_batches = jax.tree.map(lambda rows: split(rows, parts), batch)
         start = (list(map(jnp.zeros_like, trainable)), non_trainable, metrics)
         (gradients, non_trainable, metrics), _ = jax.lax.scan(add, start, micro_batches)
@@ -120,7 +116,8 @@ def logged(model, metrics, batch, loss, outputs, tokens, parts):
 
 def stateless_scope(variables, values):
     """A scope in which variables have these values, and in which assignments do not change the variables."""
-    return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True)))
+    mapping = list(zip(variables, values, strict=True))
+    return keras.StatelessScope(state_mapping=mapping, collect_losses=True)  # those of `add_loss`
 
 
 def values(scope, variables, before):
