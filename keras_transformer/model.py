@@ -282,10 +282,10 @@ def plain_config(config):
     Raises:
         ValueError: an argument of another kind or range, or arguments that do not fit together.
     """
-    for argument, choices in (("positions", POSITION_KINDS), ("norm", NORM_PLACES), ("tie_embeddings", TIES)):
-        choice(argument, config[argument], choices)
+    words = {"positions": POSITION_KINDS, "norm": NORM_PLACES, "tie_embeddings": TIES}
+    words = {name: choice(name, config[name], choices) for name, choices in words.items()}
     others = {name: value for name, value in config.items() if name not in WORDS}
-    config = {**config, **dict(zip(others, plain(**others), strict=True))}
+    config = {**config, **words, **dict(zip(others, plain(**others), strict=True))}
     plain(activation=config["activation"])
     if config["target_vocabulary_size"] is None:
         config["target_vocabulary_size"] = config["vocabulary_size"]

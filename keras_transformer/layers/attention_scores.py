@@ -11,6 +11,7 @@ import inspect
 import keras
 
 from keras_transformer.backend.compat import in_one_line
+from keras_transformer.layers.masks import check_boolean
 
 _OPEN = contextvars.ContextVar("open_records", default=())
 
@@ -76,6 +77,9 @@ class GivesWeights:
         return (output, *self.weights_in(found))
 
     def compute_output_spec(self, *args, return_attention_scores=False, **kwargs):
+        for argument, value in inspect.signature(self.call).bind(*args, **kwargs).arguments.items():
+            if argument.endswith("mask") and value is not None:
+                check_boolean(value, argument)
         if not return_attention_scores:
             return super().compute_output_spec(*args, **kwargs)
         return keras.Operation.compute_output_spec(self, *args, **kwargs, return_attention_scores=True)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.layer_options import LayerOptions, Stack
-from keras_transformer.layers.masks import causal_padding_mask, checked
+from keras_transformer.layers.masks import causal_padding_mask
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -72,7 +72,7 @@ class DecoderLayer(LayerOptions):
             with record() as found:
                 x = DecoderLayer.call(self, x, memory, x_mask, memory_mask, training)
             return x, *self.weights_in(found)
-        causal = causal_padding_mask(ops.shape(x)[1], checked(x_mask, "x_mask", {2: "(B, T)"}))
+        causal = causal_padding_mask(ops.shape(x)[1], x_mask)
 
         def attend_to_self(h):
             return self.self_attention(h, mask=causal, training=training)

@@ -28,9 +28,17 @@ def causal_mask(length):
 
 
 def causal_padding_mask(length, mask=None):
-    """The causal mask, and True only at the tokens of `mask` (B, T) if it is given: (1 or B, T, T) bool."""
-    causal = causal_mask(length)
-    return causal if mask is None else ops.logical_and(causal, ops.expand_dims(mask, 1))
+    """The causal mask, and True only at the tokens of `mask` (B, T) if it is given: (1 or B, T, T) bool.
+
+    Raises:
+        ValueError: a mask that is not boolean, or of another shape.
+    """
+    causal, mask = causal_mask(length), checked(mask, "x_mask", {2: "(B, T)"})
+    if mask is None:
+        return causal
+    if isinstance(length, int) and mask.shape[1] not in (None, length):
+        raise in_one_line(ValueError(f"x_mask does not fit: it has {mask.shape[1]} positions, but x has {length}."))
+    return ops.logical_and(causal, ops.expand_dims(mask, 1))
 
 
 def check_boolean(mask, argument="mask"):
@@ -86,6 +94,7 @@ def combined(first, second):
 
 def mask_of_output(x, mask=None):
     """The mask that Keras passes on with a layer's output: `mask` if it is (B, T), else the Keras mask of `x`."""
+    mask = None if mask is None else check_boolean(mask)
     return mask if mask is not None and len(mask.shape) == 2 else keras_mask(x)
 
 

@@ -5,6 +5,7 @@ import keras
 from keras_transformer.backend import compat
 
 
+@keras.saving.register_keras_serializable(package="keras_transformer")
 class LayerOfParts(keras.layers.Layer):
     """Base class of the layers that are made of other layers.
 
