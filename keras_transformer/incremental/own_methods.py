@@ -21,7 +21,8 @@ def refuse_own_methods(model):
     for owner, kind, methods, name in _unused(model):
         if kind is not None and not isinstance(owner, kind):
             raise ValueError(
-                f"cached decoding needs a {kind.__name__} as {name}, got a {type(owner).__name__}. {REMEDY}"
+                f"cached decoding needs the {kind.__name__} of keras_transformer as {name}, got "
+                f"{type(owner).__module__}.{type(owner).__name__}. {REMEDY}"
             )
         for method in methods:
             if is_own(owner, method):
