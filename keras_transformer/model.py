@@ -118,6 +118,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name)
         for part, layer in vars(parts).items():
             setattr(self, part, layer)
+        compat.mark_as_called(self)
         if not trainable:
             self.trainable = False
         self._config = config

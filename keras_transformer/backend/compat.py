@@ -52,6 +52,11 @@ def in_one_line(error):
     return error
 
 
+def mark_as_called(model):
+    """Let Keras write ONNX files of a model that was not called yet, for example of one that was just loaded."""
+    model._called = True
+
+
 def own_layers(layer):
     """The layers of which a layer or a model is made, without those inside of them."""
     return layer._layers

@@ -6,6 +6,7 @@ import jax
 import keras
 from jax import numpy as jnp
 
+from keras_transformer.backend import compat
 from keras_transformer.losses.chunks import VectorsLoss
 from keras_transformer.losses.label_smoothing import count_tokens
 from keras_transformer.train_step import fused
@@ -92,9 +93,10 @@ def forward(model, state, batch, tokens, training):
         with stateless_scope(variables, [*trainable, *non_trainable]) as scope:
             loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
         return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
-    _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
-        trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
-    )
+    with compat.one_call_of(model):  # else a layer that is called twice forgets the loss of its first call
+        _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
+            trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
+        )
     if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
         loss *= count_tokens(batch[1]) / jnp.maximum(tokens, 1.0)
     return loss, prediction, non_trainable, metrics

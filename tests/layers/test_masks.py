@@ -94,6 +94,8 @@ def test_ranks():
     assert message == "mask must have shape (B, S), (B, T, S) or (B, H, T, S), got rank 1: (5,)."
 
 
-@pytest.mark.parametrize("function", [lambda mask: attention_weights(X, MEMORY, mask), bias_of])
+@pytest.mark.parametrize(
+    "function", [lambda mask: attention_weights(*map(ops.convert_to_tensor, (X, MEMORY)), mask), bias_of]
+)
 def test_functions_refuse_them_too(function):
     assert refusal(lambda: function(KINDS["1 = token"][:, None])).startswith("mask must be boolean")
