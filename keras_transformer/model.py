@@ -8,18 +8,19 @@ from keras import ops
 from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import floating_policy, quantize_model
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
+from keras_transformer.layers.architecture import CONFIG, LAYER_OPTIONS, plain_config
+from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.masks import padding_mask
+from keras_transformer.layers.parts import change_parts, changes_of_parts, is_own
 from keras_transformer.presets import preset
 from keras_transformer.train_step import TokenTraining
 from keras_transformer.train_step.data_checks import Limits
 
-TIES = ("all", "target", "none")
-
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class Transformer(TokenTraining):
+class Transformer(compat.CloneHook, TokenTraining):
     """The Transformer of "Attention Is All You Need": ids in, logits out.
 
     A functional model of {"source": (B, S), "target": (B, T)} int32 -> logits (B, T, V) float32. `target` is the input
@@ -27,7 +28,13 @@ class Transformer(TokenTraining):
     row. The defaults are the paper's base model (Table 3).
 
     `keras_transformer.incremental` decodes token by token over the same layers. Saved as `.keras`, the model is read by
-    `keras.saving.load_model` in every program that has imported `keras_transformer`.
+    `keras.saving.load_model` in every program that has imported `keras_transformer`. Frozen parts stay frozen, and LoRA
+    of a part stays. `model.from_config(model.get_config())` is a new model; `keras.models.clone_model` is refused.
+
+    To change something, override the `call` of a layer or of the model: training, evaluation and attention weights use
+    it. Cached decoding follows `DecoderLayer.connect` and the layers of the encoder, and refuses what it cannot follow.
+    A subclass of the model names its `encoder_class` and `decoder_class`, a subclass of these its `layer_class`, and a
+    subclass of the layers `attention_class`, `feed_forward_class` and `residual_class`.
 
     Example:
         ```python
@@ -58,8 +65,11 @@ class Transformer(TokenTraining):
         dtype: a Keras dtype policy. A quantized one, such as "int8_from_float32", is for translating: see `quantize`.
 
     Raises:
-        ValueError: arguments that do not fit together.
+        ValueError: an argument of another kind or range, or arguments that do not fit together.
     """
+
+    encoder_class = Encoder
+    decoder_class = Decoder
 
     def __init__(
         self,
@@ -89,23 +99,28 @@ class Transformer(TokenTraining):
         dtype=None,
         trainable=True,
     ):
-        config = {key: value for key, value in locals().items() if key in CONFIG}  # of the arguments above
-        config["target_vocabulary_size"] = target_vocabulary_size or vocabulary_size
+        config = plain_config(
+            {key: value for key, value in locals().items() if key in CONFIG}
+        )  # of the arguments above
         policy = keras.dtype_policies.get(dtype)
-        parts = make_parts(config, floating_policy(policy) if policy.quantization_mode else dtype)
+        layers_policy = floating_policy(policy) if policy.quantization_mode else dtype
+        parts = make_parts(config, layers_policy, self.encoder_class, self.decoder_class)
         if not isinstance(activation, str):  # a file holds its name
             config["activation"] = keras.activations.serialize(keras.activations.get(activation))
         compat.list_first(self, filter(None, vars(parts).values()))
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
         logits = output_logits(parts, vectors(parts, source, target))
-        super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name, trainable=trainable)
+        super().__init__(inputs={"source": source, "target": target}, outputs=logits, name=name)
         for part, layer in vars(parts).items():
             setattr(self, part, layer)
+        compat.mark_as_called(self)
+        if not trainable:
+            self.trainable = False
         self._config = config
-        self.vocabulary_size = vocabulary_size
+        self.vocabulary_size = config["vocabulary_size"]
         self.target_vocabulary_size = config["target_vocabulary_size"]
-        self.d_model = d_model
+        self.d_model = config["d_model"]
         self.dtype_policy = self.encoder.dtype_policy
         if policy.quantization_mode:
             self.quantize(policy.quantization_mode)
@@ -150,6 +165,17 @@ class Transformer(TokenTraining):
             "target": Limits("target_vocabulary_size", self.target_vocabulary_size, longest["target"]),
         }
 
+    @property
+    def reason_against_vectors(self):
+        """Why a step must call the model or its output map, in words; None if decoder vectors are enough."""
+        for layer in (self, self.output_map, self.output_bias):
+            if layer is not None and layer.activity_regularizer is not None:
+                return f"{layer.name} has an activity_regularizer"
+        for layer in (self.output_map, self.output_bias):
+            if layer is not None and is_own(layer, "call"):
+                return f"{layer.name} has its own call"
+        return None
+
     def encode(self, source):
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
         return self.encoder(embed_source(self, source), mask=padding_mask(source))
@@ -157,7 +183,9 @@ class Transformer(TokenTraining):
     def decoder_vectors(self, inputs, training=None):
         """The vectors before the output map: the model's inputs -> (B, T, D)."""
         source, target = (inputs["source"], inputs["target"]) if isinstance(inputs, dict) else inputs
-        return vectors(self, ops.convert_to_tensor(source, "int32"), ops.convert_to_tensor(target, "int32"), training)
+        source, target = ops.convert_to_tensor(source, "int32"), ops.convert_to_tensor(target, "int32")
+        with compat.one_call_of(self):
+            return vectors(self, source, target, training)
 
     def add_output_bias(self, logits):
         """Logits with the output bias, if the model has one."""
@@ -178,30 +206,32 @@ class Transformer(TokenTraining):
 
     def call_with_weights(self, source, target):
         """The logits of a call (B, T, V) float32, and `attention_weights` of the same pass."""
-        weights = {}
-
-        def encode(x, mask, training):
-            memory, weights["encoder"] = self.encoder.call_with_weights(x, mask, training)
-            return memory
-
-        def decode(x, memory, mask, training):
-            x, weights["decoder"], weights["cross"] = self.decoder.call_with_weights(
-                x, memory, memory_mask=mask, training=training
-            )
-            return x
-
-        logits = output_logits(self, vectors(self, source, target, encode=encode, decode=decode))
+        with record() as found:
+            logits = self({"source": source, "target": target})
+        [encoder], (decoder, cross) = self.encoder.weights_in(found), self.decoder.weights_in(found)
+        weights = {"encoder": encoder, "decoder": decoder, "cross": cross}
         return logits, {name: ops.stack(of_layers) for name, of_layers in weights.items()}
 
     def get_config(self):
-        """The constructor's arguments, flat."""
+        """The constructor's arguments, flat. If something was set on parts afterwards, also `changed_parts`."""
         name = f"int8_from_{self.dtype_policy.name}" if self.quantized else self.dtype_policy
         policy = keras.dtype_policies.serialize(keras.dtype_policies.get(name))
-        return {**self._config, "name": self.name, "trainable": self.trainable, "dtype": policy}
+        changes = changes_of_parts(self)
+        changes = {"changed_parts": changes} if changes else {}
+        return {**self._config, "name": self.name, "trainable": self.trainable, "dtype": policy, **changes}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        model = cls(**{name: value for name, value in config.items() if name != "changed_parts"})
+        change_parts(model, config.get("changed_parts", {}))
+        return model
+
+    def refuse_cloning(self):
+        """The error of `keras.models.clone_model`, which would make a functional model without our methods."""
+        raise ValueError(
+            f"clone_model cannot make a {type(self).__name__}. Use model.from_config(model.get_config()) instead, then "
+            "compile the new model."
+        )
 
     @classmethod
     def from_preset(cls, name, **changes):
@@ -213,49 +243,9 @@ class Transformer(TokenTraining):
         return cls(**{**preset(name), **changes})
 
 
-# The constructor's arguments that say how the layers of both stacks are made, and all that say the architecture.
-LAYER_OPTIONS = (
-    "num_heads",
-    "d_ff",
-    "d_k",
-    "d_v",
-    "dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "activation",
-    "norm",
-    "use_bias",
-    "layer_norm_epsilon",
-)
-CONFIG = (
-    "vocabulary_size",
-    "target_vocabulary_size",
-    "num_encoder_layers",
-    "num_decoder_layers",
-    "d_model",
-    *LAYER_OPTIONS,
-    "positions",
-    "max_length",
-    "tie_embeddings",
-    "scale_embeddings",
-    "output_bias",
-)
-
-
-def make_parts(config, dtype):
-    """The layers of a `Transformer`, by the name of its attribute.
-
-    Raises:
-        ValueError: embeddings that cannot be tied so.
-    """
+def make_parts(config, dtype, encoder_class, decoder_class):
+    """The layers of a `Transformer`, by the name of its attribute."""
     size, target_size, tie = (config[k] for k in ("vocabulary_size", "target_vocabulary_size", "tie_embeddings"))
-    if tie not in TIES:
-        raise ValueError(f"tie_embeddings must be one of {TIES}, got {tie!r}.")
-    if tie == "all" and target_size != size:
-        raise ValueError(
-            f"tie_embeddings='all' needs one vocabulary, got vocabulary_size={size} and "
-            f"target_vocabulary_size={target_size}. Choose 'target' or 'none'."
-        )
 
     def embedding(name, size):
         return TokenEmbedding(size, config["d_model"], config["scale_embeddings"], dtype=dtype, name=name)
@@ -275,8 +265,8 @@ def make_parts(config, dtype):
     parts.source_dropout = Dropout(config["dropout"], dtype=dtype, name="source_dropout")
     parts.target_dropout = Dropout(config["dropout"], dtype=dtype, name="target_dropout")
     options = {name: config[name] for name in LAYER_OPTIONS}
-    parts.encoder = Encoder(config["num_encoder_layers"], **options, dtype=dtype, name="encoder")
-    parts.decoder = Decoder(config["num_decoder_layers"], **options, dtype=dtype, name="decoder")
+    parts.encoder = encoder_class(config["num_encoder_layers"], **options, dtype=dtype, name="encoder")
+    parts.decoder = decoder_class(config["num_decoder_layers"], **options, dtype=dtype, name="decoder")
     return parts
 
 
@@ -290,20 +280,16 @@ def embed_target(parts, target, training=None):
     return parts.target_dropout(parts.target_positions(parts.target_embedding(target)), training=training)
 
 
-def vectors(parts, source, target, training=None, encode=None, decode=None):
+def vectors(parts, source, target, training=None):
     """The one way from ids to the vectors before the output map: (B, S), (B, T) -> (B, T, D).
 
     Args:
         parts: a `Transformer`, or the namespace of its layers before it exists.
         source, target: ids, int32.
-        encode: a function (x, mask, training) -> memory (B, S, D) instead of a call of the encoder.
-        decode: a function (x, memory, mask, training) -> (B, T, D) instead of a call of the decoder.
     """
-    encode = encode or (lambda x, mask, training: parts.encoder(x, mask=mask, training=training))
-    decode = decode or (lambda x, memory, mask, training: parts.decoder(x, memory, memory_mask=mask, training=training))
     mask = padding_mask(source)
-    memory = encode(embed_source(parts, source, training), mask, training)
-    return decode(embed_target(parts, target, training), memory, mask, training)
+    memory = parts.encoder(embed_source(parts, source, training), mask=mask, training=training)
+    return parts.decoder(embed_target(parts, target, training), memory, memory_mask=mask, training=training)
 
 
 def output_logits(parts, x):

@@ -46,6 +46,40 @@ def all_layers(model):
     return model._flatten_layers()
 
 
+def in_one_line(error):
+    """`error`, to which Keras does not add six lines about arguments when a layer's call raises it."""
+    error._keras_call_info_injected = True
+    return error
+
+
+def mark_as_called(model):
+    """Let Keras write ONNX files of a model that was not called yet, for example of one that was just loaded."""
+    model._called = True
+
+
+def own_layers(layer):
+    """The layers of which a layer or a model is made, without those inside of them."""
+    return layer._layers
+
+
+def own_variables(layer):
+    """The variables of a layer that can be trained or frozen, without those of the layers inside of it."""
+    return layer._trainable_variables
+
+
+@contextlib.contextmanager
+def one_call_of(model):
+    """A block in which calls of a model's layers are parts of one call of the model.
+
+    Keras forgets the losses of `add_loss` and of activity regularizers when the outermost call begins.
+    """
+    model._get_call_context()
+    try:
+        yield
+    finally:
+        model._maybe_reset_call_context()
+
+
 def mark_as_quantized(layer):
     """Make Keras refuse to quantize `layer` again."""
     layer._is_quantized = True
@@ -138,6 +172,15 @@ def weighted_metrics(model):
     return [] if metrics is None else keras.tree.flatten(metrics._user_weighted_metrics or [])
 
 
+class CloneHook:
+    """The private method by which `clone_model` walks through a functional model. A model takes this class first."""
+
+    def _run_through_graph(self, *args, **kwargs):
+        if getattr(kwargs.get("operation_fn"), "__module__", "").endswith(".cloning"):
+            self.refuse_cloning()
+        return super()._run_through_graph(*args, **kwargs)
+
+
 class TrainerHooks:
     """The private methods of `keras.Model` that training replaces. A model takes this class before `keras.Model`."""
 
@@ -148,6 +191,15 @@ class TrainerHooks:
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """How `fit` builds metrics and optimizer before the first step. Keras would draw a batch of the dataset."""
         super()._maybe_symbolic_build(data_batch=self.batch_to_build_from(data_batch))
+
+    def _aggregate_additional_loss(self, loss):
+        """How a step adds one of `model.losses` to the loss."""
+        self.check_additional_loss()
+        return super()._aggregate_additional_loss(loss)
+
+    def add_loss(self, loss):
+        """As for every layer. Keras has not written it for functional models."""
+        keras.layers.Layer.add_loss(self, loss)
 
 
 def sentencepiece_ops():

@@ -88,7 +88,7 @@ def at_most(length, limit, name):
         ValueError: a length that is known now and is more than the `limit` of `name`.
     """
     if isinstance(length, int) and length > limit:
-        raise ValueError(f"a sequence of {length} tokens is longer than the {limit} {name}.")
+        raise compat.in_one_line(ValueError(f"a sequence of {length} tokens is longer than the {limit} {name}."))
     tf = tensorflow_backend()
     if tf is None or isinstance(length, int):
         return length

@@ -6,6 +6,7 @@ from keras_transformer.backend.compat import weights_as
 from keras_transformer.incremental import layer as decoder_layer
 from keras_transformer.incremental import state as decoder_state
 from keras_transformer.incremental.attention import joint_weights
+from keras_transformer.incremental.own_methods import refuse_own_methods
 from keras_transformer.incremental.places import places_of_step
 from keras_transformer.incremental.state import DecoderState, StepWeights
 from keras_transformer.layers.masks import bias_of, padding_mask
@@ -32,9 +33,14 @@ class IncrementalDecoder:
 
     Args:
         model: a `Transformer`.
+
+    Raises:
+        ValueError: a layer of the model or the model has a method of its own that steps cannot follow, for example
+            `call`. The message names it.
     """
 
     def __init__(self, model):
+        refuse_own_methods(model)
         self.model = model
 
     def step_weights(self):

@@ -42,6 +42,8 @@ def step(layer, x, cache, places, weights):
     batch, heads, slots = places.cache_shape
     d_k, d_v = layer.self_attention.head_sizes
 
+    memory_weights = None
+
     def attend_to_self(h):
         nonlocal cache
         joint = project_jointly(layer.self_attention, h, *weights)
@@ -49,16 +51,19 @@ def step(layer, x, cache, places, weights):
         cache = cache._replace(key=_write(cache.key, key, places), value=_write(cache.value, value, places))
         keys = ops.reshape(cache.key, (batch, heads, slots, d_k))
         values = ops.reshape(cache.value, (batch, heads, slots, d_v))
-        return attend(layer.self_attention, query, keys, values, places.past_bias, slots, places)
+        return attend(layer.self_attention, query, keys, values, places.past_bias, slots, places)[0]
 
     def attend_to_memory(h):
+        nonlocal memory_weights
         # All hypotheses of a sentence read the same keys, so W' takes the place of a target's length.
         query = places.split_heads(layer.memory_attention.query_projection(h))
         keys, values = cache.memory_key, cache.memory_value
         length = ops.shape(keys)[2]
-        return attend(layer.memory_attention, query, keys, values, places.memory_bias, length, places)
+        attention = layer.memory_attention
+        h, memory_weights = attend(attention, query, keys, values, places.memory_bias, length, places)
+        return h
 
-    x, _, memory_weights = layer.connect(x, attend_to_self, attend_to_memory)
+    x = layer.connect(x, attend_to_self, attend_to_memory)
     return x, cache, memory_weights
 
 

@@ -50,7 +50,7 @@ _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh",
 _OPTIONS = frozenset(
     "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
     "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings scale_embeddings output_bias name trainable dtype".split()
+    "tie_embeddings scale_embeddings output_bias name trainable dtype changed_parts".split()
 )
 
 

@@ -3,9 +3,19 @@
 import keras
 from keras import ops
 
+from keras_transformer.layers.arguments import plain
+from keras_transformer.layers.attention_scores import GivesWeights, note
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
-from keras_transformer.layers.masks import MASKED_SCORE, combined, mask_of_output, over_heads
+from keras_transformer.layers.masks import (
+    MASKED_SCORE,
+    check_boolean,
+    check_sizes,
+    combined,
+    mask_of_output,
+    over_heads,
+)
+from keras_transformer.layers.parts import LayerOfParts
 from keras_transformer.layers.projection import Projection
 
 
@@ -19,12 +29,15 @@ def attention_weights(query, key, mask=None):
 
     Returns:
         (..., T, S) float32, whatever the inputs' dtype.
+
+    Raises:
+        ValueError: a mask that is not boolean.
     """
     scale = float(query.shape[-1]) ** -0.5
     scores = ops.matmul(query * ops.cast(scale, query.dtype), ops.swapaxes(key, -1, -2))  # (..., T, S)
     scores = ops.cast(scores, "float32")
     if mask is not None:
-        scores = ops.where(mask, scores, MASKED_SCORE)
+        scores = ops.where(check_boolean(mask), scores, MASKED_SCORE)
     return softmax(scores)
 
 
@@ -36,7 +49,7 @@ def softmax(scores, kernel=ops.softmax):
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(GivesWeights, LayerOfParts):
     """MultiHead(Q, K, V) = Concat(head_1, …, head_H) W^O, section 3.2.2.
 
     Keys and values come from one sequence, `memory`. Without it, the layer attends to `query` itself. Each of the four
@@ -71,26 +84,23 @@ class MultiHeadAttention(keras.layers.Layer):
             is no memory, the default is the Keras mask of `query`.
         memory_mask: bool (B, S), True at the memory's tokens. It is combined with `mask`. The default is the Keras mask
             of `memory`.
+        return_attention_scores: whether to return the weights, too.
 
     Returns:
-        (B, T, D), in the layer's compute dtype. `call_with_weights` also returns the weights.
+        (B, T, D), in the layer's compute dtype. With `return_attention_scores=True`, and from `call_with_weights`, also
+        the weights (B, H, T, S) float32.
 
     Raises:
-        ValueError: a size that is not positive; a d_model that `num_heads` does not divide, without `d_k`; a mask of
-            another rank.
+        ValueError: an argument of another kind or range; a d_model that `num_heads` does not divide, without `d_k`; a
+            mask that is not boolean, or that does not fit.
     """
 
     def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, initial_gain=1.0, **kwargs):
         super().__init__(**kwargs)
-        for argument, size in {"num_heads": num_heads, "d_k": d_k, "d_v": d_v}.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{argument} must be at least 1, got {size}.")
-        self.num_heads = num_heads
-        self.d_k = d_k
-        self.d_v = d_v
-        self.dropout = dropout
-        self.use_bias = use_bias
-        self.initial_gain = initial_gain
+        self.num_heads, self.d_k, self.d_v = plain(num_heads=num_heads, d_k=d_k, d_v=d_v)
+        self.dropout, self.use_bias, self.initial_gain = plain(
+            dropout=dropout, use_bias=use_bias, initial_gain=initial_gain
+        )
         self.supports_masking = True
 
     def build(self, query_shape, memory_shape=None):
@@ -105,7 +115,7 @@ class MultiHeadAttention(keras.layers.Layer):
         memory_shape = memory_shape or query_shape
 
         def projection(name, input_shape, width, gain=1.0):
-            options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain)}
+            options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain), "trainable": self.trainable}
             layer = Projection(width, **options, dtype=self.dtype_policy, name=name)
             layer.build((None, input_shape[-1]))
             return layer
@@ -119,8 +129,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.built = True
 
     def _split_heads(self, x):
-        batch, length = ops.shape(x)[:2]
-        x = ops.reshape(x, (batch, length, self.num_heads, x.shape[-1] // self.num_heads))  # (B, T, H, K)
+        x = ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, x.shape[-1] // self.num_heads))  # (B, T, H, K)
         return ops.transpose(x, (0, 2, 1, 3))  # (B, H, T, K)
 
     def project_query(self, query):
@@ -151,20 +160,23 @@ class MultiHeadAttention(keras.layers.Layer):
         weights = attention_weights(query, key, mask)
         used = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
         heads = ops.transpose(ops.matmul(used, value), (0, 2, 1, 3))  # (B, T, H, d_v)
-        batch, length = ops.shape(heads)[:2]
-        joined = ops.reshape(heads, (batch, length, heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
+        joined = ops.reshape(heads, (-1, ops.shape(heads)[1], heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights
 
-    def call_with_weights(self, query, memory=None, mask=None, memory_mask=None, training=None):
-        """The call's output (B, T, D) and the attention weights (B, H, T, S) float32."""
-        if not self.built:
-            self.build(query.shape, None if memory is None else memory.shape)
-        key, value = self.project_memory(query if memory is None else memory)
-        mask = combined(over_heads(mask), over_heads(memory_mask))
-        return self.attend(self.project_query(query), key, value, mask, training)
+    def call(self, query, memory=None, mask=None, memory_mask=None, training=None, return_attention_scores=False):
+        source = query if memory is None else memory
+        sizes = query.shape[0], self.num_heads, query.shape[1], source.shape[1]
+        mask, memory_mask = over_heads(mask), over_heads(memory_mask, "memory_mask")
+        check_sizes(mask, sizes)
+        check_sizes(memory_mask, sizes, "memory_mask")
+        key, value = self.project_memory(source)
+        output, weights = self.attend(self.project_query(query), key, value, combined(mask, memory_mask), training)
+        note(self, weights)
+        return (output, weights) if return_attention_scores else output
 
-    def call(self, query, memory=None, mask=None, memory_mask=None, training=None):
-        return self.call_with_weights(query, memory, mask, memory_mask, training)[0]
+    def weights_in(self, found):
+        """What `call_with_weights` adds to the output, from a `Record`."""
+        return (found.of(self),)
 
     def compute_mask(self, query, previous_mask=None):
         # Not `previous_mask`, which may be the memory's. On JAX only Keras knows the mask of the query.

@@ -3,11 +3,9 @@
 import keras
 from keras import ops
 
-from keras_transformer.layers.attention import MultiHeadAttention
-from keras_transformer.layers.feed_forward import FeedForward
+from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.layer_options import LayerOptions, Stack
 from keras_transformer.layers.masks import causal_padding_mask
-from keras_transformer.layers.residual import Residual
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -32,22 +30,23 @@ class DecoderLayer(LayerOptions):
         memory: the encoder's output (B, S, D).
         x_mask: (B, T) bool, True at tokens. It is not needed if all padding is at the end, which no token can see.
         memory_mask: (B, S) bool, True at tokens. Without it, tokens attend to padding.
+        return_attention_scores: whether to return the weights, too.
 
     Returns:
-        (B, T, D), in the layer's compute dtype. `call_with_weights` also returns the attention weights.
+        (B, T, D), in the layer's compute dtype. With `return_attention_scores=True`, and from `call_with_weights`, also
+        the weights of self-attention (B, H, T, T) and those over the memory (B, H, T, S), float32.
+
+    Raises:
+        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit.
     """
 
     def build(self, x_shape, memory_shape):
-        for name in ("self_attention", "memory_attention"):
-            attention = MultiHeadAttention(**self.attention_options, name=name)
-            attention.build(x_shape, memory_shape if name == "memory_attention" else None)
-            setattr(self, name, attention)
-        self.feed_forward = FeedForward(**self.feed_forward_options, name="feed_forward")
-        self.feed_forward.build(x_shape)
-        for name in ("self_attention_residual", "memory_attention_residual", "feed_forward_residual"):
-            residual = Residual(**self.residual_options, name=name)
-            residual.build(x_shape)
-            setattr(self, name, residual)
+        self.self_attention = self.make_attention("self_attention", x_shape)
+        self.memory_attention = self.make_attention("memory_attention", x_shape, memory_shape)
+        self.feed_forward = self.make_feed_forward("feed_forward", x_shape)
+        self.self_attention_residual = self.make_residual("self_attention_residual", x_shape)
+        self.memory_attention_residual = self.make_residual("memory_attention_residual", x_shape)
+        self.feed_forward_residual = self.make_residual("feed_forward_residual", x_shape)
         self.built = True
 
     def connect(self, x, attend_to_self, attend_to_memory, training=None):
@@ -55,35 +54,37 @@ class DecoderLayer(LayerOptions):
 
         Args:
             x: (..., D).
-            attend_to_self, attend_to_memory: functions from the input of an attention sub-layer to its output and its
-                weights. They decide where keys and values come from.
+            attend_to_self, attend_to_memory: functions from the input of an attention sub-layer to its output. They
+                decide where keys and values come from.
 
         Returns:
-            (..., D), and the weights that the two functions gave.
+            (..., D).
         """
-        h, self_weights = attend_to_self(self.self_attention_residual.enter(x))
+        h = attend_to_self(self.self_attention_residual.enter(x))
         x = self.self_attention_residual.leave(x, h, training)
-        h, memory_weights = attend_to_memory(self.memory_attention_residual.enter(x))
+        h = attend_to_memory(self.memory_attention_residual.enter(x))
         x = self.memory_attention_residual.leave(x, h, training)
         h = self.feed_forward(self.feed_forward_residual.enter(x), training=training)
-        return self.feed_forward_residual.leave(x, h, training), self_weights, memory_weights
+        return self.feed_forward_residual.leave(x, h, training)
 
-    def call_with_weights(self, x, memory, x_mask=None, memory_mask=None, training=None):
-        """The call's output (B, T, D), and the weights (B, H, T, T) and (B, H, T, S), float32."""
-        if not self.built:
-            self.build(x.shape, memory.shape)
+    def call(self, x, memory, x_mask=None, memory_mask=None, training=None, return_attention_scores=False):
+        if return_attention_scores:
+            with record() as found:
+                x = DecoderLayer.call(self, x, memory, x_mask, memory_mask, training)
+            return x, *self.weights_in(found)
         causal = causal_padding_mask(ops.shape(x)[1], x_mask)
 
         def attend_to_self(h):
-            return self.self_attention.call_with_weights(h, mask=causal, training=training)
+            return self.self_attention(h, mask=causal, training=training)
 
         def attend_to_memory(h):
-            return self.memory_attention.call_with_weights(h, memory, memory_mask=memory_mask, training=training)
+            return self.memory_attention(h, memory, memory_mask=memory_mask, training=training)
 
         return self.connect(x, attend_to_self, attend_to_memory, training)
 
-    def call(self, x, memory, x_mask=None, memory_mask=None, training=None):
-        return self.call_with_weights(x, memory, x_mask, memory_mask, training)[0]
+    def weights_in(self, found):
+        """What `call_with_weights` adds to the output, from a `Record`."""
+        return found.of(self.self_attention), found.of(self.memory_attention)
 
     def compute_output_shape(self, x_shape, memory_shape):
         return x_shape
@@ -107,10 +108,10 @@ class Decoder(Stack):
         num_layers: N.
         **layer_options: the options of `DecoderLayer`.
 
-    Call arguments and result: those of `DecoderLayer`.
+    Call arguments and result: those of `DecoderLayer`. The attention weights are two lists, for each layer one array.
 
     Raises:
-        ValueError: a `num_layers` below 1, and as for `DecoderLayer`.
+        ValueError: a `num_layers` that is not a whole number of at least 1, and as for `DecoderLayer`.
     """
 
     layer_class = DecoderLayer
@@ -118,19 +119,14 @@ class Decoder(Stack):
     def build(self, x_shape, memory_shape):
         self.build_layers(x_shape, memory_shape)
 
-    def call_with_weights(self, x, memory, x_mask=None, memory_mask=None, training=None):
-        """The call's output (B, T, D); N weights (B, H, T, T); N weights (B, H, T, S), float32."""
-        if not self.built:
-            self.build(x.shape, memory.shape)
-        self_weights, memory_weights = [], []
+    def call(self, x, memory, x_mask=None, memory_mask=None, training=None, return_attention_scores=False):
+        if return_attention_scores:
+            with record() as found:
+                x = Decoder.call(self, x, memory, x_mask, memory_mask, training)
+            return x, *self.weights_in(found)
         for layer in self.layers:
-            x, to_self, to_memory = layer.call_with_weights(x, memory, x_mask, memory_mask, training)
-            self_weights.append(to_self)
-            memory_weights.append(to_memory)
-        return self.normalize_output(x), self_weights, memory_weights
-
-    def call(self, x, memory, x_mask=None, memory_mask=None, training=None):
-        return self.call_with_weights(x, memory, x_mask, memory_mask, training)[0]
+            x = layer(x, memory, x_mask=x_mask, memory_mask=memory_mask, training=training)
+        return self.normalize_output(x)
 
     def compute_output_shape(self, x_shape, memory_shape):
         return x_shape

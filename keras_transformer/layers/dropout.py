@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_transformer.backend.kernels import random_integers
 from keras_transformer.backend.xla import scale_or_zero
+from keras_transformer.layers.arguments import plain
 
 NEAR_ENOUGH = 0.02  # the largest relative error of the rates of dropping and of keeping
 
@@ -21,6 +22,7 @@ def threshold(rate):
     return dropped, levels
 
 
+@keras.saving.register_keras_serializable(package="keras_transformer")
 class Dropout(keras.layers.Dropout):
     """Sets each element to zero with probability `rate`, and divides the others by 1 - rate.
 
@@ -34,7 +36,14 @@ class Dropout(keras.layers.Dropout):
     Call arguments:
         x: (..., N).
         training: if False (the default outside of training), the result is `x`.
+
+    Raises:
+        ValueError: a rate outside [0, 1).
     """
+
+    def __init__(self, rate, **kwargs):
+        [rate] = plain(rate=rate)
+        super().__init__(rate, **kwargs)
 
     def call(self, x, training=False):
         if not training or self.rate == 0:

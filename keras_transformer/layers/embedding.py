@@ -6,6 +6,7 @@ from keras import ops
 from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import IntegerRows, is_plain
 from keras_transformer.backend.kernels import in_float32, product_with_transposed, take_rows, tensorflow_backend
+from keras_transformer.layers.arguments import plain
 
 
 class FloatRows:
@@ -74,17 +75,14 @@ class TokenEmbedding(keras.layers.Layer):
         `lookup(x)`, (B, T, D) in the layer's compute dtype; with `reverse=True` `logits(x)`, (B, T, V) float32.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size that is not a whole number of at least 1.
     """
 
     def __init__(self, vocabulary_size, d_model, scale=True, **kwargs):
         super().__init__(**kwargs)
-        for argument, size in {"vocabulary_size": vocabulary_size, "d_model": d_model}.items():
-            if size < 1:
-                raise ValueError(f"{argument} must be at least 1, got {size}.")
-        self.vocabulary_size = vocabulary_size
-        self.d_model = d_model
-        self.scale = scale
+        self.vocabulary_size, self.d_model, self.scale = plain(
+            vocabulary_size=vocabulary_size, d_model=d_model, scale=scale
+        )
         self.autocast = False  # half precision would round ids
 
     def build(self, input_shape=None):

@@ -2,11 +2,9 @@
 
 import keras
 
-from keras_transformer.layers.attention import MultiHeadAttention
-from keras_transformer.layers.feed_forward import FeedForward
+from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.layer_options import LayerOptions, Stack
 from keras_transformer.layers.masks import mask_of_output
-from keras_transformer.layers.residual import Residual
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -29,34 +27,36 @@ class EncoderLayer(LayerOptions):
     Call arguments:
         x: (B, S, D).
         mask: (B, S) bool, True at tokens; also (B, S, S) or (B, H, S, S). Without a mask, tokens attend to padding.
+        return_attention_scores: whether to return the weights, too.
 
     Returns:
-        (B, S, D), in the layer's compute dtype. `call_with_weights` also returns the attention weights.
+        (B, S, D), in the layer's compute dtype. With `return_attention_scores=True`, and from `call_with_weights`, also
+        the attention weights (B, H, S, S) float32.
+
+    Raises:
+        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit.
     """
 
     def build(self, x_shape):
-        self.self_attention = MultiHeadAttention(**self.attention_options, name="self_attention")
-        self.self_attention.build(x_shape)
-        self.self_attention_residual = Residual(**self.residual_options, name="self_attention_residual")
-        self.self_attention_residual.build(x_shape)
-        self.feed_forward = FeedForward(**self.feed_forward_options, name="feed_forward")
-        self.feed_forward.build(x_shape)
-        self.feed_forward_residual = Residual(**self.residual_options, name="feed_forward_residual")
-        self.feed_forward_residual.build(x_shape)
+        self.self_attention = self.make_attention("self_attention", x_shape)
+        self.self_attention_residual = self.make_residual("self_attention_residual", x_shape)
+        self.feed_forward = self.make_feed_forward("feed_forward", x_shape)
+        self.feed_forward_residual = self.make_residual("feed_forward_residual", x_shape)
         self.built = True
 
-    def call_with_weights(self, x, mask=None, training=None):
-        """The call's output (B, S, D) and the attention weights (B, H, S, S) float32."""
-        if not self.built:
-            self.build(x.shape)
-        h = self.self_attention_residual.enter(x)
-        h, weights = self.self_attention.call_with_weights(h, mask=mask, training=training)
+    def call(self, x, mask=None, training=None, return_attention_scores=False):
+        if return_attention_scores:
+            with record() as found:
+                x = EncoderLayer.call(self, x, mask, training)
+            return x, *self.weights_in(found)
+        h = self.self_attention(self.self_attention_residual.enter(x), mask=mask, training=training)
         x = self.self_attention_residual.leave(x, h, training)
         h = self.feed_forward(self.feed_forward_residual.enter(x), training=training)
-        return self.feed_forward_residual.leave(x, h, training), weights
+        return self.feed_forward_residual.leave(x, h, training)
 
-    def call(self, x, mask=None, training=None):
-        return self.call_with_weights(x, mask, training)[0]
+    def weights_in(self, found):
+        """What `call_with_weights` adds to the output, from a `Record`."""
+        return (found.of(self.self_attention),)
 
     def compute_mask(self, x, previous_mask=None):
         return mask_of_output(x, previous_mask)
@@ -83,10 +83,10 @@ class Encoder(Stack):
         num_layers: N.
         **layer_options: the options of `EncoderLayer`.
 
-    Call arguments and result: those of `EncoderLayer`.
+    Call arguments and result: those of `EncoderLayer`. The attention weights are a list, for each layer one array.
 
     Raises:
-        ValueError: a `num_layers` below 1, and as for `EncoderLayer`.
+        ValueError: a `num_layers` that is not a whole number of at least 1, and as for `EncoderLayer`.
     """
 
     layer_class = EncoderLayer
@@ -94,18 +94,14 @@ class Encoder(Stack):
     def build(self, x_shape):
         self.build_layers(x_shape)
 
-    def call_with_weights(self, x, mask=None, training=None):
-        """The call's output (B, S, D) and N attention weights (B, H, S, S) float32."""
-        if not self.built:
-            self.build(x.shape)
-        weights = []
+    def call(self, x, mask=None, training=None, return_attention_scores=False):
+        if return_attention_scores:
+            with record() as found:
+                x = Encoder.call(self, x, mask, training)
+            return x, *self.weights_in(found)
         for layer in self.layers:
-            x, layer_weights = layer.call_with_weights(x, mask, training)
-            weights.append(layer_weights)
-        return self.normalize_output(x), weights
-
-    def call(self, x, mask=None, training=None):
-        return self.call_with_weights(x, mask, training)[0]
+            x = layer(x, mask=mask, training=training)
+        return self.normalize_output(x)
 
     def compute_mask(self, x, previous_mask=None):
         return mask_of_output(x, previous_mask)

@@ -3,13 +3,15 @@
 import keras
 
 from keras_transformer.backend.xla import relu
+from keras_transformer.layers.arguments import plain
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
+from keras_transformer.layers.parts import LayerOfParts
 from keras_transformer.layers.projection import Projection
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class FeedForward(keras.layers.Layer):
+class FeedForward(LayerOfParts):
     """FFN(x) = max(0, xW_1 + b_1)W_2 + b_2, equation 2.
 
     It differs from the paper only by option: another `activation`, `dropout` after it.
@@ -37,22 +39,19 @@ class FeedForward(keras.layers.Layer):
         (B, T, D), in the layer's compute dtype.
 
     Raises:
-        ValueError: a `d_ff` below 1, or an unknown activation.
+        ValueError: an argument of another kind or range, or an unknown activation.
     """
 
     def __init__(self, d_ff, activation="relu", dropout=0.0, initial_gain=1.0, **kwargs):
         super().__init__(**kwargs)
-        if d_ff < 1:
-            raise ValueError(f"d_ff must be at least 1, got {d_ff}.")
-        self.d_ff = d_ff
-        self.activation = keras.activations.get(activation)
-        self.dropout = dropout
-        self.initial_gain = initial_gain
+        self.d_ff, self.activation = plain(d_ff=d_ff, activation=activation)
+        self.dropout, self.initial_gain = plain(dropout=dropout, initial_gain=initial_gain)
         self.supports_masking = True
 
     def build(self, input_shape):
         d_model = input_shape[-1]
         options = {"kernel_initializer": glorot(self.initial_gain), "dtype": self.dtype_policy}
+        options["trainable"] = self.trainable
         activation = relu if self.activation is keras.activations.relu else self.activation
         self.inner = Projection(self.d_ff, activation, **options, name="inner")
         self.inner.build((None, d_model))

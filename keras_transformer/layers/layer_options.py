@@ -2,13 +2,21 @@
 
 import keras
 
+from keras_transformer.layers.arguments import choice, plain
+from keras_transformer.layers.attention import MultiHeadAttention
+from keras_transformer.layers.attention_scores import GivesWeights
+from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.initializers import residual_gain
 from keras_transformer.layers.normalization import LayerNormalization
-from keras_transformer.layers.residual import check_norm
+from keras_transformer.layers.parts import LayerOfParts
+from keras_transformer.layers.residual import NORM_PLACES, Residual
 
 
-class LayerOptions(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class LayerOptions(GivesWeights, LayerOfParts):
     """Base class of `EncoderLayer` and `DecoderLayer`: the options that both take.
+
+    A subclass may name other classes for its sub-layers: `attention_class`, `feed_forward_class`, `residual_class`.
 
     Args:
         num_heads: H.
@@ -26,8 +34,12 @@ class LayerOptions(keras.layers.Layer):
             their depth, see `residual_gain`.
 
     Raises:
-        ValueError: an unknown `norm`, or a rate outside [0, 1).
+        ValueError: an argument of another kind or range.
     """
+
+    attention_class = MultiHeadAttention
+    feed_forward_class = FeedForward
+    residual_class = Residual
 
     def __init__(
         self,
@@ -46,43 +58,49 @@ class LayerOptions(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_norm(norm)
-        rates = {
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "activation_dropout": activation_dropout,
-        }
-        for argument, rate in rates.items():
-            if not 0 <= rate < 1:
-                raise ValueError(f"{argument} must be in [0, 1), got {rate}.")
-        self.options = {
+        options = {
             "num_heads": num_heads,
             "d_ff": d_ff,
             "d_k": d_k,
             "d_v": d_v,
-            **rates,
-            "activation": keras.activations.get(activation),
-            "norm": norm,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "activation_dropout": activation_dropout,
+            "activation": activation,
             "use_bias": use_bias,
             "layer_norm_epsilon": layer_norm_epsilon,
             "initial_gain": initial_gain,
         }
+        checked = dict(zip(options, plain(**options), strict=True))
+        self.options = {**checked, "norm": choice("norm", norm, NORM_PLACES)}
         self.supports_masking = True
 
-    @property
-    def attention_options(self):
-        options = {name: self.options[name] for name in ("num_heads", "d_k", "d_v", "use_bias", "initial_gain")}
-        return {**options, "dropout": self.options["attention_dropout"], "dtype": self.dtype_policy}
+    def _options_of_part(self, *names):
+        return {
+            **{name: self.options[name] for name in names},
+            "dtype": self.dtype_policy,
+            "trainable": self.trainable,
+        }
 
-    @property
-    def feed_forward_options(self):
-        options = {name: self.options[name] for name in ("d_ff", "activation", "initial_gain")}
-        return {**options, "dropout": self.options["activation_dropout"], "dtype": self.dtype_policy}
+    def make_attention(self, name, x_shape, memory_shape=None):
+        """An attention sub-layer, built."""
+        options = self._options_of_part("num_heads", "d_k", "d_v", "use_bias", "initial_gain")
+        attention = self.attention_class(**options, dropout=self.options["attention_dropout"], name=name)
+        attention.build(*(shape for shape in (x_shape, memory_shape) if shape is not None))
+        return attention
 
-    @property
-    def residual_options(self):
-        options = {name: self.options[name] for name in ("dropout", "norm", "layer_norm_epsilon")}
-        return {**options, "dtype": self.dtype_policy}
+    def make_feed_forward(self, name, x_shape):
+        """The feed-forward sub-layer, built."""
+        options = self._options_of_part("d_ff", "activation", "initial_gain")
+        feed_forward = self.feed_forward_class(**options, dropout=self.options["activation_dropout"], name=name)
+        feed_forward.build(x_shape)
+        return feed_forward
+
+    def make_residual(self, name, x_shape):
+        """A residual connection, built."""
+        residual = self.residual_class(**self._options_of_part("dropout", "norm", "layer_norm_epsilon"), name=name)
+        residual.build(x_shape)
+        return residual
 
     @property
     def saved_options(self):
@@ -93,25 +111,29 @@ class LayerOptions(keras.layers.Layer):
         return {**super().get_config(), **self.saved_options}
 
 
-class Stack(keras.layers.Layer):
-    """Base class of `Encoder` and `Decoder`: N layers of one class, and the final norm that pre-norm needs."""
+@keras.saving.register_keras_serializable(package="keras_transformer")
+class Stack(GivesWeights, LayerOfParts):
+    """Base class of `Encoder` and `Decoder`: N layers of one class, and the final norm that pre-norm needs.
+
+    A subclass may name another `layer_class`, which is a subclass of `LayerOptions`.
+    """
 
     layer_class = None
 
     def __init__(self, num_layers=6, name=None, dtype=None, trainable=True, **layer_options):
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
-        self.num_layers = num_layers
-        layer_options.setdefault("initial_gain", residual_gain(num_layers, layer_options.get("norm", "post")))
-        self.layers = [
-            self.layer_class(**layer_options, dtype=self.dtype_policy, name=f"layer_{i}") for i in range(num_layers)
-        ]
+        [self.num_layers] = plain(num_layers=num_layers)
+        if "initial_gain" not in layer_options:
+            norm = choice("norm", layer_options.get("norm", "post"), NORM_PLACES)
+            layer_options["initial_gain"] = residual_gain(self.num_layers, norm)
+        common = {**layer_options, "dtype": self.dtype_policy, "trainable": trainable}
+        self.layers = [self.layer_class(**common, name=f"layer_{i}") for i in range(self.num_layers)]
+        self._given_options = layer_options
         options = self.layers[0].options
         self.final_norm = None
         if options["norm"] == "pre":
             self.final_norm = LayerNormalization(
-                epsilon=options["layer_norm_epsilon"], dtype=self.dtype_policy, name="final_norm"
+                epsilon=options["layer_norm_epsilon"], dtype=self.dtype_policy, trainable=trainable, name="final_norm"
             )
         self.supports_masking = True
 
@@ -126,5 +148,12 @@ class Stack(keras.layers.Layer):
         """The output of the stack, from that of its last layer: (B, T, D) -> (B, T, D)."""
         return x if self.final_norm is None else self.final_norm(x)
 
+    def weights_in(self, found):
+        """What `call_with_weights` adds to the output, from a `Record`: for each kind of attention a list."""
+        return tuple(map(list, zip(*(layer.weights_in(found) for layer in self.layers), strict=True)))
+
     def get_config(self):
-        return {**super().get_config(), "num_layers": self.num_layers, **self.layers[0].saved_options}
+        """The arguments of the constructor, with all options of the layers, also those of an own `layer_class`."""
+        of_layer = self.layers[0].get_config()
+        options = {name: value for name, value in of_layer.items() if name not in ("name", "dtype", "trainable")}
+        return {**super().get_config(), "num_layers": self.num_layers, **self._given_options, **options}

@@ -55,6 +55,7 @@ def layer_norm(x, gamma, beta, epsilon):
     return value(x, *(ops.cast(ops.copy(weight), "float32") for weight in (gamma, beta)))
 
 
+@keras.saving.register_keras_serializable(package="keras_transformer")
 class LayerNormalization(keras.layers.LayerNormalization):
     """Keras' layer over the last axis. In training it computes `layer_norm`, elsewhere the same value."""
 

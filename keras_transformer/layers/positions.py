@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_transformer.backend.kernels import at_most
+from keras_transformer.layers.arguments import choice, plain
 
 POSITION_KINDS = ("sinusoidal", "sinusoidal_halves", "learned")
 
@@ -61,12 +62,10 @@ class PositionalEncoding(keras.layers.Layer):
 
     def __init__(self, kind="sinusoidal", max_length=None, **kwargs):
         super().__init__(**kwargs)
-        if kind not in POSITION_KINDS:
-            raise ValueError(f"positions must be one of {POSITION_KINDS}, got {kind!r}.")
-        if kind == "learned" and (max_length is None or max_length < 1):
-            raise ValueError(f"learned positions need max_length, a positive number of rows, got {max_length}.")
-        self.kind = kind
-        self.max_length = max_length
+        self.kind = choice("kind of positions", kind, POSITION_KINDS)
+        [self.max_length] = plain(max_length=max_length)
+        if self.kind == "learned" and self.max_length is None:
+            raise ValueError("learned positions need max_length, a positive number of rows, got None.")
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -8,6 +8,7 @@ from keras_transformer.backend.int8 import int8_product, is_plain
 from keras_transformer.backend.kernels import tensorflow_backend
 
 
+@keras.saving.register_keras_serializable(package="keras_transformer")
 class Projection(keras.layers.Dense):
     """`keras.layers.Dense`. After `quantize("int8")` it multiplies by `int8_product`, with scales in float32."""
 
@@ -23,7 +24,7 @@ class Projection(keras.layers.Dense):
 
     def matrices(self):
         """The floating-point matrices of the layer: its kernel, or nothing if it is quantized."""
-        return [] if self.quantization_mode else [self.kernel]
+        return [] if self.quantization_mode else [compat.kernel_variable(self)]
 
     def quantize(self, mode=None, type_check=True, config=None):
         super().quantize(mode, type_check=False, config=config)

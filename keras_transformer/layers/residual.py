@@ -2,20 +2,16 @@
 
 import keras
 
+from keras_transformer.layers.arguments import choice, plain
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.normalization import LayerNormalization
+from keras_transformer.layers.parts import LayerOfParts
 
 NORM_PLACES = ("post", "pre")
 
 
-def check_norm(norm):
-    """Raise ValueError if `norm` is no place of the normalization."""
-    if norm not in NORM_PLACES:
-        raise ValueError(f"norm must be one of {NORM_PLACES}, got {norm!r}.")
-
-
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class Residual(keras.layers.Layer):
+class Residual(LayerOfParts):
     """LayerNorm(x + Dropout(Sublayer(x))), around any sub-layer.
 
     The caller runs the sub-layer between the two halves:
@@ -30,18 +26,19 @@ class Residual(keras.layers.Layer):
         dropout: rate on the sub-layer's output, before the addition.
         norm: "post" (the paper) or "pre".
         layer_norm_epsilon: added to the variance.
+
+    Raises:
+        ValueError: an argument of another kind or range.
     """
 
     def __init__(self, dropout=0.1, norm="post", layer_norm_epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
-        check_norm(norm)
-        self.dropout = dropout
-        self.norm = norm
-        self.layer_norm_epsilon = layer_norm_epsilon
+        self.norm = choice("norm", norm, NORM_PLACES)
+        self.dropout, self.layer_norm_epsilon = plain(dropout=dropout, layer_norm_epsilon=layer_norm_epsilon)
 
     def build(self, input_shape):
         self.layer_norm = LayerNormalization(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name="layer_norm"
+            epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, trainable=self.trainable, name="layer_norm"
         )
         self.layer_norm.build(input_shape)
         self.output_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")

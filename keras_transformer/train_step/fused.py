@@ -26,6 +26,8 @@ def reason_for_logits(model, sample_weight):
     own = [name for name in ("call", "compute_loss", "compute_metrics") if overrides(model, name)]
     if own:
         return f"{type(model).__name__} has its own {' and '.join(own)}"
+    if model.reason_against_vectors is not None:
+        return model.reason_against_vectors
     if model.has_loss_weights:
         return "compile was given loss_weights"
     if sample_weight is not None:

@@ -6,6 +6,7 @@ import jax
 import keras
 from jax import numpy as jnp
 
+from keras_transformer.backend import compat
 from keras_transformer.losses.chunks import VectorsLoss
 from keras_transformer.train_step import fused
 
@@ -41,10 +42,6 @@ def train_step(model, state, data):
     if parts == 1:
         gradients, non_trainable, metrics = gradients_of(model, state, batch, tokens)
     else:
-        if model.losses:
-            raise ValueError(
-                "accumulate_steps cannot be combined with regularizers and add_loss: they would count k times."
-            )
         micro_batches = jax.tree.map(lambda rows: split(rows, parts), batch)
         start = (list(map(jnp.zeros_like, trainable)), non_trainable, metrics)
         (gradients, non_trainable, metrics), _ = jax.lax.scan(add, start, micro_batches)
@@ -95,9 +92,10 @@ def forward(model, state, batch, tokens, training):
         with stateless_scope(variables, [*trainable, *non_trainable]) as scope:
             loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
         return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
-    _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
-        trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
-    )
+    with compat.one_call_of(model):  # else a layer that is called twice forgets the loss of its first call
+        _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
+            trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
+        )
     if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
         loss *= fused.share_of_tokens(batch[1], tokens)
     return loss, prediction, non_trainable, metrics
@@ -119,7 +117,8 @@ def logged(model, metrics, batch, loss, outputs, tokens, parts):
 
 def stateless_scope(variables, values):
     """A scope in which variables have these values, and in which assignments do not change the variables."""
-    return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True)))
+    mapping = list(zip(variables, values, strict=True))
+    return keras.StatelessScope(state_mapping=mapping, collect_losses=True)  # those of `add_loss`
 
 
 def values(scope, variables, before):

@@ -1,6 +1,7 @@
 """The steps of `fit` and `evaluate` on TensorFlow, inside one replica."""
 
 import functools
+import warnings
 import weakref
 
 import keras
@@ -57,6 +58,9 @@ def train_step(model, data):
     batch = keras.utils.unpack_x_y_sample_weight(data)
     tokens = model.count_tokens(batch[1])
     gradients = gradients_of(model, batch, tokens) if model.accumulate_steps == 1 else accumulated(model, batch, tokens)
+    if not gradients:  # as in Keras' own step
+        warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        return model.get_metrics_result()
     gradients = reduced(model, list(map(dense, gradients)))
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_weights)
@@ -175,6 +179,8 @@ def gradients_of(model, batch, tokens):
         loss = model.optimizer.scale_loss(loss)
     update_metrics()
     weights = model.trainable_weights
+    if not weights:
+        return []
     if output_map is None:
         return tape.gradient(loss, weights)
     gradients, to_matrix = tape.gradient(loss, (weights, output_map.matrix))
@@ -198,10 +204,6 @@ def watched_output_map(model, tape):
 
 def accumulated(model, batch, tokens):
     """The sum of the gradients of `accumulate_steps` micro-batches, computed one after the other."""
-    if model.losses:
-        raise ValueError(
-            "accumulate_steps cannot be combined with regularizers and add_loss: they would count k times."
-        )
     parts = model.accumulate_steps
     batch = tf.nest.map_structure(lambda rows: None if rows is None else split(rows, parts), batch)
 

@@ -25,6 +25,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
 
     trains_on_tokens = True
     input_limits = {}
+    reason_against_vectors = None  # why the output map must be called, in words
     quantized = False  # its matrices are 8-bit integers, for translating only
     accumulate_steps = 1
     train_traces = 0
@@ -101,11 +102,15 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             config["accumulate_steps"] = self.accumulate_steps
             config["log_gradient_norm"] = self._gradient_norm is not None
             config["jit_compile"] = self._jit_as_given  # Keras has resolved "auto" for this machine
+            config["optimizer_built"] = self.optimizer.built  # before the first step the file lacks its variables
         return config
 
     def compile_from_config(self, config):
+        built = config.get("optimizer_built", True)
+        config = {name: value for name, value in config.items() if name != "optimizer_built"}
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        if built:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def loss_tracker(self):
@@ -232,6 +237,20 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         if self.test_function is None or force:
             self.test_function = backend_step().several_steps(self, self.test_step)
         return self.test_function
+
+    def check_additional_loss(self):
+        """Refuse losses of `add_loss` and regularizers where each micro-batch would add them.
+
+        Raises:
+            ValueError: `accumulate_steps` is more than 1.
+        """
+        if self.accumulate_steps > 1:
+            raise compat.in_one_line(
+                ValueError(
+                    f"accumulate_steps={self.accumulate_steps} cannot be combined with regularizers and add_loss: they "
+                    f"would count {self.accumulate_steps} times."
+                )
+            )
 
     def logs_of(self, logs):
         """The `logs` of a step with the metrics' values over all replicas."""

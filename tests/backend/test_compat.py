@@ -57,6 +57,74 @@ def test_all_layers_are_found_at_any_depth():
     assert {id(attention.query_projection), id(model.target_embedding)} <= {id(layer) for layer in found}
 
 
+def test_own_layers_and_variables_are_those_of_one_layer_only():
+    model = keras.Sequential([keras.Input((2,)), dense(), keras.layers.BatchNormalization()])
+    assert [type(layer).__name__ for layer in compat.own_layers(model)][-2:] == ["Dense", "BatchNormalization"]
+    assert compat.own_variables(model) == []
+    kernel, bias = compat.own_variables(model.layers[0])
+    kernel.trainable = False
+    assert [variable.name for variable in compat.own_variables(model.layers[0])] == [kernel.name, bias.name]
+
+
+def test_in_one_line_keeps_keras_from_adding_arguments():
+    class Refusing(keras.layers.Layer):
+        def call(self, x):
+            raise compat.in_one_line(ValueError("no"))
+
+    with pytest.raises(ValueError, match=r"\Ano\Z"):
+        Refusing()(np.ones((1, 2)))
+
+
+def test_one_call_keeps_the_losses_of_a_layer_that_is_called_twice():
+    layer = keras.layers.Dense(3, activity_regularizer="l2")
+    model = keras.Sequential([keras.Input((2,)), layer])
+    with compat.one_call_of(model):
+        layer(np.ones((1, 2))), layer(np.ones((1, 2)))
+    assert len(model.losses) == 2
+    layer(np.ones((1, 2)))  # outside, each call forgets the last one
+    assert len(model.losses) == 1
+
+
+def test_mark_as_called_is_what_the_writer_of_onnx_asks():
+    model = keras.Sequential([keras.Input((2,)), dense()])
+    assert not model._called
+    compat.mark_as_called(model)
+    assert model._called
+
+
+def test_clone_hook_hears_of_clone_model_only():
+    class Model(compat.CloneHook, keras.Model):
+        def refuse_cloning(self):
+            raise ValueError("no clones")
+
+    x = keras.Input((2,))
+    model = Model(x, dense()(x))
+    assert model(np.ones((1, 2))).shape == (1, 3)
+    with pytest.raises(ValueError, match="no clones"):
+        keras.models.clone_model(model)
+
+
+def test_trainer_hooks_hear_of_additional_losses():
+    heard = []
+
+    class Model(compat.TrainerHooks, keras.Model):
+        def check_additional_loss(self):
+            heard.append(True)
+
+        def call(self, x, training=None, mask=None):
+            y = super().call(x)
+            self.add_loss(tf.reduce_sum(y))
+            return y
+
+    x = keras.Input((2,))
+    model = Model(x, dense()(x))
+    model.compile("sgd", "mse", run_eagerly=True)
+    y = model(np.ones((1, 2), "float32"))
+    total = model.compute_loss(y=tf.zeros_like(y), y_pred=y)
+    np.testing.assert_allclose(total, tf.reduce_mean(y**2) + tf.reduce_sum(y), rtol=1e-6)
+    assert heard == [True]
+
+
 def test_mark_as_quantized_makes_keras_refuse_a_second_time():
     layer = dense()
     compat.mark_as_quantized(layer)
