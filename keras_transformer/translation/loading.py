@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 
+from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
 from keras_transformer.keras_files import read_keras
@@ -34,6 +35,7 @@ def load_model(path, dtype=None):
         print(load_model("model.keras", dtype="mixed_bfloat16").compute_dtype)
         ```
     """
+    check_process()
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")

@@ -241,9 +241,11 @@ def test_training_is_repeatable(tokenizer, tmp_path):
 
 def test_a_sample_of_the_lines_is_repeatable_too(tokenizers, corpus_file, monkeypatch):
     monkeypatch.setattr(learning, "MAX_LINES", 300)
-    sample = list(learning.sample_lines([corpus_file], len(corpus())))
+    sample, alphabet = learning.read_sample(iter(corpus()))
     assert len(sample) == 300
     assert sample == [line for line in corpus() if line in sample]
+    assert set(sample) - set(corpus()[:300]) and set(sample) & set(corpus()[:300]), "from all parts of the corpus"
+    assert alphabet == set("".join(corpus()))
     first = Tokenizer.train(corpus_file, SIZES["bpe"])
     second = Tokenizer.train(corpus_file, SIZES["bpe"])
     assert first._data == second._data

@@ -8,10 +8,8 @@ import tensorflow as tf
 import tiny
 
 from keras_transformer import Tokenizer, Translator
-from keras_transformer.files import BLANK
 from keras_transformer.translation import graph, searcher
 from keras_transformer.translation.hypotheses import Hypothesis, Score
-from keras_transformer.translation.requests import is_blank
 
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
 
@@ -113,13 +111,6 @@ def test_a_blank_sentence_of_any_length_has_a_translation(tmp_path):
     assert translator(["\t" * 9]) == [""]
     with pytest.raises(ValueError, match=r"sentence 1 has .* 8 learned positions"):
         translator(["\t" * 9, "1" * 9])
-
-
-def test_blank_is_the_same_in_python_and_in_graphs():
-    characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    texts = ["", " \t\n", " a ", *characters]
-    in_graph = tf.strings.regex_full_match([text.encode() for text in texts], BLANK).numpy()
-    assert [text for text, blank in zip(texts, in_graph, strict=True) if blank != is_blank(text)] == []
 
 
 def test_unknown_pieces_that_stay_are_reported(tokenizer, monkeypatch, caplog):
