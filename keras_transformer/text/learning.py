@@ -72,10 +72,9 @@ def read_sample(texts):
     luck, sample, alphabet = random.Random(0), [], set()
     for number, text in enumerate(texts):
         alphabet.update(text)
-        place = number if number < MAX_LINES else luck.randrange(number + 1)
-        if place == len(sample):
+        if number < MAX_LINES:
             sample.append((number, text))
-        elif place < MAX_LINES:
+        elif (place := luck.randrange(number + 1)) < MAX_LINES:
             sample[place] = number, text
     return [text for _, text in sorted(sample)], alphabet
 

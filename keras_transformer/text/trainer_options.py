@@ -2,7 +2,7 @@
 
 from sentencepiece.sentencepiece_model_pb2 import NormalizerSpec, TrainerSpec
 
-from keras_transformer.inputs.kinds import read_texts, shown
+from keras_transformer.inputs.kinds import check_text, read_texts, shown
 from keras_transformer.inputs.options import check_options
 
 # Lists of strings.
@@ -57,8 +57,8 @@ def read_options(given, own, model):
             options[name] = read_texts(name, value)
             if special := {"<pad>", "<unk>", "<s>", "</s>"}.intersection(options[name]):
                 raise ValueError(f"{name} has {min(special)!r}, which is the name of a special piece.")
-        elif not isinstance(value, str if name == "required_chars" else (bool, int, float)):
-            raise TypeError(
-                f"{name} must be {'a string' if name == 'required_chars' else 'a number'}, got {shown(value)}."
-            )
+        elif name == "required_chars":
+            check_text(name, value)
+        elif not isinstance(value, bool | int | float):
+            raise TypeError(f"{name} must be a number, or True or False, got {shown(value)}.")
     return options

@@ -1,10 +1,7 @@
 """Work that is done once: one tokenization, one graph for every n, no search for blank sentences."""
 
-import sys
-
 import numpy as np
 import pytest
-import tensorflow as tf
 import tiny
 
 from keras_transformer import Tokenizer, Translator
