@@ -3,7 +3,7 @@
 import keras
 
 from keras_transformer.evaluate import evaluate, reference_streams
-from keras_transformer.inputs.kinds import check_function, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import check_function, check_iterable, read_texts, refuse_paths
 
 
 class ValidationBLEU(keras.callbacks.Callback):
@@ -53,7 +53,9 @@ class ValidationBLEU(keras.callbacks.Callback):
         self.translate = translate
         self.sources = read_texts("sources", sources)
         refuse_paths("sources", self.sources)
-        self.references = reference_streams(references, len(self.sources), "sources")
+        check_iterable("references", references)
+        self.references = list(references)
+        reference_streams(self.references, len(self.sources), "sources")
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}.")
         self.every, self.tokenize = every, tokenize
