@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from keras_transformer.inputs.kinds import check_iterable, read_texts, refuse_paths, shown
+from keras_transformer.inputs.kinds import check_iterable, read_sentences, shown
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def evaluate(translations, references, tokenize="13a"):
         ValueError: the lists are empty or differ in length, hold names of files, or can be read in both layouts; or
             sacreBLEU does not know the tokenizer.
     """
-    translations = read_texts("translations", translations)
-    refuse_paths("translations", translations)
+    translations = read_sentences("translations", translations)
     if tokenize not in BLEU.TOKENIZERS:
         raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
     streams = reference_streams(references, len(translations), "translations")
@@ -87,8 +86,7 @@ def reference_streams(references, count, of):
     references = list(references)
     has_lists = bool(references) and isinstance(references[0], list | tuple)
     if not has_lists:
-        references = read_texts("references", references)
-        refuse_paths("references", references)
+        references = read_sentences("references", references)
     lists = [_read_references(number, entry) for number, entry in enumerate(references)] if has_lists else []
     is_by_stream = has_lists and all(len(entry) == count for entry in lists)
     if is_by_stream and len(lists) == count > 1:

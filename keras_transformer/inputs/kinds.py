@@ -2,6 +2,7 @@
 
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
@@ -65,12 +66,23 @@ def read_texts(name, texts):
 
 
 def refuse_paths(name, texts):
-    """Raise ValueError if texts are the names of files: whoever gives these means their lines."""
-    for number, text in enumerate(texts[:4]):  # nobody has more files than that, and looking takes time
-        if len(text) < 1000 and "\0" not in text and os.path.isfile(text):
-            raise ValueError(
-                f"{name}[{number}]={text!r} is the name of a file. Give the file's lines, a list of strings."
-            )
+    """Raise ValueError if all texts are the names of files: whoever gives these means their lines.
+
+    A word that happens to be the name of a file, without an extension or a folder, is left alone.
+    """
+    if texts and all(re.search(r"[./]", text) and _is_file(text) for text in texts):
+        raise ValueError(f"{name}[0]={texts[0]!r} is the name of a file. Give the file's lines, a list of strings.")
+
+
+def read_sentences(name, texts):
+    """`read_texts` that refuses the names of files."""
+    texts = read_texts(name, texts)
+    refuse_paths(name, texts)
+    return texts
+
+
+def _is_file(text):
+    return len(text) < 1000 and "\0" not in text and os.path.isfile(text)
 
 
 def check_function(name, value):
@@ -104,6 +116,17 @@ def read_count(name, value, least=1):
     return operator.index(value)
 
 
+def read_number(name, value):
+    """An argument as Python's float.
+
+    Raises:
+        TypeError: no number.
+    """
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {shown(value)}.")
+    return float(value)
+
+
 def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):
     """Raise TypeError if a value is no tokenizer.
 
@@ -112,7 +135,7 @@ def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):
         order: the call in its right order, for the message.
         needs: the attributes that a tokenizer must have.
     """
-    if all(hasattr(tokenizer, attribute) for attribute in needs):
+    if all(hasattr(tokenizer, attribute) for attribute in needs) and not isinstance(tokenizer, type):
         return
     if isinstance(tokenizer, str | os.PathLike):
         raise TypeError(

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,7 @@ from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
 from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
-from keras_transformer.inputs.kinds import read_path, shown
+from keras_transformer.inputs.kinds import read_path, read_texts, shown
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.learning import MODELS, learn
@@ -201,7 +200,7 @@ class Tokenizer(tf.Module):
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
         """
-        with written_beside(path, overwrite) as beside:
+        with written_beside(read_path("path", path), overwrite) as beside:
             beside.write_bytes(self._data)
 
     @property
@@ -254,14 +253,11 @@ class Tokenizer(tf.Module):
         Raises:
             ValueError: `side` is something else, or a text has a lone surrogate, which is not Unicode. The message
                 gives the number of the text, from 0.
-            TypeError: `text` is neither a str nor a list of str.
+            TypeError: `text` is neither a str nor a list of str. The message gives the place of what is no str.
         """
         check_process()
-        texts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
         encoded = []
-        for number, string in enumerate(texts):
-            if not isinstance(string, str):
-                raise TypeError(f"encode takes a str or a list of str, got {string!r} ({type(string).__name__}).")
+        for number, string in enumerate([text] if isinstance(text, str) else read_texts("text", text)):
             try:
                 encoded.append(string.encode())
             except UnicodeEncodeError as error:

@@ -45,8 +45,8 @@ def read_options(given, own, model):
     for name in given:
         if name in _THEIRS and name not in OPTIONS:
             raise ValueError(
-                f"{name} is an option of SentencePiece that Tokenizer.train sets itself. Those that can be given are: "
-                f"{', '.join(OPTIONS)}."
+                f"{name} is an option of SentencePiece that Tokenizer.train sets itself. The options are: "
+                f"{', '.join([*own, *OPTIONS])}."
             )
     check_options(given, [*own, *OPTIONS], "Tokenizer.train")
     if given and model == "wordpiece":

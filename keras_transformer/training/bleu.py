@@ -3,7 +3,7 @@
 import keras
 
 from keras_transformer.evaluate import evaluate, reference_streams
-from keras_transformer.inputs.kinds import check_function, check_iterable, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import check_function, check_iterable, read_sentences
 
 
 class ValidationBLEU(keras.callbacks.Callback):
@@ -51,8 +51,7 @@ class ValidationBLEU(keras.callbacks.Callback):
         super().__init__()
         check_function("translate", translate)
         self.translate = translate
-        self.sources = read_texts("sources", sources)
-        refuse_paths("sources", self.sources)
+        self.sources = read_sentences("sources", sources)
         check_iterable("references", references)
         self.references = list(references)
         reference_streams(self.references, len(self.sources), "sources")

@@ -3,7 +3,7 @@
 import keras
 from rich.console import Console
 
-from keras_transformer.inputs.kinds import check_function, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import check_function, read_sentences
 
 
 class SampleTranslations(keras.callbacks.Callback):
@@ -36,9 +36,8 @@ class SampleTranslations(keras.callbacks.Callback):
         super().__init__()
         check_function("translate", translate)
         self.translate = translate
-        self.sentences, self.references = read_texts("sentences", sentences), read_texts("references", references)
-        refuse_paths("sentences", self.sentences)
-        refuse_paths("references", self.references)
+        self.sentences = read_sentences("sentences", sentences)
+        self.references = read_sentences("references", references)
         if len(self.sentences) != len(self.references):
             raise ValueError(
                 "sentences and references must have the same length; "

@@ -3,7 +3,7 @@
 import math
 
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import check_iterable, check_text, read_texts
+from keras_transformer.inputs.kinds import check_iterable, check_text, read_sentences
 from keras_transformer.translation.batches import by_length, progress_bar
 from keras_transformer.translation.hypotheses import Score
 from keras_transformer.translation.requests import check_batches, check_pair
@@ -27,7 +27,7 @@ class Scorer:
         """See `Translator.score`."""
         self.graph.check_unchanged()
         check_batches(batch_size)
-        sources, targets = read_texts("sources", sources), _read_translations(targets)
+        sources, targets = read_sentences("sources", sources), _read_translations(targets)
         if len(sources) != len(targets):
             raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
         check_codes(sources, self.pieces.codes)

@@ -1,11 +1,10 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
 from dataclasses import asdict, fields
-from pathlib import Path
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
-from keras_transformer.inputs.kinds import read_count, read_texts
+from keras_transformer.inputs.kinds import read_count, read_number, read_path, read_sentences
 from keras_transformer.inputs.options import check_arguments, check_options
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
@@ -52,8 +51,7 @@ class Translator(GivenPairs):
 
     Example:
         ```python
-        from pathlib import Path
-        from keras_transformer import Tokenizer, Transformer, Translator
+                from keras_transformer import Tokenizer, Transformer, Translator
 
         Path("text").write_text("one two three four five six")
         tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -121,7 +119,7 @@ class Translator(GivenPairs):
         def translate(texts):
             return [hypothesis.text for [hypothesis] in self._searcher.search(texts, prefixes, batches, 1)]
 
-        texts = read_texts("sentences", sentences)
+        texts = read_sentences("sentences", sentences)
         if not split_sentences:
             translations = translate(texts)
             warn_of_lost_sentences(texts, translations)
@@ -146,8 +144,7 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-            from pathlib import Path
-            from keras_transformer import Tokenizer, Transformer, Translator
+                        from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("text").write_text("one two three four five six")
             tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -179,8 +176,7 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-            from pathlib import Path
-            from keras_transformer import Tokenizer, Transformer, Translator
+                        from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("text").write_text("one two three four five six")
             tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -191,7 +187,9 @@ class Translator(GivenPairs):
         """
         n, seed = read_count("n", n), read_count("seed", seed, 0)
         check_options(more, ("progress", "workers"), "sample")
-        sampling = SamplingOptions(float(temperature), top_k, float(top_p))
+        sampling = SamplingOptions(
+            read_number("temperature", temperature), read_count("top_k", top_k, 0), read_number("top_p", top_p)
+        )
         check_sampling(sampling)
         return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
@@ -200,8 +198,7 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-            from pathlib import Path
-            from keras_transformer import Tokenizer, Transformer, Translator
+                        from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("source.txt").write_text("one two three four five six")
             tokenizer = Tokenizer.train("source.txt", vocabulary_size=280)
@@ -223,7 +220,7 @@ class Translator(GivenPairs):
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
+        with written_beside(read_path("folder", folder), overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             self.tokenizer.save(beside / TOKENIZER_FILE)
@@ -248,7 +245,10 @@ class Translator(GivenPairs):
         """
         check_backend()
         check_options(options, OPTIONS, "Translator.load")
-        folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
+        if isinstance(folder, list | tuple):
+            folders = [read_path(f"folder[{number}]", path) for number, path in enumerate(folder)]
+        else:
+            folders = [read_path("folder", folder)]
         if not folders:
             raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]

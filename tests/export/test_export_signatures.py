@@ -16,7 +16,7 @@ from keras_transformer.export.graph.requests import count_pieces, cut_to_valid_u
 from keras_transformer.ids import END
 
 LIMIT = 8  # tokens of a source: seven digits and END
-SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", "  ", "</s>"]
+SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7", " \u200b", "</s>"]
 TRANSLATIONS = ["4", "5 1", "", "", "7 7 7 1", "9", "</s>"]
 LONG, CUT = "1 2 3 4 5 6 7 8 9", "1 2 3 4 5 6 7"
 HOSTILE = ["\udcff", "\0\x01 4", "7" * 300_000, "é" * 300_000, "\udcf0\udc9f", "\u202e\u0301🙂\ufeff\uffff"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from keras_transformer.inputs.kinds import read_count, read_path, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import read_count, read_number, read_path, read_texts, refuse_paths
 from keras_transformer.inputs.options import check_arguments, check_options
 
 
@@ -62,9 +62,18 @@ def test_any_ordered_strings_are_read_once():
 
 def test_names_of_files_are_no_sentences(tmp_path):
     (tmp_path / "valid.en").write_text("a\n")
-    refuse_paths("sources", ["a", str(tmp_path / "none"), "a\0b", "x" * 5000])
-    with pytest.raises(ValueError, match=r"sources\[1\]='.*valid.en' is the name of a file. Give the file's lines"):
-        refuse_paths("sources", ["a", str(tmp_path / "valid.en")])
+    path = str(tmp_path / "valid.en")
+    for texts in ([], [path, "a"], [str(tmp_path / "none.en")], ["a.\0b"], ["x." * 5000]):
+        refuse_paths("sources", texts)
+    for texts in ([path], [path, path]):
+        with pytest.raises(ValueError, match=r"sources\[0\]='.*valid.en' is the name of a file. Give the file's lines"):
+            refuse_paths("sources", texts)
+
+
+def test_a_word_may_be_the_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "word").write_text("a\n")
+    refuse_paths("sources", ["word"])
 
 
 def test_paths_and_counts():
@@ -78,6 +87,13 @@ def test_paths_and_counts():
             read_count("n", value)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         read_count("n", 0)
+
+
+def test_numbers():
+    assert read_number("t", np.float32(2)) == read_number("t", 2) == 2.0
+    for value in ("2", True, None, [2]):
+        with pytest.raises(TypeError, match="t must be a number, got"):
+            read_number("t", value)
 
 
 def test_a_misspelled_option_gets_the_nearest_name_and_all_names():

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -338,8 +339,8 @@ def test_encode_and_decode_errors(tokenizer):
         for wrong in ([1.0], ["a"], [True], 5, "abc", None):
             with pytest.raises(TypeError, match="integers, got"):
                 method(wrong)
-    for wrong in (5, None, ["a", 5], [["a"]], b"a"):
-        with pytest.raises(TypeError, match="encode takes a str or a list of str, got"):
+    for wrong, place in ((5, ""), (None, ""), (["a", 5], "[1]"), ([["a"]], "[0]"), (b"a", "")):
+        with pytest.raises(TypeError, match=rf"^text{re.escape(place)} must be a (list of strings|string), got"):
             tokenizer.encode(wrong)
     with pytest.raises(ValueError, match=r"shape \(N,\), got \(\)"):
         tokenizer.tokenize(tf.constant("a"))

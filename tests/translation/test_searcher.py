@@ -84,17 +84,17 @@ def test_details_need_no_names(tokenizer):
 def test_blank_sentences_are_not_searched(translator, monkeypatch):
     runs = record_calls(monkeypatch, translator.graph, "run")
     empty = Hypothesis("", 0.0, 0.0, True)
-    blank = ["", " \t", "\u3000"]
-    assert translator(blank) == [""] * 3 and translator.n_best(blank, 3) == [[empty]] * 3
-    assert translator.sample(blank, 3) == [[empty] * 3] * 3
+    blank = ["", " \t", "\u3000", "\u200b", "\ufeff\u00ad "]
+    assert translator(blank) == [""] * 5 and translator.n_best(blank, 3) == [[empty]] * 5
+    assert translator.sample(blank, 3) == [[empty] * 3] * 5
     assert runs == []
-    assert [len(best) for best in translator.n_best(["1", *blank, "2"], 2)] == [2, 1, 1, 1, 2]
+    assert [len(best) for best in translator.n_best(["1", *blank, "2"], 2)] == [2, *[1] * 5, 2]
     assert [inputs["source"].shape[0] for (inputs, _) in runs] == [2]
 
 
 def test_pairs_with_a_blank_sentence_are_not_computed(translator, monkeypatch):
     computed = record_calls(monkeypatch, translator._teacher_forcing, "log_probabilities")
-    scores = translator.score(["", "1", " "], ["2", "2", "\t"])
+    scores = translator.score(["", "1", "\u200b"], ["2", "2", "\ufeff\t"])
     assert [len(sources) for sources, _ in computed] == [1]
     assert scores[0].score == -np.inf and scores[2] == Score(0.0, 0.0, (), ())
     assert scores[1] == translator.score(["1"], ["2"])[0]
