@@ -10,7 +10,6 @@ from keras_transformer.export.readme import FILES
 from keras_transformer.export.server.server_protos import prediction_log
 from keras_transformer.export.server.serving_files import Batching, ServingFiles
 from keras_transformer.files import written_beside
-from keras_transformer.inputs.kinds import read_path
 
 logger = logging.getLogger("keras_transformer")
 
@@ -56,7 +55,6 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
         RuntimeError: the clean process failed, or gave other translations.
         ImportError: `serving` needs tensorflow-serving-api, which is not installed.
     """
-    path = read_path("path", path)
     if any(model.quantized for model in translator.models):
         raise ValueError(
             "A model in 8-bit integers cannot be exported; it only translates in this process. Export the model it was "

@@ -98,7 +98,7 @@ def read_path(name, value):
         TypeError: it is neither a string nor a path.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be one path, got {shown(value)}.")
+        raise TypeError(f"{name} must be a path, a str or a pathlib.Path, got {value!r}.")
     return Path(value)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -151,7 +152,7 @@ class Tokenizer(tf.Module):
                 file.
             OSError: the file cannot be read.
         """
-        data = read_path("path", path).read_bytes()
+        data = Path(path).read_bytes()
         try:
             return cls(data)
         except ValueError as error:
@@ -200,7 +201,7 @@ class Tokenizer(tf.Module):
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
         """
-        with written_beside(read_path("path", path), overwrite) as beside:
+        with written_beside(path, overwrite) as beside:
             beside.write_bytes(self._data)
 
     @property

@@ -35,11 +35,11 @@ def load_model(path, dtype=None):
         print(load_model("model.keras", dtype="mixed_bfloat16").compute_dtype)
         ```
     """
-    check_process()
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
     policy = None if dtype is None else _floating_policy(dtype)
+    check_process()
     model = read_keras(path)
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")

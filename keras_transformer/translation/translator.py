@@ -1,10 +1,11 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
 from dataclasses import asdict, fields
+from pathlib import Path
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
-from keras_transformer.inputs.kinds import read_count, read_number, read_path, read_sentences
+from keras_transformer.inputs.kinds import read_count, read_number, read_sentences
 from keras_transformer.inputs.options import check_arguments, check_options
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
@@ -220,7 +221,7 @@ class Translator(GivenPairs):
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        with written_beside(read_path("folder", folder), overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
+        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             self.tokenizer.save(beside / TOKENIZER_FILE)
@@ -245,10 +246,7 @@ class Translator(GivenPairs):
         """
         check_backend()
         check_options(options, OPTIONS, "Translator.load")
-        if isinstance(folder, list | tuple):
-            folders = [read_path(f"folder[{number}]", path) for number, path in enumerate(folder)]
-        else:
-            folders = [read_path("folder", folder)]
+        folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
         if not folders:
             raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]

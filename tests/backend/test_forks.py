@@ -34,6 +34,7 @@ def in_a_forked_child(function, seconds=30):
 def test_a_forked_child_is_refused(digits_translator, tmp_path):
     tokenizer = digits_translator.tokenizer
     tokenizer.save(tmp_path / "tokenizer.model")
+    digits_translator.save(tmp_path / "run")
     assert tf.constant(1).numpy() == 1  # TensorFlow is used
     for call in (
         lambda: digits_translator(["1 2"]),
@@ -43,7 +44,7 @@ def test_a_forked_child_is_refused(digits_translator, tmp_path):
         lambda: tokenizer.decode([5]),
         lambda: type(tokenizer).load(tmp_path / "tokenizer.model"),
         lambda: type(digits_translator).load(tmp_path),
-        lambda: load_model(tmp_path / "model.keras"),
+        lambda: load_model(tmp_path / "run" / "model.keras"),
     ):
         found = in_a_forked_child(call)
         assert found is not None and found.startswith(

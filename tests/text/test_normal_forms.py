@@ -160,9 +160,8 @@ def test_other_files_are_no_sentencepiece_model(tmp_path):
     (tmp_path / "file").write_text("just text\n")
     with pytest.raises(ValueError, match="file: no SentencePiece model, or a damaged one"):
         Tokenizer.from_sentencepiece(tmp_path / "file")
-    for read in (Tokenizer.from_sentencepiece, Tokenizer.load):
-        with pytest.raises(TypeError, match=r"path must be one path, got \['a'\] \(list\)"):
-            read(["a"])
+    with pytest.raises(TypeError, match=r"path must be a path, a str or a pathlib\.Path, got \['a'\]"):
+        Tokenizer.from_sentencepiece(["a"])
     with pytest.raises(TypeError, match=r"data must be the bytes of a tokenizer file, got 'a' \(str\). Use"):
         Tokenizer("a")
 
