@@ -174,7 +174,7 @@ class Tokenizer(tf.Module):
 
             lines = iter(["the cat sat", "the dog sat"])
             with open("theirs.model", "wb") as file:
-                sentencepiece.SentencePieceTrainer.train(sentence_iterator=lines, model_writer=file, vocab_size=20)
+                sentencepiece.SentencePieceTrainer.train(sentence_iterator=lines, model_writer=file, vocab_size=15)
             tokenizer = Tokenizer.from_sentencepiece("theirs.model")
             print(tokenizer.pieces(tokenizer.encode("the cat")))
             ```

@@ -52,7 +52,8 @@ class Translator(GivenPairs):
 
     Example:
         ```python
-                from keras_transformer import Tokenizer, Transformer, Translator
+        from pathlib import Path
+        from keras_transformer import Tokenizer, Transformer, Translator
 
         Path("text").write_text("one two three four five six")
         tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -145,7 +146,8 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-                        from keras_transformer import Tokenizer, Transformer, Translator
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("text").write_text("one two three four five six")
             tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -177,7 +179,8 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-                        from keras_transformer import Tokenizer, Transformer, Translator
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("text").write_text("one two three four five six")
             tokenizer = Tokenizer.train("text", vocabulary_size=280)
@@ -199,7 +202,8 @@ class Translator(GivenPairs):
 
         Example:
             ```python
-                        from keras_transformer import Tokenizer, Transformer, Translator
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("source.txt").write_text("one two three four five six")
             tokenizer = Tokenizer.train("source.txt", vocabulary_size=280)
