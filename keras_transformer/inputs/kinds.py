@@ -112,7 +112,8 @@ def read_count(name, value, least=1):
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
     if operator.index(value) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
+        rule = f"must be at least {least}" if least else "must not be negative"
+        raise ValueError(f"{name} {rule}, got {value}.")
     return operator.index(value)
 
 
