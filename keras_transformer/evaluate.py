@@ -1,8 +1,11 @@
 """BLEU and chrF of translations, computed by sacreBLEU."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from sacrebleu.metrics import BLEU, CHRF
+
+from keras_transformer.inputs.kinds import check_iterable, read_sentences, shown
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Scores:
 
 
 def evaluate(translations, references, tokenize="13a"):
-    """Score translations with BLEU and chrF against one reference each.
+    """Score translations with BLEU and chrF against one reference each, or several.
 
     Example:
         ```python
@@ -36,7 +39,9 @@ def evaluate(translations, references, tokenize="13a"):
 
     Args:
         translations: an iterable of strings.
-        references: an iterable of as many strings.
+        references: an iterable of as many strings. Several references for each: as many lists of strings, one list for
+            each translation; the lists may differ in length. Or sacreBLEU's layout: a list of as many strings for the
+            first reference of each translation, another for the second, and so on; None stands for no reference.
         tokenize: the name of sacreBLEU's tokenizer. "13a" is for running text. "none" is for text that is already
             tokenized, as for the published scores of Multi30k.
 
@@ -44,24 +49,19 @@ def evaluate(translations, references, tokenize="13a"):
         `Scores`.
 
     Raises:
-        TypeError: `translations` or `references` is one string.
-        ValueError: the lists are empty or differ in length, or sacreBLEU does not know the tokenizer.
+        TypeError: `translations` or `references` is no list, or holds something else than strings. The message gives
+            the place.
+        ValueError: the lists are empty or differ in length, hold names of files, or can be read in both layouts; or
+            sacreBLEU does not know the tokenizer.
     """
-    for name, given in (("translations", translations), ("references", references)):
-        if isinstance(given, str):
-            raise TypeError(f"{name} must be a list of strings, got one string: write [{given[:60]!r}].")
-    translations, references = list(translations), list(references)
+    translations = read_sentences("translations", translations)
     if tokenize not in BLEU.TOKENIZERS:
         raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
-    if len(translations) != len(references) or not references:
-        raise ValueError(
-            f"translations and references must have the same length, at least 1; got {len(translations)} "
-            f"and {len(references)}."
-        )
+    streams = reference_streams(references, len(translations), "translations")
     # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
     bleu, chrf = BLEU(tokenize=tokenize, force=tokenize == "none"), CHRF()
-    bleu_score = bleu.corpus_score(translations, [references])
-    chrf_score = chrf.corpus_score(translations, [references])
+    bleu_score = bleu.corpus_score(translations, streams)
+    chrf_score = chrf.corpus_score(translations, streams)
     return Scores(
         bleu=bleu_score.score,
         bleu_details=bleu_score.format(score_only=False).split("= ", 1)[1].split(" ", 1)[1],
@@ -69,3 +69,51 @@ def evaluate(translations, references, tokenize="13a"):
         chrf=chrf_score.score,
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def reference_streams(references, count, of):
+    """References in sacreBLEU's layout: a list for the first reference of each translation, one for the second, ….
+
+    Args:
+        references: in one of the three forms that `evaluate` takes.
+        count: how many translations there are.
+        of: what there are `count` of, for messages.
+
+    Raises:
+        TypeError, ValueError: see `evaluate`.
+    """
+    check_iterable("references", references)
+    references = list(references)
+    has_lists = bool(references) and isinstance(references[0], list | tuple)
+    if not has_lists:
+        references = read_sentences("references", references)
+    lists = [_read_references(number, entry) for number, entry in enumerate(references)] if has_lists else []
+    is_by_stream = has_lists and all(len(entry) == count for entry in lists)
+    if is_by_stream and len(lists) == count > 1:
+        raise ValueError(
+            f"references has {count} lists of {count} strings for {count} {of}: a list may hold the references of one "
+            "translation, or one reference of each. Add None (no reference) to the first list to mean those of one "
+            f"translation, or add a list of {count} None to mean one reference of each."
+        )
+    if is_by_stream:
+        streams = lists
+    elif len(references) != count or not references:
+        raise ValueError(
+            f"{of} and references must have the same length, at least 1; got {count} and {len(references)}."
+        )
+    else:
+        streams = [list(stream) for stream in zip_longest(*lists)] if has_lists else [references]
+    for number, row in enumerate(zip(*streams, strict=True)):
+        if all(reference is None for reference in row):
+            raise ValueError(f"references has none for number {number} of the {of}.")
+    return streams
+
+
+def _read_references(number, entry):
+    """One of several lists of references, whose items are strings or None."""
+    if not isinstance(entry, list | tuple):
+        raise TypeError(f"references[{number}] must be a list of strings as those before it, got {shown(entry)}.")
+    for place, reference in enumerate(entry):
+        if reference is not None and not isinstance(reference, str):
+            raise TypeError(f"references[{number}][{place}] must be a string, got {shown(reference)}.")
+    return list(entry)

@@ -29,32 +29,61 @@ AVERAGE_FILE = "average.keras"
 AVERAGED_FOLDER = "averaged"  # the weights of the epochs that will be averaged
 STATES_FOLDER = "checkpoints"  # the states from which a run resumes
 
-# TensorFlow's regular expression for a line without text. It matches the white space that str.isspace() knows.
-BLANK = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]*"
+# The first bytes of files that are not UTF-8, the longer ones first.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 
-def read_lines(path):
+def read_lines(path, name=None):
     """Yield the lines of a UTF-8 text file, plain or `.gz`, one at a time.
 
     Only `\\n` ends a line, and a `\\r` before it is dropped. Other separators, for example U+2028, stay inside their
     sentence, so that two aligned files stay aligned. A byte order mark at the start of the file is dropped.
 
+    Args:
+        path: the file.
+        name: what a message calls the file. None is the path.
+
     Raises:
-        ValueError: the bytes are not UTF-8 (the message names the file and the line), or the `.gz` is broken.
+        ValueError: the bytes are not UTF-8 (the message names the file and the line, or the encoding if the first
+            bytes show it), or the `.gz` is broken.
         OSError: the file cannot be read.
     """
     path = Path(path)
+    name = path if name is None else name
     for number, line in enumerate(_raw_lines(path), start=1):
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:
+            _check_first_bytes(name, line)
             line = line.removeprefix(codecs.BOM_UTF8)
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1} of the line is "
+                f"{name}, line {number}: not valid UTF-8 (byte {error.start + 1} of the line is "
                 f"0x{line[error.start]:02x}). Convert the file to UTF-8, or remove the line."
             ) from error
+
+
+def _check_first_bytes(name, line):
+    """Raise ValueError if the first line of a file shows that it is UTF-16, UTF-32 or compressed."""
+    start = line[:4]
+    shown = start.hex(" ")
+    if start.startswith(b"\x1f\x8b"):
+        raise ValueError(f"{name} is a gzip file: its first bytes are {shown}. Give it a name that ends in .gz.")
+    kind = next((kind for mark, kind in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    if kind is None and len(start) == 4:  # without a mark: where the first characters are of ASCII, the NULs show it
+        kind = {(1, 0, 0, 0): "UTF-32LE", (0, 0, 0, 1): "UTF-32BE"}.get(tuple(map(bool, start)))
+        kind = {(1, 0, 1, 0): "UTF-16LE", (0, 1, 0, 1): "UTF-16BE"}.get(tuple(map(bool, start)), kind)
+    if kind is not None:
+        raise ValueError(
+            f"{name} is {kind}: its first bytes are {shown}. Convert it to UTF-8, for example by: "
+            f"iconv -f {kind} -t UTF-8 {name} > utf8.txt"
+        )
 
 
 def _raw_lines(path):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import floating_policy, quantize_model
+from keras_transformer.inputs.options import check_arguments
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.architecture import CONFIG, LAYER_OPTIONS, plain_config
 from keras_transformer.layers.attention_scores import record
@@ -239,8 +240,11 @@ class Transformer(compat.CloneHook, TokenTraining):
 
         Raises:
             ValueError: an unknown preset; the message lists the known ones.
+            TypeError: an unknown argument; the message has the nearest name.
         """
-        return cls(**{**preset(name), **changes})
+        arguments = preset(name)
+        check_arguments(cls, changes, f"{cls.__name__}.from_preset")
+        return cls(**{**arguments, **changes})
 
 
 def make_parts(config, dtype, encoder_class, decoder_class):

@@ -262,3 +262,12 @@ def sum_over_replicas(context, tensors):
         return strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
 
     return context.merge_call(reduced, args=tensors)
+
+
+def is_tensorflow_used():
+    """Whether TensorFlow has started its devices and threads in this process, or in the one that it was forked from."""
+    import sys
+
+    context = sys.modules.get("tensorflow.python.eager.context")
+    started = context and context.context_safe()
+    return bool(started) and started._context_handle is not None

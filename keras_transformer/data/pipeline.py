@@ -3,13 +3,17 @@
 import logging
 import math
 import operator
+from collections.abc import Iterable
 
-from keras_transformer.data.aligned_files import aligned_lines, file_pairs, store_pairs
+from keras_transformer.data.aligned_texts import aligned_texts, corpus_pairs
 from keras_transformer.data.batches import Position, stream
 from keras_transformer.data.buckets import Plan
+from keras_transformer.data.fit import MOST_FALLBACK, MOST_PIECES_A_WORD, misfits
 from keras_transformer.data.order import Order
+from keras_transformer.data.pair_counting import store_pairs
 from keras_transformer.data.report import make_report
 from keras_transformer.data.store import PairStore
+from keras_transformer.inputs.kinds import check_tokenizer, shown
 
 logger = logging.getLogger("keras_transformer")
 
@@ -28,13 +32,14 @@ def read_pairs(source, target):
         ```
 
     Args:
-        source, target: a path each, or lists of the same length. Plain or `.gz`.
+        source, target: as in `parallel_corpus`.
 
     Raises:
-        ValueError: files have different numbers of lines or no lines, or bytes are not UTF-8.
+        ValueError: the sides have different numbers of sentences or none, or bytes are not UTF-8.
+        TypeError: an argument is neither paths nor sentences.
         OSError: a file cannot be read.
     """
-    return [pair for files in file_pairs(source, target) for pair in aligned_lines(*files)]
+    return [pair for corpora in corpus_pairs(source, target) for pair in aligned_texts(*corpora)]
 
 
 def parallel_corpus(
@@ -51,12 +56,14 @@ def parallel_corpus(
     start=(0, 0),
     rows_multiple=8,
 ):
-    r"""Read aligned text files as a dataset of batches for `Transformer.fit`.
+    r"""Read aligned sentences as a dataset of batches for `Transformer.fit`.
 
-    The call reads and tokenizes the files once. It leaves out each pair that has an empty side or a side that is too
-    long; it counts these pairs and logs the number. It writes the ids of the other pairs to temporary files, from which
-    each epoch reads, so memory does not grow with the corpus. The files are in the folder that the environment variable
-    TMPDIR names. They take 32 bytes for each pair, and for each id 2 bytes with at most 65,536 pieces, or 4 with more.
+    The call reads and tokenizes the sentences once. It leaves out each pair that has an empty side (without a visible
+    character) or a side that is too long; it counts these pairs and logs the number. It writes the ids of the other
+    pairs to temporary files, from which each epoch reads, so memory does not grow with the corpus. The files are in the
+    folder that the environment variable TMPDIR names. They take 32 bytes for each pair, and for each id 2 bytes with at
+    most 65,536 pieces, or 4 with more. A tokenizer that does not fit the sentences gets a warning: too many pieces for
+    each word, or too many bytes and unknown pieces.
 
     From the lengths of the pairs the call chooses a few padded shapes that need the least padding. This fixes the
     number of batches of an epoch: `dataset.cardinality()`.
@@ -85,10 +92,13 @@ def parallel_corpus(
         ```
 
     Args:
-        source, target: a path each, or lists of the same length. Plain or `.gz`, UTF-8, one sentence a line.
+        source, target: a path each, or lists of paths, plain or `.gz`, UTF-8, one sentence a line. Or the sentences
+            themselves: a list of strings, a generator, a column of a table of pandas or of a dataset of Hugging Face.
+            Or a list of several of these. Everything is read once. A list of strings holds paths if the first one is
+            the name of a file or looks like one ("train.en", "data/train"), and sentences otherwise.
         tokenizer: a `Tokenizer`, or another object with `vocabulary_size` and `tokenize(strings, side)`. This takes
             strings [N] and "source" or "target", and returns ragged int32 ids [N, None] without END.
-        weights: a list with a number above 0 for each path: how often an epoch takes each pair of that file. With 3, an
+        weights: a list with a number above 0 for each corpus: how often an epoch takes each pair of it. With 3, an
             epoch takes each pair three times. With 0.25, it takes a quarter of the pairs, and four epochs take them
             all. The number of pairs is rounded in each shape, to at least one. None means 1 for all.
         tokens_per_batch: int, the most tokens in a batch: its rows times its longer padded side.
@@ -112,27 +122,37 @@ def parallel_corpus(
         - `fingerprint`, a dictionary of all that the data and their order depend on, except the tokenizer.
 
     Raises:
-        ValueError: an argument is not allowed; files have different numbers of lines or no lines; bytes are not UTF-8;
-            a line has a carriage return inside; an id is reserved or outside the vocabulary; no pair is left; a kept
-            sentence is longer than `tokens_per_batch`.
+        ValueError: an argument is not allowed; the sides have different numbers of sentences or none; bytes are not
+            UTF-8; a sentence has a line break inside, or begins with a target language that the tokenizer lacks; an id
+            is reserved or outside the vocabulary; no pair is left; a kept sentence is longer than `tokens_per_batch`.
+        TypeError: an argument is of another kind, for example a table, or a path in place of the tokenizer; an item is
+            no string. The message names the argument and the place.
         OSError: a file cannot be read, or the disk is full.
     """
+    check_tokenizer(tokenizer, "parallel_corpus(source, target, tokenizer)")
     sizes = {"tokens_per_batch": tokens_per_batch, "max_length": max_length, "num_shapes": num_shapes}
     sizes = _checked_sizes(**sizes, rows_multiple=rows_multiple)
     tokens_per_batch, max_length, num_shapes, rows_multiple = sizes.values()
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number, got {seed!r}.")
-    files = file_pairs(source, target)
-    weights = _checked_weights(weights, files)
+    start = _checked_start(start)
+    corpora = corpus_pairs(source, target)
+    weights = _checked_weights(weights, corpora)
     store = PairStore(tokenizer.vocabulary_size)
-    counts, lines = store_pairs(files, tokenizer, max_length, store)
+    counts, lines = store_pairs(corpora, tokenizer, max_length, store)
     _check_longest(counts, tokens_per_batch, max_length)
     plan = Plan(counts, weights, tokens_per_batch, num_shapes, rows_multiple)
     plan.sort(store)
-    report = make_report(counts, plan, files, max_length)
+    report = make_report(counts, plan, corpora, max_length)
     logger.info("%s", report)
     if report.kept < report.pairs:
         logger.warning("%d of %d sentence pairs left out: %s", report.pairs - report.kept, report.pairs, report.dropped)
+    for side, fit in misfits({"source": report.source_fit, "target": report.target_fit}, tokenizer).items():
+        logger.warning(
+            "the tokenizer does not fit the %s: %s. One that was trained on such text has at most %.0f pieces a word "
+            "and %.0f%% bytes or unknown. Train one on these files, or check which files and which tokenizer you gave.",
+            *(side, fit, MOST_PIECES_A_WORD, 100 * MOST_FALLBACK),
+        )
 
     order = Order(plan.pairs, plan.taken, [shape.rows for shape in plan.shapes], int(seed) if shuffle else None)
     position = Position(order.batches)
@@ -157,19 +177,33 @@ def _checked_sizes(**sizes):
     return {name: operator.index(value) for name, value in sizes.items()}
 
 
-def _checked_weights(weights, files):
-    """A weight for each pair of files, as floats.
+def _checked_weights(weights, corpora):
+    """A weight for each pair of corpora, as floats.
 
     Raises:
-        ValueError: there are more or fewer weights than files, or one is not a finite number above 0.
+        TypeError: no list of numbers.
+        ValueError: there are more or fewer weights than corpora, or one is not a finite number above 0.
     """
-    weights = [1.0] * len(files) if weights is None else list(weights)
-    if len(weights) != len(files):
-        raise ValueError(f"weights must have one number for each path: got {len(weights)} for {len(files)}.")
+    if weights is not None and (isinstance(weights, str | bytes) or not isinstance(weights, Iterable)):
+        raise TypeError(f"weights must be a list of numbers, one for each path, got {shown(weights)}.")
+    weights = [1.0] * len(corpora) if weights is None else list(weights)
+    if len(weights) != len(corpora):
+        raise ValueError(f"weights must have one number for each path: got {len(weights)} for {len(corpora)}.")
     for weight in weights:
         if isinstance(weight, bool) or not hasattr(weight, "__float__") or not 0 < float(weight) < math.inf:
             raise ValueError(f"weights must be numbers above 0, got {weight!r}. Leave a file out to use none of it.")
     return [float(weight) for weight in weights]
+
+
+def _checked_start(start):
+    """The two parts of `start`.
+
+    Raises:
+        TypeError: it has not two parts.
+    """
+    if not isinstance(start, tuple | list) or len(start) != 2:
+        raise TypeError(f"start must be (epoch, batch), both from 0, got {shown(start)}.")
+    return start
 
 
 def _check_longest(counts, tokens_per_batch, max_length):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from keras_transformer.data.fit import Fit, joined
+
 
 class CorpusShare(NamedTuple):
     """What one of several corpora gives to an epoch. `pairs` and `kept` count each pair once."""
@@ -27,6 +29,8 @@ class CorpusReport:
         shapes: the padded shapes, (source length, target length, rows) each.
         batches: how many batches an epoch has.
         corpora: a `CorpusShare` for each pair of files.
+        source_fit, target_fit: a `Fit` of each side: pieces a word, and the share of bytes and unknown pieces. They
+            count all pairs of the files, also those that were left out.
     """
 
     pairs: int
@@ -41,6 +45,8 @@ class CorpusReport:
     shapes: tuple
     batches: int
     corpora: tuple = ()
+    source_fit: Fit | None = None
+    target_fit: Fit | None = None
 
     @property
     def source_padding(self):
@@ -68,22 +74,26 @@ class CorpusReport:
             for share in self.corpora
             if len(self.corpora) > 1 or share.weight != 1
         )
+        sides = {"source": self.source_fit, "target": self.target_fit}
+        fits = "; ".join(f"{side}: {fit}" for side, fit in sides.items() if fit is not None)
+        fits += "\n" if fits else ""
         return (
             f"{self.kept:,} of {self.pairs:,} sentence pairs kept; left out: {self.dropped}\n"
             f"{shares}"
             f"{self.source_tokens:,} source and {self.target_tokens:,} target tokens, END included\n"
+            f"{fits}"
             f"{self.batches:,} batches an epoch, {self.target_tokens / self.batches:,.0f} target tokens in each\n"
             f"padding adds {self.source_padding:.1%} to the source and {self.target_padding:.1%} to the target tokens\n"
             f"{len(self.shapes)} shapes (source x target x rows): {shapes}"
         )
 
 
-def make_report(counts, plan, files, max_length):
-    """The `CorpusReport` of corpora from their `Counts`, their `Plan`, and their files."""
+def make_report(counts, plan, corpora, max_length):
+    """The `CorpusReport` of pairs of `Corpus` from their `Counts` and their `Plan`."""
     kept = [corpus.lengths.total() for corpus in counts]
     pairs = [corpus.lengths.total() + corpus.dropped_empty + corpus.dropped_long for corpus in counts]
     rows = [int(number) * shape.rows for number, shape in zip(plan.batches, plan.shapes, strict=True)]  # of an epoch
-    sources = [str(source) for source, _ in files]
+    sources = [source.name for source, _ in corpora]
     taken = plan.taken.sum(axis=0).tolist()
     return CorpusReport(
         pairs=sum(pairs),
@@ -97,5 +107,7 @@ def make_report(counts, plan, files, max_length):
         target_positions=sum(number * shape.target for number, shape in zip(rows, plan.shapes, strict=True)),
         shapes=plan.shapes,
         batches=int(plan.batches.sum()),
+        source_fit=joined([corpus.fits[0] for corpus in counts]),
+        target_fit=joined([corpus.fits[1] for corpus in counts]),
         corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, plan.weights, taken, strict=True)),
     )

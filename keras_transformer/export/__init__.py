@@ -9,7 +9,7 @@ shapes use B for the number of sentences and N for the beam size.
 - `n_best`: the N hypotheses for each sentence, best first.
     - Input: `sentences` [B] string.
     - Outputs: `translations` [B, N] string; `scores` [B, N] float32; `truncated` [B] bool. Where the search found
-      fewer than N hypotheses, the translation is "" and the score is -1e9.
+      fewer than N hypotheses of different texts, the translation is "" and the score is -1e9.
 - `score`: the scores of given translations, as `Translator.score` computes them.
     - Inputs: `sentences` [B] string; `translations` [B] string.
     - Outputs: `scores` [B] float32; `log_probabilities` [B] float32; `token_counts` [B] int32, END counted;

@@ -1,63 +1,82 @@
-"""Learn the pieces of a tokenizer from text files."""
+"""Learn the pieces of a tokenizer from texts."""
 
 import io
 import random
 import re
+import unicodedata
 
 import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from keras_transformer.files import read_lines
 from keras_transformer.ids import END, PAD, START, UNK
-from keras_transformer.text.subwords import RESERVED_PIECES, SPACE
+from keras_transformer.inputs.blank import is_blank
+from keras_transformer.text.subwords import RESERVED_PIECES, SPACE, wordpiece_header
 
 MODELS = ("bpe", "unigram", "wordpiece")
 MAX_LINES = 1_000_000  # of a larger corpus, a random sample of this many lines is used
 CHARACTER_COVERAGE = 0.99998  # the rarest 1 in 50,000 characters are written as bytes and have no piece
 
 
-def learn(files, vocabulary_size, model):
-    """The bytes of a tokenizer file, learned from text files. `subwords.read` reads them.
+def learn(corpora, vocabulary_size, model, normalization, options):
+    """The bytes of a tokenizer file, learned from texts. `subwords.read` reads them.
+
+    Args:
+        corpora: list of `Corpus`. Each is read once.
+        vocabulary_size, model, normalization: see `Tokenizer.train`.
+        options: {name: value}, options of SentencePiece's trainer, checked.
 
     Raises:
-        ValueError: a file has no text or is not UTF-8, or `vocabulary_size` does not suit the files.
+        ValueError: a corpus has no text or is not UTF-8, or `vocabulary_size` or an option does not suit the texts.
     """
-    num_lines, alphabet = 0, set()
-    for line in _read_sentences(files):
-        num_lines += 1
-        alphabet.update(line)
-    lines = sample_lines(files, num_lines)
+    lines, alphabet = read_sample(_read_sentences(corpora, normalization))
+    parts = (part for line in lines for part in line.split("\u2585"))  # the trainer skips lines with its own mark, ▅
     if model == "wordpiece":
-        return _learn_wordpiece(lines, alphabet, vocabulary_size)
-    return _run_trainer(
-        lines, vocabulary_size, model, model_type=model, byte_fallback=True, character_coverage=CHARACTER_COVERAGE
-    )
+        return wordpiece_header(normalization) + _learn_wordpiece(parts, alphabet, vocabulary_size)
+    settings = {"byte_fallback": True, "character_coverage": CHARACTER_COVERAGE, **options}
+    if "user_defined_symbols" in options:
+        settings["user_defined_symbols"] = [normalized(text, normalization) for text in options["user_defined_symbols"]]
+    data = _run_trainer(parts, vocabulary_size, model, model_type=model, **settings)
+    if normalization == "none":
+        return data
+    proto = ModelProto.FromString(data)
+    proto.normalizer_spec.name = normalization  # SentencePiece itself goes by other fields
+    return proto.SerializeToString(deterministic=True)
 
 
-def _read_sentences(files):
-    """Yield the lines of the files that are not blank.
+def normalized(text, normalization):
+    """A text in a normal form of Unicode, or as it is for "none"."""
+    return text if normalization == "none" else unicodedata.normalize(normalization.upper(), text)
+
+
+def _read_sentences(corpora, normalization):
+    """Yield the texts of the corpora that are not blank.
 
     Raises:
-        ValueError: a file has no such line.
+        ValueError: a corpus has no such text.
     """
-    for path in files:
-        is_blank = True
-        for line in read_lines(path):
-            if line.strip():
-                is_blank = False
-                yield line
-        if is_blank:
-            raise ValueError(f"{path} holds no text. Give files with one sentence a line.")
+    for corpus in corpora:
+        has_text = False
+        for text in corpus.read():
+            if not is_blank(text):
+                has_text = True
+                yield normalized(text, normalization)
+        if not has_text:
+            raise ValueError(f"{corpus.name} holds no text. Give {corpus.unit} with a sentence each.")
 
 
-def sample_lines(files, num_lines):
-    """Yield all of the `num_lines` lines, or a random sample of `MAX_LINES`, which is the same each time."""
-    luck, left, wanted = random.Random(0), num_lines, min(num_lines, MAX_LINES)
-    for line in _read_sentences(files):
-        if luck.random() * left < wanted:
-            wanted -= 1
-            yield from line.split("\u2585")  # the trainer uses this character itself, and skips lines that have it
-        left -= 1
+def read_sample(texts):
+    """All texts, or a random sample of `MAX_LINES`, which is the same each time; and the characters of all texts.
+
+    The texts are read once. The sample keeps their order.
+    """
+    luck, sample, alphabet = random.Random(0), [], set()
+    for number, text in enumerate(texts):
+        alphabet.update(text)
+        if number < MAX_LINES:
+            sample.append((number, text))
+        elif (place := luck.randrange(number + 1)) < MAX_LINES:
+            sample[place] = number, text
+    return [text for _, text in sorted(sample)], alphabet
 
 
 def _learn_wordpiece(lines, alphabet, vocabulary_size):
@@ -81,7 +100,7 @@ def _run_trainer(lines, vocabulary_size, model, **options):
     sentencepiece.set_min_log_level(2)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=lines,
+            sentence_iterator=iter(lines),
             model_writer=serialized,
             vocab_size=vocabulary_size,
             pad_id=PAD,
@@ -94,12 +113,12 @@ def _run_trainer(lines, vocabulary_size, model, **options):
             minloglevel=2,
             **options,
         )
-    except RuntimeError as error:
-        raise _explained(error, vocabulary_size, model) from error
+    except (RuntimeError, OSError) as error:  # OSError is its word for a wrong value
+        raise _explained(error, vocabulary_size, model, options) from error
     return serialized.getvalue()
 
 
-def _explained(error, vocabulary_size, model):
+def _explained(error, vocabulary_size, model, options):
     """The trainer's error in our words. An error about the vocabulary's size names the limit."""
     message = str(error)
     if least := re.search(r"smaller than required_chars\. -?\d+ vs (\d+)", message):
@@ -107,13 +126,17 @@ def _explained(error, vocabulary_size, model):
     if most := re.search(r"Please set it to a value <= (\d+)", message):
         return ValueError(
             f"vocabulary_size={vocabulary_size} is too large: model={model!r} learns at most {most[1]} pieces "
-            "from these files."
+            "from these texts."
         )
-    return RuntimeError(f"SentencePiece cannot learn vocabulary_size={vocabulary_size}, model={model!r}: {message}")
+    given = ", ".join(
+        f"{name}={value!r}" for name, value in {"model": model, **options}.items() if name != "model_type"
+    )
+    reason = " ".join(message.split())
+    return ValueError(f"SentencePiece cannot learn vocabulary_size={vocabulary_size}, {given}: {reason}")
 
 
 def _too_small(vocabulary_size, model, least):
     return ValueError(
         f"vocabulary_size={vocabulary_size} is too small: model={model!r} needs at least {least} for the special "
-        "pieces and the single characters of these files."
+        "pieces and the single characters of these texts."
     )

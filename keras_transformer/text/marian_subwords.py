@@ -9,8 +9,8 @@ import tensorflow as tf
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from keras_transformer.backend.compat import sentencepiece_ops
-from keras_transformer.files import BLANK
 from keras_transformer.ids import NUM_RESERVED, UNK
+from keras_transformer.inputs.blank import WHITE_SPACE
 from keras_transformer.text.subwords import SPACE, SentencePieceResource
 
 _BEGINNING = b'{"model": "marian", '
@@ -59,6 +59,7 @@ class MarianSubwords(tf.Module):
     """
 
     kind = "marian"
+    normalization = "none"  # but for the rules in the models
 
     def __init__(self, pieces, data, side):
         super().__init__(name=f"marian_{side}")
@@ -72,7 +73,10 @@ class MarianSubwords(tf.Module):
         words = pieces[NUM_RESERVED:]
         ids = np.arange(NUM_RESERVED, self.size, dtype=np.int32)
         self._ids = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(words, ids), UNK)
-        self._texts = tf.constant(_texts(pieces, ModelProto.FromString(data)))
+        proto = ModelProto.FromString(data)
+        bytes_of = {entry.piece for entry in proto.pieces if entry.type == entry.BYTE}
+        self.fallback_ids = np.array([UNK, *(i for i, piece in enumerate(pieces) if piece in bytes_of)])
+        self._texts = tf.constant(_texts(pieces, proto))
 
     def piece(self, i):
         return str(self._pieces[i])
@@ -91,7 +95,7 @@ class MarianSubwords(tf.Module):
     def detokenize(self, ids):
         texts = tf.strings.reduce_join(tf.gather(self._texts, ids), axis=1)  # (N,)
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-        return tf.strings.regex_replace(texts, f"^{BLANK}|{BLANK}$", "")
+        return tf.strings.regex_replace(texts, f"^{WHITE_SPACE}|{WHITE_SPACE}$", "")
 
 
 def _texts(pieces, proto):

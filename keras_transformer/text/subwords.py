@@ -14,6 +14,7 @@ from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 SPACE = "\u2581"  # how a piece writes a space: ▁
 _UNKNOWN = " \u2047"  # the text of UNK in WordPiece: a space and ⁇
 RESERVED_PIECES = ["[PAD]", "[UNK]", "[START]", "[END]"]  # of a WordPiece vocabulary
+NORMALIZATIONS = ("none", "nfc", "nfkc")
 
 
 def read(data):
@@ -24,7 +25,16 @@ def read(data):
     """
     if not data:
         raise ValueError("no bytes to read. A tokenizer file is a SentencePiece model or a WordPiece vocabulary.")
-    return WordPiece(data) if data.startswith(f"{RESERVED_PIECES[0]}\n".encode()) else SentencePiece(data)
+    for normalization in NORMALIZATIONS:
+        header = wordpiece_header(normalization)
+        if data.startswith(header + f"{RESERVED_PIECES[0]}\n".encode()):
+            return WordPiece(data.removeprefix(header), normalization)
+    return SentencePiece(data)
+
+
+def wordpiece_header(normalization):
+    """What is before the pieces in the file of a WordPiece vocabulary: a line with the normal form, if there is one."""
+    return b"" if normalization == "none" else f"[{normalization.upper()}]\n".encode()
 
 
 class SentencePiece(tf.Module):
@@ -42,7 +52,9 @@ class SentencePiece(tf.Module):
         if ids != [PAD, UNK, START, END]:
             raise ValueError(
                 "the SentencePiece model has pad, unk, bos, eos ids {}, {}, {}, {}; required are {}, {}, {}, {}. "
-                "Train it with pad_id=0, unk_id=1, bos_id=2, eos_id=3.".format(*ids, PAD, UNK, START, END)
+                "Read it with Tokenizer.from_sentencepiece(path), which rearranges its ids.".format(
+                    *ids, *(PAD, UNK, START, END)
+                )
             )
         proto = ModelProto.FromString(data)
         spec = proto.trainer_spec
@@ -50,6 +62,10 @@ class SentencePiece(tf.Module):
         self.size = self._processor.vocab_size()
         self._unknown = spec.unk_surface.encode()
         self._adds_space = proto.normalizer_spec.add_dummy_prefix
+        name, own_rules = proto.normalizer_spec.name, proto.normalizer_spec.precompiled_charsmap
+        self.normalization = name if name in NORMALIZATIONS and not own_rules else "none"
+        bytes_of = (i for i, piece in enumerate(proto.pieces) if piece.type == piece.BYTE)
+        self.fallback_ids = np.array([UNK, *bytes_of])
         self._resource = SentencePieceResource(data)
 
     def piece(self, i):
@@ -94,9 +110,11 @@ class WordPiece(tf.Module):
     """The wordpiece kind. Each word is "▁" and its characters, so the pieces hold the spaces."""
 
     kind = "wordpiece"
+    fallback_ids = np.array([UNK])
 
-    def __init__(self, data):
+    def __init__(self, data, normalization="none"):
         super().__init__(name="wordpiece")
+        self.normalization = normalization
         pieces = _read_wordpiece_vocabulary(data)
         self.size = len(pieces)
         self._pieces = np.array(pieces, object)  # an array, because tf.Module tracks each item of a list

@@ -1,20 +1,26 @@
 """Tokenizer: text to ids and back, the same in Python and in an exported graph."""
 
 import hashlib
-import os
-from collections.abc import Iterable
+import re
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_text as tf_text
 
+from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
+from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
+from keras_transformer.inputs.kinds import read_path, read_texts, shown
 from keras_transformer.text import marian_subwords
+from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.learning import MODELS, learn
-from keras_transformer.text.subwords import read
+from keras_transformer.text.subwords import NORMALIZATIONS, read
+from keras_transformer.text.trainer_options import read_options
 
 SIDES = ("source", "target")
+_CODE = re.compile(r">>.*?<<", re.DOTALL)  # a target language before the text
 
 
 class Tokenizer(tf.Module):
@@ -41,6 +47,12 @@ class Tokenizer(tf.Module):
     that does not come back: pieces write a space with it, so it comes back as a space. Bytes that are not UTF-8 can
     reach only `tokenize`. They come back as U+FFFD, or as UNK in WordPiece.
 
+    With `normalization="nfc"` or `"nfkc"`, every text is first put into this normal form of Unicode, and comes back in
+    it. Without it, "é" and "e" with an accent after it have different pieces.
+
+    A tokenizer can be pickled and copied. Like everything of TensorFlow, it does not work in a process that was forked
+    after TensorFlow was used.
+
     Example:
         ```python
         from pathlib import Path
@@ -60,9 +72,14 @@ class Tokenizer(tf.Module):
 
     Raises:
         ValueError: the bytes are none of these, or their special pieces have other ids.
+        TypeError: `data` is not bytes, for example a path: use `Tokenizer.load`.
+        RuntimeError: the process was forked after TensorFlow was used.
     """
 
     def __init__(self, data):
+        check_process()
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data must be the bytes of a tokenizer file, got {shown(data)}. Use Tokenizer.load(path).")
         super().__init__(name="tokenizer")
         self._data = bytes(data)
         if marian_subwords.is_marian(self._data):
@@ -70,44 +87,65 @@ class Tokenizer(tf.Module):
         else:
             self._source = self._target = read(self._data)
 
-    @classmethod
-    def train(cls, files, vocabulary_size=10_000, model="bpe"):
-        """Learn a vocabulary from text files with one sentence a line. The same files give the same tokenizer.
+    def __reduce__(self):
+        return type(self), (self._data,)
 
-        The files are read twice, line by line. If they have more than 1 million lines, the pieces are learned from a
-        random sample of 1 million. In "wordpiece" each character of the files has its own piece. In "bpe" and
+    @classmethod
+    def train(cls, files, vocabulary_size=10_000, model="bpe", normalization="none", **options):
+        """Learn a vocabulary from sentences. The same sentences give the same tokenizer.
+
+        The texts are read once, and blank ones are left out. If there are more than 1 million, the pieces are learned
+        from a random sample of 1 million. In "wordpiece" each character of the texts has its own piece. In "bpe" and
         "unigram" so has each character except tabs and the rarest 1 in 50,000, which are written as bytes.
         "wordpiece" learns its pieces by merging, as "bpe" does.
 
         Args:
-            files: a path or a list of paths. Plain or `.gz`, UTF-8.
+            files: a path or a list of paths, plain or `.gz`, UTF-8, with one sentence a line. Or the sentences: a list
+                of strings, a generator, a column of a table. Or a list of several of these.
             vocabulary_size: int, the number of pieces. The four special pieces count.
             model: "bpe", "unigram" or "wordpiece".
+            normalization: "none" keeps each text as it is, so that `decode` gives it back exactly. "nfc" puts each text
+                into Unicode's composed form: "e" and an accent become "é", and what is seen stays the same. "nfkc" also
+                replaces compatibility characters: "ﬁ" becomes "fi", a full-width "Ａ" becomes "A".
+            **options: of SentencePiece's trainer, for "bpe" and "unigram": `user_defined_symbols` (a list of texts that
+                are always one piece), `control_symbols`, `required_chars`, `character_coverage`, `byte_fallback`,
+                `max_sentencepiece_length`, `split_digits`, `split_by_number`, `split_by_unicode_script`,
+                `split_by_whitespace`, `allow_whitespace_only_pieces`, `add_dummy_prefix`, `hard_vocab_limit`,
+                `seed_sentencepiece_size`, `shrinking_factor`, `num_sub_iterations`, `num_threads`. Its documentation
+                describes them.
 
         Returns:
-            A `Tokenizer` of exactly `vocabulary_size` pieces.
+            A `Tokenizer` of exactly `vocabulary_size` pieces; of at most so many with `hard_vocab_limit=False`.
 
         Raises:
-            ValueError: `model` is unknown; there are no files; a file has no text or is not UTF-8; these files do not
-                allow so small or so large a `vocabulary_size`. The message gives the limit.
-            TypeError: `vocabulary_size` is not an int.
+            ValueError: `model` or `normalization` is unknown; there are no texts; a file has no text or is not UTF-8;
+                these texts do not allow so small or so large a `vocabulary_size` (the message gives the limit); an
+                option that is set here, or with a value that the trainer refuses.
+            TypeError: `vocabulary_size` is not an int, `files` is neither paths nor sentences, or an option is
+                unknown (the message has the nearest name and the list of all).
+            FileNotFoundError: a path is no file.
         """
         if model not in MODELS:
             raise ValueError(f"model={model!r} is unknown. The models are {', '.join(map(repr, MODELS))}.")
-        if not isinstance(vocabulary_size, int) or isinstance(vocabulary_size, bool):
+        if normalization not in NORMALIZATIONS:
+            known = ", ".join(map(repr, NORMALIZATIONS))
+            raise ValueError(f"normalization={normalization!r} is unknown. Known are {known}.")
+        if not hasattr(vocabulary_size, "__index__") or isinstance(vocabulary_size, bool):
             raise TypeError(f"vocabulary_size must be an int, got {vocabulary_size!r}.")
         if vocabulary_size <= NUM_RESERVED:
             raise ValueError(
                 f"vocabulary_size={vocabulary_size} must be above {NUM_RESERVED}, the number of special pieces."
             )
-        files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        if not files:
+        options = read_options(options, ("files", "vocabulary_size", "model", "normalization"), model)
+        corpora = read_corpora("files", files)
+        refuse_shared_pipes(corpora)
+        if not corpora:
             raise ValueError("files is empty. Give at least one text file to learn from.")
-        return cls(learn(files, vocabulary_size, model))
+        return cls(learn(corpora, int(vocabulary_size), model, normalization, options))
 
     @classmethod
     def load(cls, path):
-        """Read a file that `save` wrote, or another SentencePiece model whose ids 0 to 3 are the same as here.
+        """Read a file that `save` wrote, or a SentencePiece model whose ids 0 to 3 are the same as here.
 
         Raises:
             ValueError: the file is not a tokenizer file, is damaged, or has other special ids. The message names the
@@ -117,6 +155,41 @@ class Tokenizer(tf.Module):
         data = Path(path).read_bytes()
         try:
             return cls(data)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_sentencepiece(cls, path):
+        """Read a SentencePiece model that was trained elsewhere, with whatever ids.
+
+        The ids are rearranged: PAD 0, UNK 1, START 2, END 3, then the other pieces in their order. A special piece that
+        the model lacks is added, so the vocabulary may grow. Texts are cut into the same pieces as by SentencePiece.
+        The model's own normalization stays, so `decode` may give back another text. Use it to train a new model:
+        weights that were trained with the old ids do not fit.
+
+        Example:
+            ```python
+            import sentencepiece
+            from keras_transformer import Tokenizer
+
+            lines = iter(["the cat sat", "the dog sat"])
+            with open("theirs.model", "wb") as file:
+                sentencepiece.SentencePieceTrainer.train(sentence_iterator=lines, model_writer=file, vocab_size=15)
+            tokenizer = Tokenizer.from_sentencepiece("theirs.model")
+            print(tokenizer.pieces(tokenizer.encode("the cat")))
+            ```
+
+        Args:
+            path: the `.model` file.
+
+        Raises:
+            ValueError: not a SentencePiece model, or one of which two special pieces are the same. The message names
+                the file.
+            OSError: the file cannot be read.
+        """
+        data = read_path("path", path).read_bytes()
+        try:
+            return cls(rearranged(data))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -146,6 +219,25 @@ class Tokenizer(tf.Module):
         """int, the number of pieces. The four special pieces count. Ids run from 0 to one less."""
         return self._source.size
 
+    @property
+    def normalization(self):
+        """str, the normal form of Unicode that texts are put into first: "none", "nfc" or "nfkc".
+
+        A Marian tokenizer, or a SentencePiece model from elsewhere, can have other rules in its file.
+        """
+        return self._source.normalization
+
+    @property
+    def fallback_ids(self):
+        """The ids that stand for text without a piece of its own: UNK, and the pieces of single bytes."""
+        return tuple(sorted({*self._source.fallback_ids.tolist(), *self._target.fallback_ids.tolist()}))
+
+    @property
+    def language_codes(self):
+        """The target languages that a sentence can begin with, as pieces: `(">>deu<<", ">>fra<<")`. Most have none."""
+        pieces = (self._source.piece(i) for i in range(NUM_RESERVED, self.vocabulary_size))
+        return tuple(piece for piece in pieces if _CODE.fullmatch(piece))
+
     def pieces(self, ids):
         """The piece of each id of one sequence, for plots and inspection: list of int -> list of str."""
         row = _to_python(ids)
@@ -162,13 +254,11 @@ class Tokenizer(tf.Module):
         Raises:
             ValueError: `side` is something else, or a text has a lone surrogate, which is not Unicode. The message
                 gives the number of the text, from 0.
-            TypeError: `text` is neither a str nor a list of str.
+            TypeError: `text` is neither a str nor a list of str. The message gives the place of what is no str.
         """
-        texts = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
+        check_process()
         encoded = []
-        for number, string in enumerate(texts):
-            if not isinstance(string, str):
-                raise TypeError(f"encode takes a str or a list of str, got {string!r} ({type(string).__name__}).")
+        for number, string in enumerate([text] if isinstance(text, str) else read_texts("text", text)):
             try:
                 encoded.append(string.encode())
             except UnicodeEncodeError as error:
@@ -198,11 +288,14 @@ class Tokenizer(tf.Module):
 
     def tokenize(self, strings, side="source"):
         """Text to ids as tensors, without START and END: (N,) string -> ragged (N, None) int32. See `encode`."""
+        check_process()
         if side not in SIDES:
             raise ValueError(f"side must be one of {SIDES}, got {side!r}.")
         strings = tf.convert_to_tensor(strings, tf.string)
         if strings.shape.rank != 1:
             raise ValueError(f"tokenize takes strings of shape (N,), got {strings.shape}.")
+        if self.normalization != "none":
+            strings = tf_text.normalize_utf8(strings, self.normalization.upper())
         return (self._source if side == "source" else self._target).tokenize(strings)
 
     def detokenize(self, ids):
@@ -214,6 +307,7 @@ class Tokenizer(tf.Module):
         Returns:
             (N,) string.
         """
+        check_process()
         if not isinstance(ids, tf.RaggedTensor):
             ids = tf.convert_to_tensor(ids)
         if ids.shape.rank != 2:
@@ -232,7 +326,8 @@ class Tokenizer(tf.Module):
                 raise ValueError(f"id {i} is outside the vocabulary of {self.vocabulary_size} pieces (ids from 0).")
 
     def __repr__(self):
-        return f"Tokenizer(model={self.model!r}, vocabulary_size={self.vocabulary_size})"
+        form = "" if self.normalization == "none" else f", normalization={self.normalization!r}"
+        return f"Tokenizer(model={self.model!r}, vocabulary_size={self.vocabulary_size}{form})"
 
 
 def _to_python(ids):

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate import evaluate, reference_streams
+from keras_transformer.inputs.kinds import check_function, check_iterable, read_sentences
 
 
 class ValidationBLEU(keras.callbacks.Callback):
@@ -32,7 +33,9 @@ class ValidationBLEU(keras.callbacks.Callback):
 
     Args:
         translate: a function from a list of sentences to a list of translations.
-        sources, references: lists of strings, one reference for each source.
+        sources: a list of strings.
+        references: a list of strings, one for each source, or several as `keras_transformer.evaluate.evaluate` takes
+            them.
         every: the number of epochs from one evaluation to the next.
         tokenize: the name of sacreBLEU's tokenizer, see `keras_transformer.evaluate.evaluate`.
 
@@ -40,18 +43,18 @@ class ValidationBLEU(keras.callbacks.Callback):
         scores: the latest `Scores`, which hold the signatures; None before the first evaluation.
 
     Raises:
-        ValueError: `every` is below 1, or the lists are empty or differ in length.
+        ValueError: `every` is below 1, or the lists are empty, differ in length or hold names of files.
+        TypeError: `translate` is no function, or a list is none of strings, for example a path.
     """
 
     def __init__(self, translate, sources, references, every=1, tokenize="13a"):
         super().__init__()
+        check_function("translate", translate)
         self.translate = translate
-        self.sources, self.references = list(sources), list(references)
-        if len(self.sources) != len(self.references) or not self.sources:
-            raise ValueError(
-                "sources and references must have the same length, at least 1; "
-                f"got {len(self.sources)} and {len(self.references)}."
-            )
+        self.sources = read_sentences("sources", sources)
+        check_iterable("references", references)
+        self.references = list(references)
+        reference_streams(self.references, len(self.sources), "sources")
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}.")
         self.every, self.tokenize = every, tokenize

@@ -9,6 +9,7 @@ import keras
 
 from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
+from keras_transformer.inputs.pipes import is_pipe
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as preset_arguments
 from keras_transformer.training.monitors import sign_of
@@ -96,7 +97,13 @@ def corpus_facts(report, files=()):
 
 
 def file_facts(path):
-    """Return the size and the SHA-256 of a file; for a `.gz`, also the SHA-256 of the unpacked bytes."""
+    """Return the size and the SHA-256 of a file; for a `.gz`, also the SHA-256 of the unpacked bytes.
+
+    Raises:
+        ValueError: a pipe, whose bytes are gone after the first reading.
+    """
+    if is_pipe(path):
+        raise ValueError(f"files has {path}, which is a pipe and can be read only once. Leave it out of the facts.")
     facts = {"bytes": Path(path).stat().st_size, "SHA-256": sha256(path)}
     if Path(path).suffix == ".gz":
         facts["SHA-256 unpacked"] = sha256(path, gzip.open)

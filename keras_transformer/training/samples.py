@@ -3,6 +3,8 @@
 import keras
 from rich.console import Console
 
+from keras_transformer.inputs.kinds import check_function, read_sentences
+
 
 class SampleTranslations(keras.callbacks.Callback):
     """Prints the translations of a few sentences after an epoch, each with its reference.
@@ -26,14 +28,16 @@ class SampleTranslations(keras.callbacks.Callback):
         console: a `rich.console.Console`. None prints to the standard output.
 
     Raises:
-        ValueError: `every` is below 1, or the lists differ in length.
+        ValueError: `every` is below 1, or the lists differ in length or hold names of files.
+        TypeError: `translate` is no function, or a list is none of strings, for example a path.
     """
 
     def __init__(self, translate, sentences, references, every=1, console=None):
         super().__init__()
+        check_function("translate", translate)
         self.translate = translate
-        self.sentences = list(sentences)
-        self.references = list(references)
+        self.sentences = read_sentences("sentences", sentences)
+        self.references = read_sentences("references", references)
         if len(self.sentences) != len(self.references):
             raise ValueError(
                 "sentences and references must have the same length; "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 
+from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
 from keras_transformer.keras_files import read_keras
@@ -38,6 +39,7 @@ def load_model(path, dtype=None):
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
     policy = None if dtype is None else _floating_policy(dtype)
+    check_process()
     model = read_keras(path)
     if not isinstance(model, Transformer):
         raise ValueError(f"{path} holds a {type(model).__name__}, not a Transformer of keras_transformer.")

@@ -12,6 +12,7 @@ class Pieces:
         self.tokenizer = tokenizer
         self.names = np.array(tokenizer.pieces(range(tokenizer.vocabulary_size)), object)
         self.ids = {name: i for i, name in enumerate(self.names)}
+        self.codes = tokenizer.language_codes
 
     def sources(self, sentences):
         """A list of strings -> lists of ids, closed by END."""

@@ -1,10 +1,16 @@
 """The sentences of a call: checked, tokenized once, and with the limits of their translations."""
 
+import os
 from typing import NamedTuple
 
 import keras
 
+from keras_transformer.backend.forks import check_process
 from keras_transformer.ids import UNK
+from keras_transformer.inputs.blank import is_blank
+from keras_transformer.inputs.kinds import check_tokenizer, read_count, read_texts, shown
+from keras_transformer.model import Transformer
+from keras_transformer.translation.source_checks import SentenceError, check_codes, warn_of_decomposed
 
 
 class Request(NamedTuple):
@@ -17,36 +23,10 @@ class Request(NamedTuple):
     prefix: list  # the ids that its translation must begin with
 
 
-class SentenceError(ValueError):
-    """Something is wrong with one sentence: `number` is its place in the list, `rule` says what is wrong."""
-
-    def __init__(self, number, rule):
-        super().__init__(f"sentence {number} {rule}")
-        self.number, self.rule = number, rule
-
-
-def is_blank(text):
-    """Whether a text is empty, or white space only.
-
-    A blank sentence is never searched. Its translation is empty, with score 0. `files.BLANK` is the same rule for
-    TensorFlow's regular expressions.
-    """
-    return not text.strip()
-
-
-def check_sentences(sentences, batch_size, workers=1, name="sentences"):
-    """The list of strings that is the argument `name`.
-
-    Raises:
-        TypeError: one string.
-        ValueError: a batch size or a number of workers below 1.
-    """
-    if isinstance(sentences, str):
-        raise TypeError(f"{name} must be a list of strings, got one string: write [{sentences[:60]!r}].")
+def check_batches(batch_size, workers=1):
+    """Raise TypeError or ValueError if one is not a whole number of at least 1."""
     for argument, value in (("batch_size", batch_size), ("workers", workers)):
-        if value < 1:
-            raise ValueError(f"{argument} must be at least 1, got {value}.")
-    return list(sentences)
+        read_count(argument, value)
 
 
 def read_requests(sentences, prefixes, pieces, options, positions):
@@ -60,11 +40,14 @@ def read_requests(sentences, prefixes, pieces, options, positions):
         positions: how many learned positions the models have, or None.
 
     Raises:
-        SentenceError: a sentence that is too long for the learned positions.
+        SentenceError: a sentence that is too long for the learned positions, or that begins with a target language
+            that the tokenizer does not have.
         ValueError: prefixes that are not as many as the sentences, or one that no translation can begin with.
-        TypeError: one string as prefixes.
+        TypeError: prefixes that are no list of strings.
     """
+    check_codes(sentences, pieces.codes)
     sources = pieces.sources(sentences)
+    warn_of_decomposed(sentences, sources, pieces)
     limits = [options.limit(len(source)) for source in sources]
     requests = [Request(*row, []) for row in zip(range(len(sentences)), sentences, sources, limits, strict=True)]
     for request in requests:
@@ -73,7 +56,7 @@ def read_requests(sentences, prefixes, pieces, options, positions):
 
 
 def _with_prefixes(requests, prefixes, pieces):
-    prefixes = check_sentences(prefixes, batch_size=1, name="prefixes")
+    prefixes = read_texts("prefixes", prefixes)
     if len(prefixes) != len(requests):
         raise ValueError(
             f'prefixes must be as many as the sentences, "" for none: got {len(prefixes)} for {len(requests)}.'
@@ -122,12 +105,27 @@ def check_pair(name, sentence, source, target, positions):
 
 
 def check_backend():
-    """Raise RuntimeError if Keras has another backend than TensorFlow, because the search is a TensorFlow graph."""
+    """Raise RuntimeError if Keras has another backend than TensorFlow, because the search is a TensorFlow graph.
+
+    Raise it too in a process in which TensorFlow does not work, see `backend.forks`.
+    """
+    check_process()
     if (backend := keras.backend.backend()) != "tensorflow":
         raise RuntimeError(
             f"a Translator needs Keras' TensorFlow backend, and this process runs on {backend!r}. Save the model, by "
             "Checkpoint for example, and load the folder in a process with KERAS_BACKEND=tensorflow."
         )
+
+
+def check_models(models, tokenizer):
+    """Raise TypeError if an argument of `Translator` is of another kind, for example in another order."""
+    order = "Translator(model, tokenizer)"
+    for number, model in enumerate(models):
+        if not isinstance(model, Transformer):
+            name = "model" if len(models) == 1 else f"model[{number}]"
+            hint = " Read a folder with Translator.load(folder)." if isinstance(model, str | os.PathLike) else ""
+            raise TypeError(f"{name} must be a Transformer, got {shown(model)}.{hint} The order is {order}.")
+    check_tokenizer(tokenizer, order, ("vocabulary_size", "encode", "pieces"))
 
 
 def check_vocabulary(models, tokenizer, beam_size):

@@ -2,10 +2,13 @@
 
 import math
 
+from keras_transformer.inputs.blank import is_blank
+from keras_transformer.inputs.kinds import check_iterable, check_text, read_sentences
 from keras_transformer.translation.batches import by_length, progress_bar
 from keras_transformer.translation.hypotheses import Score
-from keras_transformer.translation.requests import check_pair, check_sentences, is_blank
+from keras_transformer.translation.requests import check_batches, check_pair
 from keras_transformer.translation.searcher import NOT_FINITE
+from keras_transformer.translation.source_checks import check_codes, warn_of_decomposed
 
 
 class Scorer:
@@ -23,11 +26,13 @@ class Scorer:
     def score(self, sources, targets, batch_size, progress):
         """See `Translator.score`."""
         self.graph.check_unchanged()
-        sources = check_sentences(sources, batch_size, name="sources")
-        targets = check_sentences(targets, batch_size, name="targets")
+        check_batches(batch_size)
+        sources, targets = read_sentences("sources", sources), _read_translations(targets)
         if len(sources) != len(targets):
             raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
+        check_codes(sources, self.pieces.codes)
         source_ids, target_ids = self.pieces.sources(sources), self.pieces.targets(targets)
+        warn_of_decomposed(sources, source_ids, self.pieces)
         for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
             check_pair(f"pair {number}", sources[number], *pair, self.graph.positions)
         results, to_score = [None] * len(sources), []
@@ -62,3 +67,25 @@ class Scorer:
         if is_blank(target) if isinstance(target, str) else len(ids) == 1:
             return Score(0.0, 0.0, (), ())
         return Score(-math.inf, -math.inf, self.pieces.names_of(ids), (-math.inf,) * len(ids))
+
+
+def _read_translations(targets):
+    """The list of translations, each a string or a list of the names of its pieces.
+
+    Raises:
+        TypeError: something else. The message names the place.
+    """
+    check_iterable("targets", targets)
+    targets = list(targets)
+    for number, target in enumerate(targets):
+        check_translation(f"targets[{number}]", target)
+    return targets
+
+
+def check_translation(name, target):
+    """Raise TypeError if a translation is neither a string nor a list of the names of its pieces."""
+    if isinstance(target, list | tuple):
+        for place, piece in enumerate(target):
+            check_text(f"{name}[{place}]", piece)
+    else:
+        check_text(name, target)

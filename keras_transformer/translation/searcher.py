@@ -9,10 +9,13 @@ import tensorflow as tf
 
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 from keras_transformer.ids import PAD, UNK
+from keras_transformer.inputs.blank import is_blank
+from keras_transformer.inputs.kinds import read_sentences
 from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
 from keras_transformer.translation.hypotheses import EMPTY, Hypothesis
 from keras_transformer.translation.pieces import pad_rows
-from keras_transformer.translation.requests import Request, SentenceError, check_sentences, is_blank, read_requests
+from keras_transformer.translation.requests import Request, check_batches, read_requests
+from keras_transformer.translation.source_checks import SentenceError
 from keras_transformer.translation.unknown import replace_unknown, source_words
 
 logger = logging.getLogger("keras_transformer")
@@ -46,7 +49,9 @@ class Searcher:
         self.options = graph.options
 
     def search(self, sentences, prefixes, batches, n, details=False):
-        """The `n` best translations of each sentence, or fewer if the search reached fewer.
+        """The `n` best translations of each sentence, or fewer if the search reached fewer different texts.
+
+        Different pieces can make the same text. Of such hypotheses only the best counts.
 
         Args:
             sentences, prefixes: lists of strings; `prefixes` may be None.
@@ -56,8 +61,9 @@ class Searcher:
         Returns:
             A list of `Hypothesis` for each sentence.
         """
-        inputs = {"num_results": tf.constant(n, tf.int32)}  # a tensor, so that one graph serves every n
-        return self._translate(sentences, prefixes, batches, lambda batch: inputs, details=details)
+        # For several, search for all: some may have equal texts. A tensor, so that one graph serves every n.
+        inputs = {"num_results": tf.constant(n if n == 1 else self.options.beam_size, tf.int32)}
+        return self._translate(sentences, prefixes, batches, lambda batch: inputs, details=details, most=n)
 
     def sample(self, sentences, prefixes, batches, n, sampling, seed):
         """`n` translations of each sentence, drawn with `SamplingOptions`; see `search`.
@@ -77,16 +83,18 @@ class Searcher:
 
         return self._translate(sentences, prefixes, batches, inputs_of, sampling.top_k, num_empty=n)
 
-    def _translate(self, sentences, prefixes, batches, inputs_of, top_k=0, num_empty=1, details=False):
+    def _translate(self, sentences, prefixes, batches, inputs_of, top_k=0, num_empty=1, details=False, most=None):
         """Lists of `Hypothesis`, in the order of the sentences.
 
         Args:
             inputs_of: a function from a list of `Request` to further inputs of `TranslationGraph.run`.
             top_k: of `TranslationGraph.run`.
             num_empty: how many empty translations a blank sentence gets.
+            most: how many hypotheses of different texts each sentence gets at most. None keeps all, equal texts too.
         """
         self.graph.check_unchanged()
-        sentences = check_sentences(sentences, batches.size, batches.workers)
+        check_batches(batches.size, batches.workers)
+        sentences = read_sentences("sentences", sentences)
         requests = read_requests(sentences, prefixes, self.pieces, self.options, self.graph.positions)
         empty = replace(EMPTY, token_log_probabilities=() if details else None)
         hypotheses = [[empty] * num_empty if is_blank(sentence) else [] for sentence in sentences]
@@ -97,6 +105,7 @@ class Searcher:
                 results = self._read(batch, outputs)
                 if self.options.replace_unknown:
                     results = [self._replace_unknown(result, without_words) for result in results]
+                results = results if most is None else best_of_each_text(results, most)
                 logs = self._log_probabilities(results, batches.size) if details else [None] * len(results)
                 for (request, ids, *columns), row in zip(results, logs, strict=True):
                     hypotheses[request.number].append(Hypothesis(*columns, self.pieces.names_of(ids), row))
@@ -167,3 +176,14 @@ class Searcher:
             sources, targets = [result.request.source for result in chunk], [result.ids for result in chunk]
             rows += [tuple(row.tolist()) for row in self.teacher_forcing.log_probabilities(sources, targets)]
         return rows
+
+
+def best_of_each_text(results, most):
+    """The first `most` `SearchResult`s of each request, without those whose text came before, in the order given."""
+    kept, texts = [], {}
+    for result in results:
+        seen = texts.setdefault(result.request.number, set())
+        if result.text not in seen and len(seen) < most:
+            seen.add(result.text)
+            kept.append(result)
+    return kept

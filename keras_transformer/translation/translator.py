@@ -1,33 +1,37 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
+from dataclasses import asdict, fields
 from pathlib import Path
-
-import keras
-import numpy as np
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
-from keras_transformer.ids import START
+from keras_transformer.inputs.kinds import read_count, read_number, read_sentences
+from keras_transformer.inputs.options import check_arguments, check_options
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
+from keras_transformer.translation.given_pairs import GivenPairs
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.loading import load_model, one_tokenizer
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
-from keras_transformer.translation.requests import check_backend, check_pair, check_vocabulary
+from keras_transformer.translation.requests import check_backend, check_models, check_vocabulary
 from keras_transformer.translation.scorer import Scorer
 from keras_transformer.translation.searcher import Searcher
-from keras_transformer.translation.teacher_forcing import TeacherForcing, teacher_forced
+from keras_transformer.translation.sentences import translated_by_sentence, warn_of_lost_sentences
+from keras_transformer.translation.teacher_forcing import TeacherForcing
 from keras_transformer.translation.whole_file import translate_file
 
 __all__ = ["Hypothesis", "Score", "Translator", "load_model"]
 
+OPTIONS = [field.name for field in fields(SearchOptions)]
 
-class Translator:
+
+class Translator(GivenPairs):
     """Translates sentences with beam search, as in section 6.1 of the paper.
 
-    The translation of a sentence that is empty, or white space only, is empty and has score 0.
+    The translation of a blank sentence, without a visible character, is empty and has score 0. A translator can be
+    pickled and copied. It does not work in a process that was forked after TensorFlow was used.
 
     Args:
         model: a `Transformer`, or a list of them: an ensemble. The next-token probabilities of an ensemble are the
@@ -43,8 +47,8 @@ class Translator:
 
     Raises:
         ValueError: a tokenizer of another size than a model's vocabulary, or an option out of range.
-        TypeError: an unknown option, or one of another type.
-        RuntimeError: another backend of Keras than TensorFlow.
+        TypeError: an unknown option (the message has the nearest name), or an argument of another type.
+        RuntimeError: another backend of Keras than TensorFlow, or a forked process.
 
     Example:
         ```python
@@ -61,9 +65,11 @@ class Translator:
 
     def __init__(self, model, tokenizer, beam_size=4, length_penalty=0.6, max_extra_length=50, **more):
         check_backend()
+        check_options(more, OPTIONS, "Translator")
         self.models = tuple(model) if isinstance(model, (list, tuple)) else (model,)
         if not self.models:
             raise ValueError("model is an empty list. Give a Transformer, or a list of at least one.")
+        check_models(self.models, tokenizer)
         self.model, self.tokenizer = self.models[0], tokenizer
         self.options = SearchOptions(beam_size, length_penalty, max_extra_length, **more)
         check_vocabulary(self.models, tokenizer, beam_size)
@@ -73,6 +79,9 @@ class Translator:
         self.graph = TranslationGraph(self.models, tokenizer, self.options)
         self._searcher = Searcher(self.graph, self._teacher_forcing, self._pieces)
         self._scorer = Scorer(self.graph, self._teacher_forcing, self._pieces)
+
+    def __reduce__(self):
+        return _remade, (type(self), self.models, self.tokenizer, asdict(self.options), self.folder)
 
     @property
     def beam_size(self):
@@ -86,7 +95,7 @@ class Translator:
     def max_extra_length(self):
         return self.options.max_extra_length
 
-    def __call__(self, sentences, prefixes=None, batch_size=64, progress=False, workers=WORKERS):
+    def __call__(self, sentences, prefixes=None, batch_size=64, progress=False, workers=WORKERS, split_sentences=False):
         """Translate a list of strings. The result has the same order.
 
         Args:
@@ -95,21 +104,37 @@ class Translator:
             batch_size: the most sentences decoded at a time.
             progress: show a progress bar on standard error, if that is a terminal.
             workers: batches decoded at the same time. Each needs the memory of a batch.
+            split_sentences: translate each sentence of a string by itself, and join the translations with spaces.
+                Without it, a warning is logged if translations have fewer sentences than their sources.
 
         Returns:
-            A list of strings.
+            A list of strings, one for each string.
 
         Raises:
             ValueError: a prefix that leaves no room for END, or has unknown pieces, or is for an empty sentence; a
-                sentence longer than learned positions; a model whose probabilities are not finite.
+                sentence longer than learned positions, or with an unknown `>>code<<` of a target language; a model
+                whose probabilities are not finite; prefixes together with `split_sentences`.
+            TypeError: an argument is of another kind. The message gives the place of a sentence that is no string.
         """
-        best = self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), 1)
-        return [hypothesis.text for [hypothesis] in best]
+        batches = Batches(batch_size, progress, workers)
+
+        def translate(texts):
+            return [hypothesis.text for [hypothesis] in self._searcher.search(texts, prefixes, batches, 1)]
+
+        texts = read_sentences("sentences", sentences)
+        if not split_sentences:
+            translations = translate(texts)
+            warn_of_lost_sentences(texts, translations)
+            return translations
+        if prefixes is not None:
+            raise ValueError("prefixes and split_sentences=True cannot go together: give each sentence its own prefix.")
+        return translated_by_sentence(translate, texts)
 
     def n_best(self, sentences, n=None, prefixes=None, batch_size=64, progress=False, details=False, workers=WORKERS):
         """The `n` best translations of each sentence, best first, as lists of `Hypothesis`.
 
-        A sentence gets fewer if the search reached fewer.
+        The texts are different: where different pieces make the same text, only the best of these hypotheses is given,
+        here as in an export. A sentence gets fewer than `n` if the search reached fewer texts.
 
         Args:
             n: at most the beam size, which is the default.
@@ -131,7 +156,7 @@ class Translator:
                 print(hypothesis.score, hypothesis.finished, hypothesis.tokens)
             ```
         """
-        n = self.beam_size if n is None else n
+        n = self.beam_size if n is None else read_count("n", n, 0)
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
         return self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), n, details)
@@ -164,117 +189,15 @@ class Translator:
                 print(hypothesis.log_probability, hypothesis.tokens)
             ```
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}.")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}.")
-        sampling = SamplingOptions(float(temperature), top_k, float(top_p))
+        n, seed = read_count("n", n), read_count("seed", seed, 0)
+        check_options(more, ("progress", "workers"), "sample")
+        sampling = SamplingOptions(
+            read_number("temperature", temperature), read_count("top_k", top_k, 0), read_number("top_p", top_p)
+        )
         check_sampling(sampling)
         return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
-    def score(self, sources, targets, batch_size=64, progress=False):
-        """The models' scores of given translations: a list of `Score`.
-
-        The score has the length and coverage penalties of the search. So the tokens of a finished hypothesis get the
-        score that the search gave them. The empty translation of an empty sentence is certain: its score is 0. Any
-        other translation of an empty sentence has score -inf.
-
-        Args:
-            sources: a list of strings.
-            targets: the translation of each: a string, or a list of pieces, such as a hypothesis' `tokens`. The
-                tokenizer may cut a hypothesis' text into other pieces than the search did.
-            batch_size, progress: as in a call.
-
-        Returns:
-            `Score`s in the order given.
-
-        Raises:
-            ValueError: lists of different length, an unknown piece name, or a pair longer than learned positions; a
-                model whose probabilities are not finite.
-
-        Example:
-            ```python
-            from pathlib import Path
-            from keras_transformer import Tokenizer, Transformer, Translator
-
-            Path("text").write_text("one two three four five six")
-            tokenizer = Tokenizer.train("text", vocabulary_size=280)
-            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
-            [score] = Translator(model, tokenizer).score(["one two"], ["six five"])
-            print(score.score, list(zip(score.tokens, score.token_log_probabilities)))
-            ```
-        """
-        return self._scorer.score(sources, targets, batch_size, progress)
-
-    def attention(self, sentence, translation):
-        """The attention of every head of the first model for a sentence and its translation, for plots.
-
-        Args:
-            sentence: a string.
-            translation: a string, or a list of pieces, such as a hypothesis' `tokens`.
-
-        Returns:
-            The source's pieces and END (S), the target's pieces and END (T) as labels, and a dictionary
-            of float32 arrays: "encoder" (N, H, S, S), "decoder" (N, H, T, T), "cross" (N, H, T, S). Row t
-            is the step that predicts target label t.
-
-        Raises:
-            ValueError: an unknown piece name, or a pair longer than the learned positions of any of the models.
-
-        Example:
-            ```python
-            from pathlib import Path
-            from keras_transformer import Tokenizer, Transformer, Translator
-
-            Path("text").write_text("one two three four five six")
-            tokenizer = Tokenizer.train("text", vocabulary_size=280)
-            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
-            source, target, weights = Translator(model, tokenizer).attention("one two", "six five")
-            print(source, target, weights["cross"].shape)
-            ```
-        """
-        source, target = self._ids_of_pair(sentence, translation)
-        weights = self.model.attention_weights(np.array([source]), np.array([[START, *target[:-1]]]))
-        arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
-        return self.tokenizer.pieces(source), self.tokenizer.pieces(target), arrays
-
-    def alignment(self, sentence, translation):
-        """The attention of each token of a translation to the source: the mean over the last layer's heads and models.
-
-        Args:
-            sentence, translation: as in `attention`.
-
-        Returns:
-            The source's labels (S) and the target's (T), as `attention` gives them, and float32 (T, S).
-
-        Raises:
-            ValueError: as in `attention`.
-        """
-        self.graph.check_unchanged()
-        source, target = self._ids_of_pair(sentence, translation)
-        [array] = self._teacher_forcing.alignments([source], [target])
-        return self.tokenizer.pieces(source), self.tokenizer.pieces(target), array
-
-    def log_probabilities_and_attention(self, source, labels):
-        """Score given translations in TensorFlow ops. The graph of an export calls this.
-
-        Args:
-            source: the ids of the sentences (B, S) with END, padded.
-            labels: the ids of the translations (B, T), padded.
-
-        Returns:
-            log P of each token, (B, T) float32, 0 at padding. The attention of each token to the source, (B, T, S)
-            float32, averaged over the heads of the last layer and over the models.
-        """
-        return teacher_forced(self.models, source, labels)
-
-    def _ids_of_pair(self, sentence, translation):
-        """The ids of both, closed by END, if the models have positions for them."""
-        [source], [target] = self._pieces.sources([sentence]), self._pieces.targets([translation])
-        check_pair("the pair", sentence, source, target, self.graph.positions)
-        return source, target
-
-    def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
+    def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, **more):
         """Translate a file line by line, and resume after a break; see `keras_transformer.translation.whole_file`.
 
         Example:
@@ -288,7 +211,8 @@ class Translator:
             Translator(model, tokenizer, max_extra_length=5).translate_file("source.txt", "target.txt")
             ```
         """
-        translate_file(self, source_path, target_path, batch_size, window, overwrite, progress)
+        check_options(more, ("progress", "split_sentences"), "translate_file")
+        translate_file(self, source_path, target_path, batch_size, window, overwrite, **more)
 
     def save(self, folder, overwrite=False):
         """Write `model.keras` and the tokenizer's file into a new folder.
@@ -325,6 +249,7 @@ class Translator:
                 exactly.
         """
         check_backend()
+        check_options(options, OPTIONS, "Translator.load")
         folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
         if not folders:
             raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
@@ -345,6 +270,14 @@ class Translator:
         """
         from keras_transformer.export.write import export
 
+        check_arguments(export, options, "export", without=("translator", "path", "overwrite"))
         if self.options.replace_unknown:
             raise ValueError("replace_unknown=True is not possible in an export: build the Translator without it.")
         export(self, path, overwrite, **options)
+
+
+def _remade(cls, models, tokenizer, options, folder):
+    """The `Translator` that was pickled."""
+    translator = cls(models, tokenizer, **options)
+    translator.folder = folder
+    return translator

@@ -6,24 +6,36 @@ import os
 import re
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from keras_transformer.files import lock, read_lines, sha256, written_beside
+from keras_transformer.inputs.kinds import read_count, read_path
+from keras_transformer.inputs.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
-from keras_transformer.translation.requests import SentenceError
+from keras_transformer.translation.source_checks import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
 
-def translate_file(translator, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
+def translate_file(
+    translator,
+    source_path,
+    target_path,
+    batch_size=64,
+    window=2000,
+    overwrite=False,
+    progress=True,
+    split_sentences=False,
+):
     """Write the translation of each line of a file, in order, one a line.
 
     The source is read in windows. Sentences of similar length in a window share a batch, and no more than a window
     is in memory. Finished lines are in `<target_path>.part`. A journal beside it says what work they belong to. After
     a break, the same call resumes after the last complete line. At the end, the file gets its name and the journal
     is removed. A line break inside a translation becomes a space. Only one process at a time can write a target.
+
+    A source that can be read only once, such as "/dev/stdin", is first copied to a temporary file.
 
     Args:
         translator: a `Translator`.
@@ -33,6 +45,7 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
         window: lines read at a time.
         overwrite: replace `target_path` if it exists, at the end.
         progress: show a progress bar on standard error, if that is a terminal.
+        split_sentences: translate each sentence of a line by itself. The translations of a line stay on one line.
 
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
@@ -41,39 +54,45 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
             unfinished work of another source, model or option, which the message names; a source that is not
             UTF-8, or that changes meanwhile; a window or batch size below 1; and what a call of the translator
             raises. The message gives the line of a sentence that is too long.
+        TypeError: a path that is none, such as a list of sentences; a number of another type.
         BlockingIOError: another process is writing the same target.
     """
-    source_path, target_path = Path(source_path), Path(target_path)
+    source_path, target_path = read_path("source_path", source_path), read_path("target_path", target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+        read_count(name, value)
     part, journal = _unfinished_paths(source_path, target_path)
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
-    version = _version(source_path)
-    total = sum(1 for _ in read_lines(source_path))  # finds a line that is not UTF-8 before the work begins
-    work = _work(translator, source_path)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with open(part, "a+b") as stream:
-        if not lock(stream, part):
-            raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
-        done = _prepare(stream, part, journal, work)
-        lines = islice(read_lines(source_path), done, None)
-        with progress_bar("translating", total, progress, done) as advance:
-            while sentences := list(islice(lines, window)):
-                try:
-                    texts = translator(sentences, batch_size=batch_size)
-                except SentenceError as error:
-                    raise ValueError(f"{source_path}, line {done + error.number + 1}, {error.rule}") from error
-                _append(stream, texts)
-                done += len(sentences)
-                advance(len(sentences))
-        if _version(source_path) != version:
-            raise ValueError(f"{source_path} has changed meanwhile. {part} may be of both versions: remove it.")
-        if target_path.exists() and not overwrite:
-            raise FileExistsError(f"{target_path} exists by now. The translations are in {part}.")
-        os.replace(part, target_path)
-        journal.unlink(missing_ok=True)
+    options = {"batch_size": batch_size} | ({"split_sentences": True} if split_sentences else {})
+    with reread(source_path) as readable:
+        version = _version(readable)
+        total = sum(1 for _ in read_lines(readable, source_path))  # finds a line that is not UTF-8 before the work
+        work = _work(translator, source_path, readable, split_sentences)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "a+b") as stream:
+            if not lock(stream, part):
+                raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
+            done = _prepare(stream, part, journal, work)
+            lines = islice(read_lines(readable, source_path), done, None)
+            with progress_bar("translating", total, progress, done) as advance:
+                while sentences := list(islice(lines, window)):
+                    _append(stream, _translated(translator, sentences, source_path, done, options))
+                    done += len(sentences)
+                    advance(len(sentences))
+            if _version(readable) != version:
+                raise ValueError(f"{source_path} has changed meanwhile. {part} may be of both versions: remove it.")
+            if target_path.exists() and not overwrite:
+                raise FileExistsError(f"{target_path} exists by now. The translations are in {part}.")
+            os.replace(part, target_path)
+            journal.unlink(missing_ok=True)
+
+
+def _translated(translator, sentences, source_path, done, options):
+    """The translations of lines. An error about a line gives its number in the file."""
+    try:
+        return translator(sentences, **options)
+    except SentenceError as error:
+        raise ValueError(f"{source_path}, line {done + error.number + 1}, {error.rule}") from error
 
 
 def _unfinished_paths(source_path, target_path):
@@ -124,9 +143,9 @@ def _prepare(stream, part, journal, work):
         raise ValueError(
             f"{part} is unfinished work, but {journal} does not say what work it is. Remove {part}."
         ) from error
-    differing = [name for name in work if recorded.get(name) != work[name]]
+    differing = [name for name in {**recorded, **work} if recorded.get(name) != work.get(name)]
     if differing:
-        changes = ", ".join(f"{name} was {recorded.get(name)!r} and is {work[name]!r}" for name in differing)
+        changes = ", ".join(f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing)
         raise ValueError(f"{part} is unfinished work of another kind: {changes}. Finish that work, or remove {part}.")
     stream.seek(0)
     lines = complete = 0
@@ -137,13 +156,16 @@ def _prepare(stream, part, journal, work):
     return lines
 
 
-def _work(translator, source_path):
-    """Everything that the translations depend on, as JSON has it."""
-    work = {"source": str(source_path.resolve()), "source_size": source_path.stat().st_size}
-    work |= {"source_sha256": sha256(source_path)}
+def _work(translator, source_path, readable, split_sentences):
+    """Everything that the translations depend on, as JSON has it. `readable` holds the text of `source_path`."""
+    name = source_path.absolute() if is_pipe(source_path) else source_path.resolve()  # a pipe resolves to its number
+    work = {"source": str(name), "source_size": readable.stat().st_size, "source_sha256": sha256(readable)}
     work |= {"models": [_fingerprint(model) for model in translator.models]}
-    pieces = translator.tokenizer.pieces(range(translator.tokenizer.vocabulary_size))
-    work |= {"tokenizer": hashlib.sha256("\n".join([translator.tokenizer.model, *pieces]).encode()).hexdigest()}
+    tokenizer = translator.tokenizer
+    facts = [tokenizer.model, *tokenizer.pieces(range(tokenizer.vocabulary_size))]
+    facts += [] if tokenizer.normalization == "none" else [tokenizer.normalization]
+    work |= {"tokenizer": hashlib.sha256("\n".join(facts).encode()).hexdigest()}
+    work |= {"split_sentences": True} if split_sentences else {}
     return json.loads(json.dumps(work | asdict(translator.options)))
 
 

@@ -318,3 +318,11 @@ def test_set_gradient_sum_is_what_apply_calls():
     assert calls == [2]
     for old, new in zip(before, layer.get_weights(), strict=True):
         np.testing.assert_allclose(new, old - 2.0, rtol=1e-6)
+
+
+def test_is_tensorflow_used_after_the_first_operation():
+    code = (
+        "from keras_transformer.backend.compat import is_tensorflow_used as used; before = used(); import tensorflow; "
+        "imported = used(); tensorflow.constant(1); print(before, imported, used())"
+    )
+    assert tiny.python("-c", code).stdout.split() == ["False", "False", "True"]

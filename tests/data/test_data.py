@@ -88,9 +88,10 @@ def test_pairs_with_an_empty_or_a_long_side_are_left_out_and_counted(tmp_path, c
     )
 
 
-def test_a_side_of_any_white_space_character_is_empty(tmp_path):
+def test_a_side_without_a_visible_character_is_empty(tmp_path):
     spaces = [chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) not in "\n\r"]
-    others = ["\u200b", "\ufeff", "\u2060", "-"]
+    spaces += ["\u200b", "\ufeff", "\u2060", "\u00ad", "\u200b \u200d"]
+    others = ["-", "a\u200b"]
     dataset = parallel_corpus(*files(tmp_path, [(c, "x") for c in spaces + others]), Characters(), shuffle=False)
     assert [source for batch in dataset for source, _ in pairs_of(batch)] == others
     assert dataset.report.dropped_empty == len(spaces) > 20

@@ -71,3 +71,65 @@ def test_any_iterable_will_do():
 def test_an_unknown_tokenizer_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"tokenize must be one of none, .*13a, .*, got 'foo'"):
         evaluate(TRANSLATIONS, REFERENCES, tokenize="foo")
+
+
+FIRST, SECOND, THIRD = REFERENCES, [text.replace("a", "the") for text in REFERENCES], REFERENCES[::-1]
+
+
+def test_several_references_are_scored_as_by_sacrebleu():
+    count = len(TRANSLATIONS)
+    streams = [FIRST, SECOND] if count != 2 else [FIRST, SECOND, THIRD]
+    bleu = sacrebleu.corpus_bleu(TRANSLATIONS, streams)
+    chrf = sacrebleu.corpus_chrf(TRANSLATIONS, streams)
+    for references in (streams, list(zip(*streams, strict=True)), iter(map(list, zip(*streams, strict=True)))):
+        scores = evaluate(TRANSLATIONS, references)
+        assert (scores.bleu, scores.chrf) == (bleu.score, chrf.score)
+        assert scores.bleu_signature.startswith(f"nrefs:{len(streams)}|")
+    assert evaluate(["a b c d"], [["x y", "a b c d"]]).bleu == pytest.approx(100)
+    assert evaluate(["a b c d"], [["a b c d"]]) == evaluate(["a b c d"], ["a b c d"])
+
+
+def test_sentences_may_have_different_numbers_of_references():
+    translations, references = ["a b c d", "e f g h", "x y z w"], [["a b c d", "q"], ["e f g"], ["x y z w", "s", "t"]]
+    streams = [["a b c d", "e f g", "x y z w"], ["q", None, "s"], [None, None, "t"]]
+    assert evaluate(translations, references).bleu == sacrebleu.corpus_bleu(translations, streams).score
+    assert evaluate(translations, references).bleu_signature.startswith("nrefs:var|")
+
+
+def test_as_many_references_as_sentences_need_a_word():
+    square = [["a b c d", "a b c"], ["e f g h", "e f"]]
+    with pytest.raises(ValueError) as error:
+        evaluate(["a b c d", "e f g h"], square)
+    assert str(error.value) == (
+        "references has 2 lists of 2 strings for 2 translations: a list may hold the references of one translation, or "
+        "one reference of each. Add None (no reference) to the first list to mean those of one translation, or add a "
+        "list of 2 None to mean one reference of each."
+    )
+    of_one = evaluate(["a b c d", "e f g h"], [[*square[0], None], square[1]])
+    of_each = evaluate(["a b c d", "e f g h"], [*square, [None, None]])
+    assert round(of_one.bleu) == 100 > of_each.bleu
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((["a"], [["b"], ["c", "d"]]), ValueError, "must have the same length, at least 1; got 1 and 2"),
+        ((["a", "b"], [["c", "d", "e"], []]), ValueError, "references has none for number 1 of the translations"),
+        ((["a"], [[None]]), ValueError, "references has none for number 0 of the translations"),
+        (
+            (["a", "b"], [["c"], "d"]),
+            TypeError,
+            r"references\[1\] must be a list of strings as those before it, got 'd'",
+        ),
+        ((["a"], [["c", 5]]), TypeError, r"references\[0\]\[1\] must be a string, got 5 \(int\)"),
+        ((["a", None], ["c", "d"]), TypeError, r"translations\[1\] must be a string, got None"),
+        ((["a", "b"], ["c", None]), TypeError, r"references\[1\] must be a string, got None"),
+        ((None, ["c"]), TypeError, r"translations must be a list of strings, got None"),
+        ((["a"], 5), TypeError, r"references must be a list of strings, got 5 \(int\)"),
+        (([__file__], ["c"]), ValueError, r"translations\[0\]=.* is the name of a file"),
+        ((["a"], [__file__]), ValueError, r"references\[0\]=.* is the name of a file"),
+    ],
+)
+def test_what_is_no_list_of_references_is_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(*arguments)

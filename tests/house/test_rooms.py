@@ -18,9 +18,10 @@ ROOMS = {
     # Rooms that need no other room, or only `files`.
     "ids": "",
     "files": "",
+    "inputs": "files",
     "presets": "",
     "schedules": "",
-    "evaluate": "sacrebleu",
+    "evaluate": "sacrebleu inputs",
     "plots": "matplotlib numpy files",
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
@@ -31,15 +32,15 @@ ROOMS = {
     "incremental": "layers backend",
     # tensorflow and jax only in the modules of that backend
     "train_step": "losses metrics schedules backend numpy tensorflow jax",
-    "model": "layers presets train_step backend",
+    "model": "layers presets train_step backend inputs",
     "keras_files": "backend",
     # The rooms around the core.
-    "text": "tensorflow tensorflow_text sentencepiece numpy files backend",
-    "data": "tensorflow numpy rich files",
-    "training": "tensorflow numpy rich files keras_files presets evaluate backend losses metrics model",
+    "text": "tensorflow tensorflow_text sentencepiece numpy files inputs backend",
+    "data": "tensorflow numpy rich files inputs",
+    "training": "tensorflow numpy rich files inputs keras_files presets evaluate backend losses metrics model",
     "interop": "numpy safetensors torch ctranslate2 files text model",  # torch only inside one function
-    "export": "tensorflow numpy rich google tensorflow_serving files backend decoding incremental training",
-    "translation": "tensorflow numpy rich files keras_files backend decoding incremental text model export",
+    "export": "tensorflow numpy rich google tensorflow_serving files inputs backend decoding incremental training",
+    "translation": "tensorflow numpy rich files inputs keras_files backend decoding incremental text model export",
 }
 FACADES = {"__init__", "cli"}  # may import every room
 CORE = {

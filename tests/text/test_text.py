@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -241,9 +242,11 @@ def test_training_is_repeatable(tokenizer, tmp_path):
 
 def test_a_sample_of_the_lines_is_repeatable_too(tokenizers, corpus_file, monkeypatch):
     monkeypatch.setattr(learning, "MAX_LINES", 300)
-    sample = list(learning.sample_lines([corpus_file], len(corpus())))
+    sample, alphabet = learning.read_sample(iter(corpus()))
     assert len(sample) == 300
     assert sample == [line for line in corpus() if line in sample]
+    assert set(sample) - set(corpus()[:300]) and set(sample) & set(corpus()[:300]), "from all parts of the corpus"
+    assert alphabet == set("".join(corpus()))
     first = Tokenizer.train(corpus_file, SIZES["bpe"])
     second = Tokenizer.train(corpus_file, SIZES["bpe"])
     assert first._data == second._data
@@ -336,8 +339,8 @@ def test_encode_and_decode_errors(tokenizer):
         for wrong in ([1.0], ["a"], [True], 5, "abc", None):
             with pytest.raises(TypeError, match="integers, got"):
                 method(wrong)
-    for wrong in (5, None, ["a", 5], [["a"]], b"a"):
-        with pytest.raises(TypeError, match="encode takes a str or a list of str, got"):
+    for wrong, place in ((5, ""), (None, ""), (["a", 5], "[1]"), ([["a"]], "[0]"), (b"a", "")):
+        with pytest.raises(TypeError, match=rf"^text{re.escape(place)} must be a (list of strings|string), got"):
             tokenizer.encode(wrong)
     with pytest.raises(ValueError, match=r"shape \(N,\), got \(\)"):
         tokenizer.tokenize(tf.constant("a"))

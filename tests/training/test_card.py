@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 import subprocess
 
 import keras
@@ -185,3 +186,9 @@ def test_rates_of_only_some_epochs_are_refused():
         ValueError, match="history has tokens_per_second in 1 epochs and seconds in 3: the tokens of the run"
     ):
         run_facts(rows)
+
+
+def test_a_pipe_has_no_facts(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"files has .*/pipe, which is a pipe and can be read only once"):
+        file_facts(tmp_path / "pipe")

@@ -164,3 +164,33 @@ def test_the_best_is_the_lowest_or_the_highest(tokenizer, tmp_path, monitor, mod
 def test_an_unknown_mode_is_refused(tokenizer, tmp_path):
     with pytest.raises(ValueError, match="mode must be 'auto', 'min' or 'max', got 'most'"):
         Checkpoint(tmp_path, tokenizer, monitor="val_bleu", mode="most")
+
+
+@pytest.mark.parametrize("callback", [ValidationBLEU, SampleTranslations], ids=lambda callback: callback.__name__)
+def test_paths_are_no_sentences(callback, tmp_path):
+    name = {ValidationBLEU: "sources", SampleTranslations: "sentences"}[callback]
+    path = tmp_path / "valid.en"
+    path.write_text("a b\n")
+    for sources, references, error, message in (
+        (str(path), str(path), TypeError, f"{name} must be a list of strings, got one string"),
+        (path, ["a"], TypeError, f"{name} must be a list of strings, got the path"),
+        ([str(path)], ["a"], ValueError, rf"{name}\[0\]='.*valid.en' is the name of a file. Give the file's lines"),
+        (["a"], str(path), TypeError, "references must be a list of strings, got one string"),
+        (["a"], [str(path)], ValueError, r"references\[0\]='.*valid.en' is the name of a file"),
+        (["a", None], ["a", "b"], TypeError, rf"{name}\[1\] must be a string, got None"),
+        (["a", "b"], ["a", 5], TypeError, r"references\[1\] must be a string, got 5"),
+    ):
+        with pytest.raises(error, match=message):
+            callback(list, sources, references)
+    with pytest.raises(TypeError, match=r"translate must be a function, for example a Translator, got 'runs' \(str\)"):
+        callback("runs", ["a"], ["a"])
+
+
+def test_several_references_count_as_in_evaluate():
+    references = [["a b c d", "x"], ["y", "e f g h", "z"]]
+    callback = ValidationBLEU(list, ["a b c d", "e f g h"], references)
+    callback.set_params({"epochs": 1})
+    callback.on_train_begin()
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert logs["val_bleu"] == evaluate(["a b c d", "e f g h"], references).bleu == pytest.approx(100)

@@ -114,7 +114,7 @@ def test_hypotheses_are_best_first_and_finished_ones_before_others(found):
 def test_nothing_translates_to_nothing(translator, greedy):
     assert translator([]) == [] and translator.n_best([]) == []
     for each in (translator, greedy):
-        for hypotheses in each.n_best(["", " ", "\t\n", "\u3000\u00a0", "1"])[:4]:
+        for hypotheses in each.n_best(["", " ", "\t\n", "\u200b\ufeff", "1"])[:4]:
             assert hypotheses == [translate.Hypothesis("", 0.0, 0.0, True)]
 
 

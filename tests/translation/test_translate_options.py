@@ -37,9 +37,15 @@ def default_found(default):
     return default.n_best(SENTENCES)
 
 
+def best_of_each_text(translator, hypotheses):
+    """The hypotheses of a plain search without those whose text came before."""
+    texts = [text_of(translator, ids) for ids, *_ in hypotheses]
+    return [hypothesis for place, hypothesis in enumerate(hypotheses) if texts[place] not in texts[:place]]
+
+
 def assert_as_planned(translator, found, prefixes=("", "", "", "")):
     for sentence, prefix, hypotheses in zip(SENTENCES, prefixes, found, strict=True):
-        expected = plain_beam_search(translator, sentence, prefix)
+        expected = best_of_each_text(translator, plain_beam_search(translator, sentence, prefix))
         assert [h.text for h in hypotheses] == [text_of(translator, ids) for ids, *_ in expected]
         assert [list(h.tokens) for h in hypotheses] == [translator.tokenizer.pieces(ids) for ids, *_ in expected]
         np.testing.assert_allclose([h.log_probability for h in hypotheses], [e[1] for e in expected], rtol=1e-5)
@@ -129,8 +135,12 @@ def test_prefixes_that_cannot_be_are_refused(default):
 
 def test_the_beam_may_be_as_wide_as_the_vocabulary(tokenizer):
     model = tiny.make_opinionated()
-    [hypotheses] = Translator(model, tokenizer, beam_size=25, max_extra_length=0).n_best(["1"])
-    assert len(hypotheses) == 25
+    translator = Translator(model, tokenizer, beam_size=25, max_extra_length=0)
+    [hypotheses], plain = translator.n_best(["1"]), plain_beam_search(translator, "1")
+    assert len(plain) == 25
+    assert [h.text for h in hypotheses] == [
+        text_of(translator, ids) for ids, *_ in best_of_each_text(translator, plain)
+    ]
     with pytest.raises(ValueError, match="beam_size=26 is wider than the vocabulary of 25 pieces"):
         Translator(model, tokenizer, beam_size=26)
 

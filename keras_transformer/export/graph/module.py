@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE, UNREACHED
 from keras_transformer.decoding.penalties import coverage_term, length_divisor
+from keras_transformer.export.graph.answers import best_of_each_text
 from keras_transformer.export.graph.requests import count_pieces, cut_to_valid_utf8, end_rows, trim_padding
 from keras_transformer.export.graph.weights import Weights
-from keras_transformer.files import BLANK
 from keras_transformer.ids import PAD
+from keras_transformer.inputs.blank import BLANK
 
 STRINGS = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -136,12 +137,9 @@ class Answers:
         scores = tf.where(is_blank[:, None], tf.where(is_best, 0.0, UNREACHED), scores)
         is_reached = scores > LOWEST_SCORE
         ids = tf.where((is_reached & ~is_blank[:, None])[:, :, None], ids, PAD)
-        texts = self._texts(tf.reshape(ids, [-1, tf.shape(ids)[2]]))
-        return {
-            "translations": tf.reshape(texts, tf.shape(scores)),
-            "scores": tf.where(is_reached, scores, UNREACHED),
-            "truncated": truncated,
-        }
+        texts = tf.reshape(self._texts(tf.reshape(ids, [-1, tf.shape(ids)[2]])), tf.shape(scores))
+        texts, scores = best_of_each_text(texts, tf.where(is_reached, scores, UNREACHED))
+        return {"translations": texts, "scores": scores, "truncated": truncated}
 
     def score(self, sentences, translations):
         same_number = tf.debugging.assert_equal(

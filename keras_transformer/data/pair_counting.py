@@ -1,0 +1,131 @@
+"""Tokenize two aligned corpora once, store the ids of the kept pairs, and count all pairs."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from keras_transformer.data.aligned_texts import aligned_texts, check_texts, refuse_marked
+from keras_transformer.data.fit import FitCounter
+from keras_transformer.ids import NUM_RESERVED, UNK
+from keras_transformer.inputs.blank import BLANK
+
+CHUNK = 1000  # pairs tokenized at a time
+BAD_ID = "the tokenizer gave an id that is neither {unknown} (unknown) nor in {first}..{last}."
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The pairs of one corpus, counted.
+
+    Attributes:
+        lengths: maps (source length, target length) to a number of kept pairs. END counts in both lengths.
+        dropped_empty, dropped_long: how many pairs were left out.
+        fits: the `Fit` of the source and of the target.
+    """
+
+    lengths: Counter
+    dropped_empty: int
+    dropped_long: int
+    fits: tuple
+
+
+def store_pairs(corpora, tokenizer, max_length, store):
+    """Read all corpora once, in bounded memory: count the pairs, and put the kept pairs into a `PairStore`.
+
+    Args:
+        corpora: [(source `Corpus`, target `Corpus`)].
+        tokenizer, max_length: see `parallel_corpus`.
+        store: a `PairStore`.
+
+    Returns:
+        A list with the `Counts` of each pair of corpora, and the SHA-256 of all texts in hexadecimal digits.
+
+    Raises:
+        ValueError: the two corpora of a pair are not aligned, a text is not allowed (see `check_texts`) or not UTF-8,
+            or the tokenizer gives an id that is reserved or outside the vocabulary. The message names the file and the
+            line, or the argument and the place.
+        TypeError: an item of a list is no string.
+        OSError: a file cannot be read, or the disk is full.
+    """
+    tokenize = _tokenize_graph(tokenizer, max_length)
+    bad_id = BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=tokenizer.vocabulary_size - 1)
+    codes = getattr(tokenizer, "language_codes", ())
+    counts, digest = [], hashlib.sha256()
+    with _progress() as progress:
+        task = progress.add_task("counting", total=None)
+        for pair in corpora:
+            texts, before = aligned_texts(*pair), 0
+            lengths, dropped_empty, dropped_long, fits = Counter(), 0, 0, (FitCounter(), FitCounter())
+            while chunk := list(islice(texts, CHUNK)):
+                sides = tuple(zip(*chunk, strict=True))
+                check_texts(pair, sides, before, codes)
+                found = {name: part.numpy() for name, part in tokenize(*map(tf.constant, sides)).items()}
+                refuse_marked(pair, sides, before, found["bad"].tolist(), bad_id)
+                store.add(found["ids"], found["source"], found["target"])
+                dropped_empty += int(found["empty"].sum())
+                dropped_long += int(found["long"].sum())
+                lengths.update(zip((found["source"] + 1).tolist(), (found["target"] + 1).tolist(), strict=True))
+                for fit, side, pieces, fallback in zip(fits, sides, found["pieces"], found["fallback"], strict=True):
+                    fit.add(side, pieces, fallback)
+                digest.update("".join(f"{text}\n" for side in sides for text in side).encode())
+                before += len(chunk)
+                progress.update(task, advance=len(chunk))
+            counts.append(Counts(lengths, dropped_empty, dropped_long, tuple(fit.result() for fit in fits)))
+    return counts, digest.hexdigest()
+
+
+def _tokenize_graph(tokenizer, max_length):
+    """A graph function from the source texts [N] and the target texts [N] to a dictionary of tensors.
+
+    - ids: the ids of the kept pairs in one row, without END. In each pair the source comes before the target.
+    - source, target [kept]: how many of these ids each side of a kept pair has.
+    - empty [N]: which pairs have an empty side. A side is empty if it is blank or gives no piece.
+    - long [N]: which other pairs have a side of more than `max_length` ids, END included.
+    - bad [2, N]: which source texts and which target texts have a bad id.
+    - pieces, fallback [2, N]: how many pieces each text has, and how many of them are bytes or UNK.
+    """
+    fallback_ids = tf.constant(getattr(tokenizer, "fallback_ids", (UNK,)), tf.int32)
+    is_fallback = tf.scatter_nd(fallback_ids[:, None], tf.ones_like(fallback_ids), [tokenizer.vocabulary_size])
+
+    def tokenize(source, target):
+        sides = {"source": source, "target": target}
+        pieces = [tf.cast(tokenizer.tokenize(texts, side=side), tf.int32) for side, texts in sides.items()]
+        lengths = [side.row_lengths() for side in pieces]
+        blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
+        empty = blank | (tf.minimum(*lengths) == 0)
+        long = ~empty & (tf.maximum(*lengths) + 1 > max_length)
+        keep = ~(empty | long)
+        kept_lengths = [tf.boolean_mask(side, keep) for side in lengths]
+        last = tokenizer.vocabulary_size - 1  # a bad id is outside
+        marked = [tf.gather(is_fallback, side.with_values(tf.clip_by_value(side.values, 0, last))) for side in pieces]
+        return {
+            "ids": tf.ragged.boolean_mask(tf.concat(pieces, axis=1), keep).flat_values,
+            "source": kept_lengths[0],
+            "target": kept_lengths[1],
+            "empty": empty,
+            "long": long,
+            "bad": tf.stack([_has_bad_id(side, tokenizer.vocabulary_size) for side in pieces]),
+            "pieces": tf.stack(lengths),
+            "fallback": tf.stack([tf.reduce_sum(side, axis=1) for side in marked]),
+        }
+
+    texts = tf.TensorSpec([None], tf.string)
+    return tf.function(tokenize).get_concrete_function(texts, texts)
+
+
+def _has_bad_id(pieces, vocabulary_size):
+    """Which rows [N] have an id that is no piece's and not UNK."""
+    good = (pieces == UNK) | ((pieces >= NUM_RESERVED) & (pieces < vocabulary_size))
+    return tf.reduce_any(~good, axis=1)
+
+
+def _progress():
+    """A counter of sentence pairs on standard error, which is shown only on a terminal."""
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,} sentence pairs"), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,146 @@
+"""Checks of the kind of an argument. Each error is one line that names the argument, the place in it and the rule."""
+
+import operator
+import os
+import re
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+
+SHOWN = 60  # characters of a value in a message
+
+
+def shown(value):
+    """A value for a message, in one line and not too long: `'text' (str)`."""
+    text = " ".join(repr(value).split())
+    return f"{text[:SHOWN]}{'...' if len(text) > SHOWN else ''} ({type(value).__name__})"
+
+
+def columns_of(value):
+    """The names of the columns, if a value is a table (a DataFrame, an Arrow table, a dataset of Hugging Face)."""
+    for attribute in ("column_names", "columns"):  # an Arrow table has data in `columns`
+        if isinstance(columns := getattr(value, attribute, None), Iterable):
+            return list(columns)
+    return None
+
+
+def check_iterable(name, value, kind="a list of strings"):
+    """Raise TypeError if an argument is not a list, or another ordered iterable, of texts.
+
+    Args:
+        name: of the argument.
+        value: its value.
+        kind: what it must be, for the message.
+    """
+    must = f"{name} must be {kind}"
+    if isinstance(value, str):
+        raise TypeError(f"{must}, got one string: write [{value[:SHOWN]!r}].")
+    if isinstance(value, os.PathLike):
+        raise TypeError(f"{must}, got the path {os.fspath(value)!r}. Read its lines first.")
+    if isinstance(value, bytes | bytearray | Mapping | Set) or not isinstance(value, Iterable):
+        raise TypeError(f"{must}, got {shown(value)}.")
+    if (columns := columns_of(value)) is not None:
+        names = ", ".join(map(str, columns[:10]))
+        raise TypeError(f"{must}, got a table ({type(value).__name__}) with the columns {names}. Give one column.")
+    if getattr(value, "shape", None) == ():  # an array or tensor without an axis
+        raise TypeError(f"{must}, got {shown(value)} without an axis.")
+
+
+def check_text(name, value):
+    """Raise TypeError if a value is not a string."""
+    if not isinstance(value, str):
+        hint = " Decode it first." if isinstance(value, bytes) else ""
+        raise TypeError(f"{name} must be a string, got {shown(value)}.{hint}")
+
+
+def read_texts(name, texts):
+    """The list of strings that an argument is. Any ordered iterable of strings will do; it is read once.
+
+    Raises:
+        TypeError: something else, or an item that is no string. The message names the argument and the place, from 0.
+    """
+    check_iterable(name, texts)
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        check_text(f"{name}[{number}]", text)
+    return texts
+
+
+def refuse_paths(name, texts):
+    """Raise ValueError if all texts are the names of files: whoever gives these means their lines.
+
+    A word that happens to be the name of a file, without an extension or a folder, is left alone.
+    """
+    if texts and all(re.search(r"[./]", text) and _is_file(text) for text in texts):
+        raise ValueError(f"{name}[0]={texts[0]!r} is the name of a file. Give the file's lines, a list of strings.")
+
+
+def read_sentences(name, texts):
+    """`read_texts` that refuses the names of files."""
+    texts = read_texts(name, texts)
+    refuse_paths(name, texts)
+    return texts
+
+
+def _is_file(text):
+    return len(text) < 1000 and "\0" not in text and os.path.isfile(text)
+
+
+def check_function(name, value):
+    """Raise TypeError if a value cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, for example a Translator, got {shown(value)}.")
+
+
+def read_path(name, value):
+    """The `Path` that an argument names.
+
+    Raises:
+        TypeError: it is neither a string nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, a str or a pathlib.Path, got {value!r}.")
+    return Path(value)
+
+
+def read_count(name, value, least=1):
+    """An argument that counts something, as Python's int.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: below `least`.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
+    if operator.index(value) < least:
+        rule = f"must be at least {least}" if least else "must not be negative"
+        raise ValueError(f"{name} {rule}, got {value}.")
+    return operator.index(value)
+
+
+def read_number(name, value):
+    """An argument as Python's float.
+
+    Raises:
+        TypeError: no number.
+    """
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {shown(value)}.")
+    return float(value)
+
+
+def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):
+    """Raise TypeError if a value is no tokenizer.
+
+    Args:
+        tokenizer: the value of the argument `tokenizer`.
+        order: the call in its right order, for the message.
+        needs: the attributes that a tokenizer must have.
+    """
+    if all(hasattr(tokenizer, attribute) for attribute in needs) and not isinstance(tokenizer, type):
+        return
+    if isinstance(tokenizer, str | os.PathLike):
+        raise TypeError(
+            f"tokenizer must be a Tokenizer, got {shown(tokenizer)}. Read a file with Tokenizer.load(path). "
+            f"The order is {order}."
+        )
+    raise TypeError(f"tokenizer must be a Tokenizer, got {shown(tokenizer)}. The order is {order}.")
