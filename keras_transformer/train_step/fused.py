@@ -82,10 +82,10 @@ def loss_of(model, batch, output_map, divisor, training, in_place=False):
     return with_additional_losses(model, result.loss), result
 
 
-def divides_by_itself(model):
-    """Whether the loss of a model must count the tokens itself, because not all of it is known here."""
-    known = type(model.loss) is LabelSmoothedCrossEntropy and not overrides(model, "compute_loss")
-    return not known or model.has_loss_weights
+def divides_by_itself(model, loss, has_loss_weights):
+    """Whether a loss with which a model is compiled must count the tokens itself, as not all of it is known here."""
+    known = type(loss) is LabelSmoothedCrossEntropy and not overrides(model, "compute_loss")
+    return not known or has_loss_weights
 
 
 def micro_batch_loss(model, batch, prediction, tokens):
@@ -98,7 +98,7 @@ def micro_batch_loss(model, batch, prediction, tokens):
         tokens: the number of target tokens of the whole step, a float32 scalar.
     """
     x, labels, sample_weight = batch
-    if divides_by_itself(model):  # on one replica, see `TokenTraining.compile`
+    if divides_by_itself(model, model.loss, model.has_loss_weights):  # on one replica, see `TokenTraining.compile`
         loss = model.compute_loss(x, labels, prediction, sample_weight, training=True)
         return loss * share_of_tokens(labels, tokens)
     return with_additional_losses(model, model.loss.of_logits(labels, prediction, tokens, sample_weight))

@@ -58,43 +58,55 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
                 `jit_compile=True` on several replicas; a quantized model. In training, a number of rows that
                 `accumulate_steps` does not divide.
         """
-        if self.quantized:
-            raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
-        if isinstance(accumulate_steps, bool) or not hasattr(accumulate_steps, "__index__") or accumulate_steps < 1:
-            raise ValueError(f"accumulate_steps must be a whole number of at least 1, got {accumulate_steps!r}.")
-        if kwargs.get("jit_compile") is True and num_replicas() > 1:
-            raise ValueError(
-                f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "
-                "step of all replicas for one device. Leave jit_compile out."
-            )
+        given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
+        self._check_compile(given, accumulate_steps)
         step = backend_step()
         compat.forget_metrics(self, [] if self._gradient_norm is None else [self._gradient_norm])
         self._gradient_norm = None
         super().compile(*args, **kwargs)
         compat.set_loss_tracker(self, keras.metrics.Mean(name="loss", dtype="float32"))
-        if accumulate_steps > 1 and not isinstance(self.loss, LabelSmoothedCrossEntropy):
-            raise ValueError(
-                f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
-                f"LabelSmoothedCrossEntropy, got {self.loss!r}."
-            )
-        given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
         metrics = [each for each in keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")]) if each]
         self.kinds_of_metrics = frozenset(map(type, metrics))
         self.has_loss_weights = given.get("loss_weights") is not None
-        on_tensorflow = keras.backend.backend() == "tensorflow"
-        if accumulate_steps > 1 and on_tensorflow and replicas_of(self) > 1 and fused.divides_by_itself(self):
-            raise ValueError(
-                f"accumulate_steps={accumulate_steps} on several replicas needs the loss LabelSmoothedCrossEntropy "
-                "itself: no subclass of it, no loss_weights, and no compute_loss of your own. They count the tokens of "
-                "a micro-batch, which TensorFlow cannot do there. Leave out accumulate_steps, or train on one replica."
-            )
         self._jit_as_given = given.get("jit_compile", "auto")
         step.prepare(self.optimizer)
         self.accumulate_steps = operator.index(accumulate_steps)
         self.train_traces, self.compiled_shapes, self.logged = 0, set(), set()
         settings.check_compiled(self, metrics)
         if log_gradient_norm:
-            self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
+            self._gradient_norm = keras.metrics.Mean(name="gradient_norm", dtype="float32")
+
+    def _check_compile(self, given, accumulate_steps):
+        """Refuse arguments of `compile` before anything is changed.
+
+        Raises:
+            ValueError: see `compile`.
+        """
+        if self.quantized:
+            raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
+        if isinstance(accumulate_steps, bool) or not hasattr(accumulate_steps, "__index__") or accumulate_steps < 1:
+            raise ValueError(f"accumulate_steps must be a whole number of at least 1, got {accumulate_steps!r}.")
+        if given.get("jit_compile") is True and num_replicas() > 1:
+            raise ValueError(
+                f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "
+                "step of all replicas for one device. Leave jit_compile out."
+            )
+        if accumulate_steps == 1:
+            return
+        loss = given.get("loss", self.loss)
+        if not isinstance(loss, LabelSmoothedCrossEntropy):
+            raise ValueError(
+                f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
+                f"LabelSmoothedCrossEntropy, got {loss!r}."
+            )
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        has_weights = given.get("loss_weights") is not None
+        if on_tensorflow and replicas_of(self) > 1 and fused.divides_by_itself(self, loss, has_weights):
+            raise ValueError(
+                f"accumulate_steps={accumulate_steps} on several replicas needs the loss LabelSmoothedCrossEntropy "
+                "itself: no subclass of it, no loss_weights, and no compute_loss of your own. They count the tokens of "
+                "a micro-batch, which TensorFlow cannot do there. Leave out accumulate_steps, or train on one replica."
+            )
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -102,7 +114,9 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             config["accumulate_steps"] = self.accumulate_steps
             config["log_gradient_norm"] = self._gradient_norm is not None
             config["jit_compile"] = self._jit_as_given  # Keras has resolved "auto" for this machine
-            config["optimizer_built"] = self.optimizer.built  # before the first step the file lacks its variables
+            config["optimizer_built"] = getattr(
+                self.optimizer, "built", False
+            )  # before the first step the file lacks its variables
         return config
 
     def compile_from_config(self, config):

@@ -115,6 +115,16 @@ def test_a_compile_leaves_nothing_of_an_earlier_one(caplog):
     assert not caplog.messages
 
 
+def test_a_compile_that_is_refused_changes_nothing():
+    model = make_model()
+    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()])
+    optimizer = model.optimizer
+    with pytest.raises(ValueError, match=r"^accumulate_steps=2 needs a loss"):
+        model.compile("adam", "mse", accumulate_steps=2)
+    assert model.optimizer is optimizer and isinstance(model.loss, LabelSmoothedCrossEntropy)
+    assert sorted(model.fit(X, Y, verbose=0).history) == ["accuracy", "loss"]
+
+
 @pytest.mark.parametrize("log_gradient_norm", [False, True])
 def test_a_loaded_model_has_the_metrics_of_the_last_compile(log_gradient_norm, tmp_path):
     model = make_model()
