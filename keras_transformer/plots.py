@@ -6,13 +6,13 @@ the figure as a PNG, and replaces a file of that name.
 
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_transformer.files import written_beside
+from keras_transformer.paths import check_target
 
 CELL = 0.3  # inches of one attention weight
 SMALLEST_PANEL = 1.6  # inches
@@ -169,6 +169,7 @@ def training_curves(epochs, folder):
     """
     if not epochs:
         raise ValueError("epochs must hold the logs of at least one epoch, got none.")
+    folder = check_target(folder, "folder", "folder")
     tokens = [epoch.get("target_tokens") or 0 for epoch in epochs]
     has_tokens = all(before < after for before, after in pairwise([0, *tokens]))
     key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if has_tokens else ("update", 1, "updates")
@@ -180,7 +181,7 @@ def training_curves(epochs, folder):
             if points:
                 curves[curve] = tuple(zip(*points, strict=True))
         if curves:
-            path = Path(folder) / f"{name}.png"
+            path = folder / f"{name}.png"
             figures[name] = learning_curves(curves, label, title, path, log_y=name == "perplexity")
     return figures
 
@@ -238,7 +239,7 @@ def _label_axes(axes, x_label, y_label):
 def _save(figure, path):
     if path is None:
         return
-    if Path(path).suffix != ".png":
+    if check_target(path, "file").suffix != ".png":
         raise ValueError(f"path must end in .png, got {str(path)!r}.")
-    with written_beside(path, overwrite=True) as beside:
+    with written_beside(path, overwrite=True, kind="file") as beside:
         figure.savefig(beside)

@@ -7,9 +7,9 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import tensorflow as tf
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from keras_transformer.console import safe_console
 from keras_transformer.files import BLANK, read_lines
 from keras_transformer.ids import NUM_RESERVED, UNK
 
@@ -156,6 +156,6 @@ def _refuse_marked_lines(paths, sides, lines_before, marks, reason):
 
 def _progress():
     """A counter of sentence pairs on standard error, which is shown only on a terminal."""
-    console = Console(stderr=True)
+    console = safe_console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,} sentence pairs"), TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -128,7 +128,7 @@ class Tokenizer(tf.Module):
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
         """
-        with written_beside(path, overwrite) as beside:
+        with written_beside(path, overwrite, kind="file") as beside:
             beside.write_bytes(self._data)
 
     @property

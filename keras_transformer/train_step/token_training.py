@@ -9,6 +9,7 @@ from keras_transformer.backend import compat
 from keras_transformer.backend.replicas import check_strategy, num_replicas, replicas_of
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.train_step import data_checks, fused, settings
+from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
 
 
@@ -138,10 +139,13 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         A corpus and arrays are checked before the first step. The batches of other data are checked as they are read,
         also where XLA compiles the step. Each error has one line.
 
+        A callback with the method `on_interrupt(error)` hears of an exception that ends `fit`, KeyboardInterrupt too.
+
         Raises:
             ValueError: ids that the model does not know; labels of another shape than the target; a row that is longer
                 than the model's learned positions; a corpus whose tokenizer has another number of pieces;
-                `class_weight`; a number of rows that `accumulate_steps` does not divide.
+                `class_weight`; a number of rows that `accumulate_steps` does not divide; a callback that watches a
+                value which is not logged, or is logged by a later callback.
             RuntimeError: another worker of a `workers_strategy` has stopped.
         """
         given = self._given(super().fit, args, kwargs)
@@ -153,9 +157,15 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         settings.check_schedule(self, given)
         position = getattr(data, "position", None)  # of a `parallel_corpus`
         given["x"] = backend_step().watched(self, given.get("x"))
+        callbacks = given.get("callbacks")
+        has_validation = given.get("validation_data") is not None or bool(given.get("validation_split"))
+        given["callbacks"] = with_check(callbacks, has_validation)
         try:
             with one_line_errors(), backend_step().clear_errors(self):
                 return super().fit(**given)
+        except BaseException as error:  # KeyboardInterrupt too
+            tell_of_interruption(callbacks, error)
+            raise
         finally:  # no callback hears of the end if `fit` raises
             compat.start_at_epoch(self, None)
             self.train_function = getattr(self.train_function, "skipped", self.train_function)

@@ -1,7 +1,9 @@
 """Print translations of a few sentences while the model trains."""
 
 import keras
-from rich.console import Console
+
+from keras_transformer.console import safe_console, show
+from keras_transformer.training.arguments import list_of_texts, whole_number
 
 
 class SampleTranslations(keras.callbacks.Callback):
@@ -23,26 +25,26 @@ class SampleTranslations(keras.callbacks.Callback):
         translate: a function from a list of sentences to a list of translations.
         sentences, references: lists of strings.
         every: print after epochs `every`, 2 `every`, …, counted from 1, and after the last epoch.
-        console: a `rich.console.Console`. None prints to the standard output.
+        console: a `rich.console.Console`. None prints to the standard output. Printing never ends the training: a
+            character that the terminal lacks is printed as an escape, and a closed pipe only stops the printing.
 
     Raises:
         ValueError: `every` is below 1, or the lists differ in length.
+        TypeError: `sentences` or `references` is no list of strings, for example a path.
     """
 
     def __init__(self, translate, sentences, references, every=1, console=None):
         super().__init__()
         self.translate = translate
-        self.sentences = list(sentences)
-        self.references = list(references)
+        self.sentences = list_of_texts("sentences", sentences)
+        self.references = list_of_texts("references", references)
         if len(self.sentences) != len(self.references):
             raise ValueError(
                 "sentences and references must have the same length; "
                 f"got {len(self.sentences)} and {len(self.references)}."
             )
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}.")
-        self.every = every
-        self.console = console or Console()
+        self.every = whole_number("every", every)
+        self.console = safe_console(console)
 
     def on_epoch_end(self, epoch, logs=None):
         number = epoch + 1
@@ -51,6 +53,4 @@ class SampleTranslations(keras.callbacks.Callback):
         translations = self.translate(self.sentences)
         for source, reference, translation in zip(self.sentences, self.references, translations, strict=True):
             mark = "=" if translation == reference else "≠"
-            self.console.print(
-                f"    {source}\n  → {translation}\n  {mark} {reference}", markup=False, highlight=False, soft_wrap=True
-            )
+            show(self.console, f"    {source}\n  → {translation}\n  {mark} {reference}")

@@ -13,6 +13,7 @@ def skip_steps(model, batches, logs):
         batches: int, at least 1, a multiple of `model.steps_per_execution`.
         logs: what the skipped steps return.
     """
+    stop_skipping(model)
     train_function = model.train_function
     steps_left = iter(range(batches // model.steps_per_execution - 1))
 
@@ -26,6 +27,11 @@ def skip_steps(model, batches, logs):
 
     skip.skipped = train_function  # a `fit` that ends too early finds it there
     model.train_function = skip
+
+
+def stop_skipping(model):
+    """Put back what `skip_steps` replaced, if `fit` was interrupted before the last skipped step."""
+    model.train_function = getattr(model.train_function, "skipped", model.train_function)
 
 
 class SkippedSteps:

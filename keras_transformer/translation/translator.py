@@ -301,7 +301,7 @@ class Translator:
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
+        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}, argument="folder") as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             self.tokenizer.save(beside / TOKENIZER_FILE)

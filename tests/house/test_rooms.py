@@ -17,11 +17,13 @@ PACKAGE = ROOT / "keras_transformer"
 ROOMS = {
     # Rooms that need no other room, or only `files`.
     "ids": "",
-    "files": "",
+    "paths": "",
+    "files": "paths",
+    "console": "rich",
     "presets": "",
     "schedules": "",
     "evaluate": "sacrebleu",
-    "plots": "matplotlib numpy files",
+    "plots": "matplotlib numpy paths files",
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
     "layers": "backend",
@@ -32,14 +34,14 @@ ROOMS = {
     # tensorflow and jax only in the modules of that backend
     "train_step": "losses metrics schedules backend numpy tensorflow jax",
     "model": "layers presets train_step backend",
-    "keras_files": "backend",
+    "keras_files": "paths backend",
     # The rooms around the core.
-    "text": "tensorflow tensorflow_text sentencepiece numpy files backend",
-    "data": "tensorflow numpy rich files",
-    "training": "tensorflow numpy rich files keras_files presets evaluate backend losses metrics model",
-    "interop": "numpy safetensors torch ctranslate2 files text model",  # torch only inside one function
-    "export": "tensorflow numpy rich google tensorflow_serving files backend decoding incremental training",
-    "translation": "tensorflow numpy rich files keras_files backend decoding incremental text model export",
+    "text": "tensorflow tensorflow_text sentencepiece numpy paths files backend",
+    "data": "tensorflow numpy rich console files",
+    "training": "tensorflow numpy rich console paths files keras_files presets evaluate backend losses metrics model",
+    "interop": "numpy safetensors torch ctranslate2 paths files text model",  # torch only inside one function
+    "export": "tensorflow numpy rich google tensorflow_serving console paths files backend decoding incremental training",
+    "translation": "tensorflow numpy rich console paths files keras_files backend decoding incremental text model export",
 }
 FACADES = {"__init__", "cli"}  # may import every room
 CORE = {
