@@ -8,8 +8,14 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError(
+        f"plots need matplotlib: pip install 'keras-transformer-translation[plots]'. Python says: {error}"
+    ) from error
 
 from keras_transformer.files import written_beside
 from keras_transformer.paths import check_target

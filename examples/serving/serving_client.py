@@ -34,6 +34,13 @@ ERRORS = {
 }
 
 
+def missing(package, error):
+    """Return the error for a package that is not installed. It names the extra that has the package."""
+    return ImportError(
+        f"this client needs {package}: pip install {package}, or 'keras-transformer-translation[serving]'. ({error})"
+    )
+
+
 def is_list(row, kind):
     """Return whether `row` is a list or a tuple with only values of this kind."""
     return isinstance(row, (list, tuple)) and all(isinstance(part, kind) for part in row)

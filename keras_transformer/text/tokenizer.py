@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
+from keras_transformer.paths import check_source
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.learning import MODELS, learn
 from keras_transformer.text.subwords import read
@@ -114,7 +114,7 @@ class Tokenizer(tf.Module):
                 file.
             OSError: the file cannot be read.
         """
-        data = Path(path).read_bytes()
+        data = check_source(path).read_bytes()
         try:
             return cls(data)
         except ValueError as error:

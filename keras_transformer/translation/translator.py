@@ -1,7 +1,5 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 
@@ -12,7 +10,7 @@ from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
-from keras_transformer.translation.loading import load_model, one_tokenizer
+from keras_transformer.translation.loading import load_model, one_tokenizer, training_folders
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
 from keras_transformer.translation.requests import check_backend, check_pair, check_vocabulary
@@ -318,16 +316,14 @@ class Translator:
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
-            FileNotFoundError: one of the two files is missing.
+            OSError: no such folder, or one of the two files is missing. The message says what is there instead.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
                 policy for a model; an empty list.
             RuntimeError: another backend of Keras than TensorFlow; 8-bit integers on a machine that cannot add them up
                 exactly.
         """
         check_backend()
-        folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
-        if not folders:
-            raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
+        folders = training_folders(folder)
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]
         translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
         translator.folder = folders[0] if len(folders) == 1 else None

@@ -40,8 +40,9 @@ ROOMS = {
     "data": "tensorflow numpy rich console files",
     "training": "tensorflow numpy rich console paths files keras_files presets evaluate backend losses metrics model",
     "interop": "numpy safetensors torch ctranslate2 paths files text model",  # torch only inside one function
-    "export": "tensorflow numpy rich google tensorflow_serving console paths files backend decoding incremental training",
-    "translation": "tensorflow numpy rich console paths files keras_files backend decoding incremental text model export",
+    "export": "tensorflow numpy rich google tensorflow_serving console files backend decoding incremental training",
+    "translation": "tensorflow numpy rich console paths files keras_files backend decoding incremental text model "
+    "export",
 }
 FACADES = {"__init__", "cli"}  # may import every room
 CORE = {
