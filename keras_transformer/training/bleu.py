@@ -3,7 +3,6 @@
 import keras
 
 from keras_transformer.evaluate import evaluate
-from keras_transformer.training.arguments import list_of_texts, whole_number
 
 
 class ValidationBLEU(keras.callbacks.Callback):
@@ -42,7 +41,6 @@ class ValidationBLEU(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every` is below 1, or the lists are empty or differ in length.
-        TypeError: `sources` or `references` is no list of strings, for example a path.
     """
 
     adds_to_logs = ("val_bleu", "val_chrf")  # `fit` checks that they are there for the callbacks that watch them
@@ -50,13 +48,15 @@ class ValidationBLEU(keras.callbacks.Callback):
     def __init__(self, translate, sources, references, every=1, tokenize="13a"):
         super().__init__()
         self.translate = translate
-        self.sources, self.references = list_of_texts("sources", sources), list_of_texts("references", references)
+        self.sources, self.references = list(sources), list(references)
         if len(self.sources) != len(self.references) or not self.sources:
             raise ValueError(
                 "sources and references must have the same length, at least 1; "
                 f"got {len(self.sources)} and {len(self.references)}."
             )
-        self.every, self.tokenize = whole_number("every", every), tokenize
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}.")
+        self.every, self.tokenize = every, tokenize
         self.scores = None
 
     def on_train_begin(self, logs=None):

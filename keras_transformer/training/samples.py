@@ -3,7 +3,6 @@
 import keras
 
 from keras_transformer.console import safe_console, show
-from keras_transformer.training.arguments import list_of_texts, whole_number
 
 
 class SampleTranslations(keras.callbacks.Callback):
@@ -30,20 +29,21 @@ class SampleTranslations(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every` is below 1, or the lists differ in length.
-        TypeError: `sentences` or `references` is no list of strings, for example a path.
     """
 
     def __init__(self, translate, sentences, references, every=1, console=None):
         super().__init__()
         self.translate = translate
-        self.sentences = list_of_texts("sentences", sentences)
-        self.references = list_of_texts("references", references)
+        self.sentences = list(sentences)
+        self.references = list(references)
         if len(self.sentences) != len(self.references):
             raise ValueError(
                 "sentences and references must have the same length; "
                 f"got {len(self.sentences)} and {len(self.references)}."
             )
-        self.every = whole_number("every", every)
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}.")
+        self.every = every
         self.console = safe_console(console)
 
     def on_epoch_end(self, epoch, logs=None):

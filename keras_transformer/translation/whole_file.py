@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import lock, read_lines, sha256, written_beside
+from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
 from keras_transformer.translation.batches import progress_bar
+from keras_transformer.translation.breaks import explained
 from keras_transformer.translation.requests import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
 
+@explained
 def translate_file(translator, source_path, target_path, batch_size=64, window=2000, overwrite=False, progress=True):
     """Write the translation of each line of a file, in order, one a line.
 
@@ -42,6 +44,8 @@ def translate_file(translator, source_path, target_path, batch_size=64, window=2
             UTF-8, or that changes meanwhile; a window or batch size below 1; and what a call of the translator
             raises. The message gives the line of a sentence that is too long.
         BlockingIOError: another process is writing the same target.
+        OSError: a path cannot be read or written, or the disk is full. The message names the path.
+        KeyboardInterrupt: the user's. A line of the log says how to go on.
     """
     source_path, target_path = Path(source_path), Path(target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
@@ -144,12 +148,12 @@ def _work(translator, source_path):
     work |= {"models": [_fingerprint(model) for model in translator.models]}
     pieces = translator.tokenizer.pieces(range(translator.tokenizer.vocabulary_size))
     work |= {"tokenizer": hashlib.sha256("\n".join([translator.tokenizer.model, *pieces]).encode()).hexdigest()}
-    return json.loads(json.dumps(work | asdict(translator.options)))
+    return json.loads(json_text(work | asdict(translator.options)))
 
 
 def _fingerprint(model):
     """A digest of a model's architecture and weights."""
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True).encode())
+    digest = hashlib.sha256(json_text(model.get_config(), sort_keys=True).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
