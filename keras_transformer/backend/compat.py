@@ -145,6 +145,11 @@ class TrainerHooks:
         super()._maybe_symbolic_build(data_batch=self.batch_to_build_from(data_batch))
 
 
+def strategy_of(variable):
+    """The `tf.distribute` strategy in whose scope a Keras variable was made; None outside of any."""
+    return getattr(variable.value, "_distribute_strategy", None)
+
+
 def sentencepiece_ops():
     """TensorFlow Text's ops of SentencePiece; its public class has no way to give them a resource."""
     from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer

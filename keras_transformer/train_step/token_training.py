@@ -6,7 +6,13 @@ import operator
 import keras
 
 from keras_transformer.backend import compat
-from keras_transformer.backend.replicas import check_strategy, num_replicas, replicas_of
+from keras_transformer.backend.replicas import (
+    check_scope,
+    check_scope_of_fit,
+    check_strategy,
+    num_replicas,
+    replicas_of,
+)
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.train_step import data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
@@ -55,8 +61,9 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         Raises:
             ValueError: an `accumulate_steps` that is not a whole number of at least 1, or that comes with another loss;
                 or on several replicas with a subclass of it, `loss_weights` or a `compute_loss` of your own;
-                `jit_compile=True` on several replicas; a quantized model. In training, a number of rows that
-                `accumulate_steps` does not divide.
+                `jit_compile=True` on several replicas; a quantized model; a model or an optimizer that was made in
+                another scope of `tf.distribute`; a strategy over devices that are not there. In training, a number of
+                rows that `accumulate_steps` does not divide.
         """
         if self.quantized:
             raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
@@ -71,6 +78,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         compat.forget_metrics(self, [] if self._gradient_norm is None else [self._gradient_norm])
         self._gradient_norm = None
         super().compile(*args, **kwargs)
+        check_scope(self)
         if accumulate_steps > 1 and not isinstance(self.loss, LabelSmoothedCrossEntropy):
             raise ValueError(
                 f"accumulate_steps={accumulate_steps} needs a loss that divides by the tokens of the whole step, "
@@ -148,6 +156,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
                 value which is not logged, or is logged by a later callback.
             RuntimeError: another worker of a `workers_strategy` has stopped.
         """
+        check_scope_of_fit(self)
         given = self._given(super().fit, args, kwargs)
         data = given.get("x")
         if data_checks.shuffles_itself(data):  # Keras would warn that it cannot shuffle
