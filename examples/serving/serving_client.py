@@ -249,6 +249,7 @@ def command(client):
         much to do, 4 no such model, 5 request refused, 6 time limit passed, 1 anything else.
         """
         number = 0
+        sys.stdout.reconfigure(errors="backslashreplace")  # an old encoding does not end the program
         try:
             server = client(
                 address, model, version, timeout=timeout, deadline=deadline, retries=retries, batch_size=batch_size

@@ -1,5 +1,8 @@
 """What `fit` asks of its callbacks before the first step, and what it tells them when it ends by an exception."""
 
+import re
+import warnings
+
 import keras
 
 from keras_transformer.backend import compat
@@ -59,6 +62,8 @@ class MonitorCheck(keras.callbacks.Callback):
             monitor = watched_value(callback)
             if monitor is not None and monitor not in known:
                 self._refuse(callback, monitor, known, self.callbacks[place + 1 :])
+            if monitor is not None:
+                accept_missing(monitor)
             if (added := added_values(callback)) is None:
                 return
             known |= dict.fromkeys(added)
@@ -81,6 +86,15 @@ class MonitorCheck(keras.callbacks.Callback):
             not self.has_validation and monitor.startswith("val_")
         )
         raise ValueError(f"{watching}: this value is not logged. Logged are {', '.join(sorted(known))}.{hint}")
+
+
+def accept_missing(monitor):
+    """Let Keras' callbacks be silent in an epoch without a value that other epochs have.
+
+    With `validation_freq` or `ValidationBLEU(every=2)` that is meant. Keras would warn after each such epoch, and
+    `PYTHONWARNINGS=error` would end the training.
+    """
+    warnings.filterwarnings("ignore", rf".*\b{re.escape(monitor)}`? (which is not )?available", UserWarning)
 
 
 def watched_value(callback):

@@ -14,8 +14,8 @@ class ValidationBLEU(keras.callbacks.Callback):
 
     With `every`, epochs are counted from 1. Epochs `every`, 2 `every`, … and the last one are evaluated. The first
     epoch of each `fit` is evaluated too, because `Checkpoint(monitor="val_bleu")` then looks for a monitor that is
-    never logged. The logs of other epochs lack the two values, as with Keras' `validation_freq`: `EarlyStopping` warns
-    and does not count these epochs, so that its patience counts evaluations, and `Checkpoint` keeps its best model.
+    never logged. The logs of other epochs lack the two values, as with Keras' `validation_freq`: `EarlyStopping`
+    does not count these epochs, so that its patience counts evaluations, and `Checkpoint` keeps its best model.
 
     Example:
         ```python

@@ -141,6 +141,8 @@ def main(arguments=None):
     except (OSError, ValueError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     safe_console().print(report)
     return 0 if report.healthy else 1
 
