@@ -87,10 +87,10 @@ def safe_console(console=None, *, stderr=False, **options):
 
 
 def show(console, text):
-    """Print a text of a user as it is: without markup, colors and line breaks of rich.
+    """Print a text of a user as it is: without markup, emoji codes, colors and line breaks of rich.
 
     Args:
         console: the result of `safe_console`.
         text: str.
     """
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import append_or_restore, explained_disk_errors, plain
-from keras_transformer.paths import check_source, check_target, checked_path
+from keras_transformer.paths import check_source, check_target
 from keras_transformer.training.sums import updates
 from keras_transformer.training.workers import is_chief
 
@@ -44,7 +44,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     def __init__(self, path):
         super().__init__()
-        self.path = Path(checked_path(path))
+        self.path = check_target(path, "file") if is_chief() else Path(path)
 
     def on_train_begin(self, logs=None):
         if is_chief():
