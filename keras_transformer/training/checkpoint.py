@@ -152,7 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
                 return
             reason, advice = " and no state to resume from", "remove this one"
         elif has_states:
-            reason, advice = " and states of a run", "pass overwrite=True. To resume the run, pass corpus="
+            reason, advice = " and states of a run", "pass overwrite=True. To resume it, pass corpus="
         for name in FILES:
             if (self.folder / name).exists():
                 raise FileExistsError(

@@ -126,7 +126,7 @@ def _what_is_in(folder):
     if inside := sorted(path.parent for path in folder.glob(f"*/{MODEL_FILE}")):
         return f"Give the folder of a model in it, for example {str(inside[0])!r}"
     if others := sorted(folder.glob("*.keras")):
-        return f"It holds {others[0].name}: {_remedy_for_file(others[0])}".removesuffix(".")
+        return f"It holds {others[0].name}. {_remedy_for_file(others[0])}".removesuffix(".")
     return f"It holds {', '.join(sorted(path.name for path in folder.iterdir())[:5]) or 'nothing'}"
 
 

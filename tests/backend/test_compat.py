@@ -243,3 +243,20 @@ def test_set_gradient_sum_is_what_apply_calls():
     assert calls == [2]
     for old, new in zip(before, layer.get_weights(), strict=True):
         np.testing.assert_allclose(new, old - 2.0, rtol=1e-6)
+
+
+def test_numpy_reads_a_variable_without_a_warning():
+    """`take_numpys_copy`: the method of Keras lacks NumPy 2's argument `copy`. Warnings are errors here."""
+
+    class Old:
+        def __array__(self, dtype=None):
+            return array if dtype is None else array.astype(dtype)
+
+    array = np.arange(3.0)
+    with pytest.warns(DeprecationWarning, match="doesn't accept a copy keyword"):
+        np.array(Old())
+    compat.take_numpys_copy(Old)
+    assert np.array(Old()) is not array and np.asarray(Old()) is array and np.array(Old(), "int32").dtype == "int32"
+    variable = keras.Variable(np.arange(5.0))
+    for read in (np.array, np.asarray, keras.ops.convert_to_numpy):
+        assert read(variable).tolist() == [0, 1, 2, 3, 4]

@@ -124,21 +124,17 @@ def test_a_full_disk_under_the_curves_is_an_error_of_the_system(tmp_path, monkey
         raise tf.errors.ResourceExhaustedError(None, None, "events.out; No space left on device\n\tCould not flush.")
 
     monkeypatch.setattr(tf.summary, "write", full_in_tensorflow)
-    with pytest.raises(
-        OSError, match=r"^\[Errno 28\] No space left on device: writing .*/curves failed; .* are free\."
-    ):
+    with pytest.raises(OSError, match=r"No space left on device: writing .*/curves failed; .* are free\."):
         callback.on_epoch_end(0, {"loss": 1.0})
 
 
 def test_an_error_of_numpy_without_a_number_is_explained(tmp_path, monkeypatch):
     with (
-        pytest.raises(
-            OSError, match=r"^100 requested and 3 written: writing .*/out failed; [\d,.]+ MiB are free\. What"
-        ),
+        pytest.raises(OSError, match=r"^100 requested and 3 written: writing .*/out failed; [\d,.]+ MiB are free\."),
         written_beside(tmp_path / "out"),
     ):
         raise OSError("100 requested and 3 written")
-    with pytest.raises(ValueError, match="^its own error$"), written_beside(tmp_path / "out"):
+    with pytest.raises(ValueError, match=r"^its own error$"), written_beside(tmp_path / "out"):
         raise ValueError("its own error")
     assert list(tmp_path.iterdir()) == []
 
@@ -146,13 +142,14 @@ def test_an_error_of_numpy_without_a_number_is_explained(tmp_path, monkeypatch):
 def test_both_files_of_a_card_stay_or_none(tmp_path, monkeypatch):
     write_card(tmp_path, "old", FACTS)
     before = snapshot(tmp_path)
-    write_text = type(tmp_path).write_text
-    monkeypatch.setattr(
-        type(tmp_path),
-        "write_text",
-        lambda self, *a, **b: full() if self.suffix == ".json" else write_text(self, *a, **b),
-    )
-    with pytest.raises(OSError, match=r"result\.json failed; [\d,.]+ MiB are free"):
+    path_type = type(tmp_path)
+    write_text = path_type.write_text
+
+    def full_at_the_second(path, *arguments, **options):
+        return full() if path.suffix == ".json" else write_text(path, *arguments, **options)
+
+    monkeypatch.setattr(path_type, "write_text", full_at_the_second)
+    with pytest.raises(OSError, match=rf"writing {tmp_path}/\S+ failed; [\d,.]+ MiB are free"):
         write_card(tmp_path, "new", FACTS)
     assert snapshot(tmp_path) == before
 
