@@ -260,3 +260,10 @@ def test_numpy_reads_a_variable_without_a_warning():
     variable = keras.Variable(np.arange(5.0))
     for read in (np.array, np.asarray, keras.ops.convert_to_numpy):
         assert read(variable).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_variable_knows_the_strategy_in_whose_scope_it_was_made():
+    with tiny.two_replicas().scope():
+        variable = keras.Variable(1.0)
+    assert compat.strategy_of(variable) is tiny.two_replicas()
+    assert compat.strategy_of(keras.Variable(1.0)) is None

@@ -109,7 +109,7 @@ def test_devices_that_are_not_there_are_named_before_tensorflow_waits_for_them()
         model = tiny.make_model()
         with pytest.raises(
             ValueError,
-            match=r"^MirroredStrategy is to train on CPU:1, GPU:0, CPU:7, but there is no GPU:0, CPU:7: this process has "
-            r"CPU:0, CPU:1\. Name these, or leave the names out to take every GPU\.$",
+            match=r"^MirroredStrategy is to train on CPU:1, GPU:0, CPU:7, but there is no GPU:0, CPU:7: this process "
+            r"has CPU:0, CPU:1\. Name these, or leave the names out to take every GPU\.$",
         ):
             tiny.compiled(model)

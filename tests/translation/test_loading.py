@@ -5,6 +5,7 @@ import zipfile
 
 import keras
 import pytest
+import tiny
 
 from keras_transformer import Tokenizer, Translator
 from keras_transformer.training import average, read_history
@@ -34,6 +35,34 @@ def refused(message, load=Translator.load, error=(OSError, ValueError), path="."
     assert "\n" not in str(raised.value)
 
 
+STRICT = """
+import sys
+import keras
+import tiny
+from keras_transformer import Translator, parallel_corpus, plots
+from keras_transformer.training import AverageWeights, Checkpoint, Throughput, TrainingProgress, read_history
+
+corpus, tokenizer = parallel_corpus(*sys.argv[1:3], Translator.load("run").tokenizer), Translator.load("run").tokenizer
+model = tiny.compiled(tiny.make_model(vocabulary_size=tokenizer.vocabulary_size))
+callbacks = [Throughput(), TrainingProgress(), AverageWeights("new"), Checkpoint("new", tokenizer, corpus=corpus)]
+history = model.fit(corpus, validation_data=corpus, callbacks=callbacks).history  # without shuffle=False
+translator = Translator.load("new", beam_size=1, max_extra_length=1)
+translator.translate_file(sys.argv[1], "translated")
+translator.export("export/1", check=False)
+plots.attention_map(translator.attention("1", "1")[2]["cross"][0], ["日", "</s>"], ["1", "</s>"], "map.png")
+"""
+
+
+def test_warnings_as_errors_end_nothing(folder, tmp_path, monkeypatch):
+    """Training, resuming, loading, translating, exporting and drawing in a process with PYTHONWARNINGS=error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    run = tiny.python("-c", STRICT, *map(str, tiny.write_pairs(tmp_path, tiny.digit_pairs(9))))
+    assert run.returncode == 0, run.stderr
+    made = ("translated", "export/1/saved_model.pb", "new/average.keras", "map.png")
+    assert all((tmp_path / name).exists() for name in made)
+
+
 GIVE = "Give the folder that holds model.keras and tokenizer.model, for example 'run'."
 
 
@@ -52,7 +81,7 @@ def test_what_is_no_training_folder_is_named_with_what_to_do(folder, tmp_path, m
     (tmp_path / "empty").mkdir()
     refused("folder='empty' holds no model.keras. It holds nothing.", path="empty")
     (folder / "model.keras").unlink()
-    refused(f"folder='run' holds no model.keras. It holds average.keras: To translate with it: {call}.", path="run")
+    refused(f"folder='run' holds no model.keras. It holds average.keras. To translate with it: {call}.", path="run")
     for name, start in (
         ("saved_model.pb", "It is an export. Run it with tf.saved_model.load, or give the training folder that it"),
         ("model.bin", "It is a folder for CTranslate2. Give the training folder"),
