@@ -50,7 +50,7 @@ def places_of_step(past, row, memory_bias, num_heads):
     """The `Places` of the step that fills the `row` of the caches, and `past` (B, W', C, W) with the new slots."""
     batch, width, room, slots = ops.shape(past)
     here = ops.equal(ops.arange(room, dtype="int32"), row)[None, None, :, None]  # (1, 1, C, 1)
-    past = ops.where(here, ops.cast(ops.eye(width, slots, "float32"), "bool")[None, :, None, :], past)
+    past = ops.where(here, ops.cast(ops.eye(width, slots, dtype="float32"), "bool")[None, :, None, :], past)
     to_heads = joint_to_heads = from_heads = None
     if width > 1:
         rows = ops.reshape(ops.arange(batch * width * 3 * num_heads, dtype="int32"), (-1, width, 3, num_heads))
