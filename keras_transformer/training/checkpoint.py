@@ -231,8 +231,6 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_interrupt(self, error):
         """Say what is saved and how to go on, if the user interrupted `fit`."""
-        if self.resumption is not None:
-            self.resumption.break_off()
         if isinstance(error, KeyboardInterrupt) and is_chief():
             logger.warning("Training was interrupted. %s", self._how_to_go_on())
 

@@ -100,12 +100,6 @@ class Resumption:
             f"{updates(self.model):,}."
         )
 
-    def break_off(self):
-        """Leave nothing in the model that a later `fit` must not see, when this one ends by an exception."""
-        if self.model is not None:
-            stop_skipping(self.model)
-            start_at_epoch(self.model, None)
-
     def begin_epoch(self, epoch, batches):
         """Let the dataset begin where the epoch begins, or where the run was interrupted in it."""
         if batches != self.position.batches:

@@ -13,7 +13,6 @@ def skip_steps(model, batches, logs):
         batches: int, at least 1, a multiple of `model.steps_per_execution`.
         logs: what the skipped steps return.
     """
-    stop_skipping(model)
     train_function = model.train_function
     steps_left = iter(range(batches // model.steps_per_execution - 1))
 
