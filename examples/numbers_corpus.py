@@ -17,9 +17,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from babel.dates import get_day_names, get_month_names
-from babel.numbers import get_currency_name
-from num2words import num2words
+try:
+    from babel.dates import get_day_names, get_month_names
+    from babel.numbers import get_currency_name
+    from num2words import num2words
+except ImportError as error:
+    raise SystemExit(
+        f"this example needs Babel and num2words: pip install 'keras-transformer-translation[examples]'. ({error})"
+    ) from error
 
 from keras_transformer.files import written_beside
 

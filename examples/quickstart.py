@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from quiet import quiet_startup
+from quiet import end_quietly, quiet_startup
 
 if __name__ == "__main__":
+    end_quietly()
     quiet_startup()  # before TensorFlow is imported
 
 import keras
 import numbers_corpus
 import typer
-from rich.console import Console
 
 from keras_transformer import (
     LabelSmoothedCrossEntropy,
@@ -37,6 +37,7 @@ from keras_transformer import (
     parallel_corpus,
     plots,
 )
+from keras_transformer.console import safe_console, show
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
 from keras_transformer.files import written_beside
@@ -155,14 +156,14 @@ def write_result(output, model, report, files, seed, scores, facts):
 
 def translate_with_export(export, sentences, console):
     """Load the export in a new process, and print its translations."""
-    console.print(f"\nTranslated by {export}, with only TensorFlow:")
+    show(console, f"\nTranslated by {export}, with only TensorFlow:")
     command = [sys.executable, "-c", SERVE, str(export), *sentences]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # this process may use all the memory of a GPU
     run = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     if run.returncode:
         raise RuntimeError(f"the export {export} does not run:\n{run.stderr}")
     for sentence, translation in zip(sentences, json.loads(run.stdout), strict=True):
-        console.print(f"    {sentence}\n  → {translation}", markup=False, highlight=False, soft_wrap=True)
+        show(console, f"    {sentence}\n  → {translation}")
 
 
 def main(
@@ -176,7 +177,7 @@ def main(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train again and replace what is there.")] = False,
 ):
     """Train a small English-German Transformer on sentences with numbers; score, draw, export and use it."""
-    console = Console()
+    console = safe_console()
     if sentences and export.exists() and not overwrite:
         translate_with_export(export, sentences, console)
         return
@@ -184,11 +185,11 @@ def main(
         refuse_to_replace(output, export)
     started = time.monotonic()
     keras.utils.set_random_seed(seed)
-    console.print(f"Making {num_pairs:,} sentence pairs and learning {vocabulary_size:,} subwords …")
+    show(console, f"Making {num_pairs:,} sentence pairs and learning {vocabulary_size:,} subwords …")
     files, tokenizer, train, valid = make_data(output / "corpus", num_pairs, vocabulary_size, seed, overwrite)
-    console.print(str(train.report), highlight=False, soft_wrap=True)
+    show(console, str(train.report))
     model = make_model(vocabulary_size)
-    console.print(f"Training {model.count_params():,} parameters, a few minutes on two processor cores …")
+    show(console, f"Training {model.count_params():,} parameters, a few minutes on two processor cores …")
     samples = read_pairs(*files["valid"])[:3]
     fit(model, tokenizer, train, valid, samples, epochs, output, overwrite, console)
     minutes = (time.monotonic() - started) / 60
@@ -202,7 +203,7 @@ def main(
     translator.export(export, overwrite=overwrite)
     facts = facts_of_test(translator, translations, german, minutes)
     card = write_result(output, model, train.report, files, seed, evaluate(translations, german), facts)
-    console.print(card, markup=False, highlight=False, soft_wrap=True)
+    show(console, card)
     translate_with_export(export, sentences or english[:5], console)
 
 

@@ -1,4 +1,4 @@
-"""Keep TensorFlow's start-up notes off the screen, and nothing else.
+"""Keep TensorFlow's start-up notes off the screen, and the traceback after Ctrl-C.
 
 TensorFlow and SentencePiece print some lines while they load, before any setting of theirs can stop them. A second
 process reads what native code writes to standard error, and leaves these lines out. Every other line passes. Python's
@@ -41,6 +41,20 @@ def quiet_startup():
     os.dup2(process.stdin.fileno(), 2)
     process.stdin.close()
     sys.stderr = os.fdopen(screen, "w", 1, sys.stderr.encoding, errors="backslashreplace")
+
+
+def end_quietly():
+    """Let Ctrl-C end the program with exit code 130 and one line. Call it before the slow imports."""
+    usual = sys.excepthook
+
+    def hook(kind, error, traceback):
+        if not issubclass(kind, KeyboardInterrupt):
+            usual(kind, error, traceback)
+            return
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130)
+
+    sys.excepthook = hook
 
 
 def has_gpu():

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from quiet import quiet_startup
+from quiet import end_quietly, quiet_startup
 
 if __name__ == "__main__":
+    end_quietly()
     quiet_startup()  # before TensorFlow is imported
 
 import keras
 import typer
-from rich.console import Console
 
 from keras_transformer import (
     LabelSmoothedCrossEntropy,
@@ -30,6 +30,7 @@ from keras_transformer import (
     parallel_corpus,
     plots,
 )
+from keras_transformer.console import safe_console, show
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
 from keras_transformer.files import written_beside
@@ -206,15 +207,15 @@ def main(
 ):
     """Train on Multi30k, score test_2016 with beam 4, export, and print a result card."""
     check_options(output, variant=(variant, VARIANTS), schedule=(schedule, SCHEDULES), monitor=(monitor, MONITORS))
-    console, tokenize = Console(), SACREBLEU_TOKENIZE[variant]
+    console, tokenize = safe_console(), SACREBLEU_TOKENIZE[variant]
     keras.utils.set_random_seed(seed)
     files = corpus_files(data, variant, (source, target))
     validation, test = read_pairs(*files["valid"]), read_pairs(*files["test"])
     tokenizer, train, valid = make_data(files, vocabulary_size, tokens_per_batch, seed)
-    console.print(f"training corpus: {train.report}", highlight=False)
+    show(console, f"training corpus: {train.report}")
     model = make_model(preset, tokenizer.vocabulary_size, precision, dropout)
     compile_model(model, SCHEDULES[schedule](peak, model.d_model, warmup_steps, epochs * train.report.batches), jit)
-    console.print(f"{preset}: {model.count_params():,} parameters")
+    show(console, f"{preset}: {model.count_params():,} parameters")
     options = {"epochs": epochs, "monitor": monitor, "tokenize": tokenize, "output": output, "console": console}
     training = fit(model, tokenizer, train, valid, validation, **options)
     scores, search = score_and_export(output, test, tokenize)
@@ -222,7 +223,7 @@ def main(
     run = {"preset": preset, "seed": seed, "scores": {"test_2016": scores}}
     title = f"Multi30k {variant} {source}-{target}, {preset}"
     card = write_result(output, title, model, train.report, files, facts, **run)
-    console.print(card, highlight=False, markup=False, soft_wrap=True)
+    show(console, card)
 
 
 if __name__ == "__main__":

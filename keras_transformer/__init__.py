@@ -2,6 +2,17 @@
 
 import importlib
 
+try:
+    import keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("jax", "torch", "tensorflow"):
+        raise
+    raise ModuleNotFoundError(
+        f"Keras' backend {error.name} is not installed. KERAS_BACKEND chooses another; "
+        "pip install 'keras-transformer-translation[jax]' installs JAX.",
+        name=error.name,
+    ) from error
+
 from keras_transformer.layers import (
     Decoder,
     DecoderLayer,

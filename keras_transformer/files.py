@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,8 @@ except ImportError as error:
     raise ImportError(
         "keras_transformer's data, training and file translation need a POSIX system: Linux, macOS, or WSL on Windows."
     ) from error
+
+from keras_transformer.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
 
@@ -36,6 +39,9 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+SPACE_ERRORS = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # None: NumPy and h5py may give no number
+LONGEST_PREFIX = 50  # characters of a name at the start of a temporary name
 
 
 def read_lines(path, name=None):
@@ -105,7 +111,7 @@ def sha256(path, opener=open):
 
 
 @contextlib.contextmanager
-def written_beside(path, overwrite=False, names=None):
+def written_beside(path, overwrite=False, names=None, *, kind=None, argument="path"):
     """Give the block a temporary path beside `path`, and move the output to `path` when the block ends.
 
     The block may write a file or a folder. The output is flushed to the disk before it is moved. When the block
@@ -115,28 +121,35 @@ def written_beside(path, overwrite=False, names=None):
     Args:
         path: the file or folder to write.
         overwrite: whether to replace an existing `path`.
-        names: the names that a folder at `path` may hold when it is replaced. None allows all names.
+        names: the names that a folder at `path` may hold when it is replaced. None allows all names. With names, the
+            block writes a folder.
+        kind: "file" or "folder", what the block writes. None allows both, but one never replaces the other.
+        argument: the name of the argument, for messages.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False, or `path` holds other names than `names`.
         FileNotFoundError: the block wrote nothing.
+        OSError: the disk is full, or one may not write there. The message names the path, and the free space if the
+            disk is full. Before the block: everything that `check_target` raises.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
+    path = check_target(path, kind if names is None else "folder", argument, overwrite)
     others = [] if names is None else sorted(entry.name for entry in path.glob("*") if entry.name not in names)
     if others:
         raise FileExistsError(f"{path} also holds {', '.join(others[:3])}, which would be lost. Choose another folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with explained_disk_errors(path, "What was written before is intact."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A temporary name longer than 255 bytes would be refused.
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name[:LONGEST_PREFIX]}.", dir=path.parent))
     try:
         beside = scratch / path.name
-        yield beside
-        if not beside.exists():
-            raise FileNotFoundError(f"nothing was written to {beside}, the temporary path of {path}.")
-        _flush(beside)
-        _move(beside, path, scratch / "replaced")
-        _sync(path.parent)
+        with explained_disk_errors(path, "What was written before is intact."):
+            yield beside
+            if not beside.exists():
+                raise FileNotFoundError(f"nothing was written to {beside}, the temporary path of {path}.")
+            _flush(beside)
+            check_target(path, "folder" if beside.is_dir() else "file", argument)
+            _move(beside, path, scratch / "replaced")
+            _sync(path.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -167,14 +180,24 @@ def _sync(path):
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def safely_written(path, overwrite=False):
-    """`written_beside` whose OSErrors also name the free space of the disk and say that nothing is lost."""
-    with (
-        explained_disk_errors(path, "What was written before is intact."),
-        written_beside(path, overwrite) as beside,
-    ):
-        yield beside
+def append_or_restore(stream, data, end):
+    """Append bytes to a file, and wait until they are on the disk. If that fails, cut the file off at `end` again.
+
+    Args:
+        stream: a file that was opened for binary appending.
+        data: bytes.
+        end: where the file ends before.
+    """
+    try:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    except BaseException:  # KeyboardInterrupt too
+        with contextlib.suppress(OSError):  # the rest of the buffer, which the disk has no room for
+            stream.close()
+        with open(stream.name, "rb+") as again:
+            again.truncate(end)
+        raise
 
 
 def remove_leftovers(folder, pattern):
@@ -215,17 +238,60 @@ def lock(stream, path):
 
 @contextlib.contextmanager
 def explained_disk_errors(path, advice):
-    """Add `path`, the free space there and some advice to the message of an OSError in the block.
+    """Say in one line which path could not be written, and how much space is free if the disk is full.
 
-    The type and the number of the error stay the same. A FileExistsError passes unchanged.
+    An OSError of the system keeps its type and its number. Another library's error of a full disk becomes an OSError.
+    An error that was raised with a text of its own, for example a FileExistsError, passes unchanged.
     """
     try:
         yield
     except FileExistsError:
         raise
-    except OSError as error:
-        folder = next(parent for parent in (Path(path), *Path(path).resolve().parents) if parent.is_dir())
-        free = shutil.disk_usage(folder).free
-        raise OSError(
-            error.errno, f"{error.strerror or error}: writing {path} failed; {free / 2**20:,.1f} MiB are free. {advice}"
-        ) from error
+    except Exception as error:
+        if known := getattr(error, "explained_reason", None):  # an inner block has explained it
+            number, reason = known
+        elif is_disk_full(error):
+            number, reason = errno.ENOSPC, os.strerror(errno.ENOSPC)
+        elif isinstance(error, OSError) and (error.errno is not None or type(error) is OSError):
+            number, reason = error.errno, " ".join(str(error.strerror or error).split())
+        else:
+            raise
+        space = f"; {_free_space(path)} are free" if number in SPACE_ERRORS else ""
+        message = f"{reason}: writing {path} failed{space}. {advice}"
+        explained = OSError(message) if number is None else OSError(number, message)
+        explained.explained_reason = number, reason
+        raise explained from error
+
+
+def is_disk_full(error):
+    """Whether an error of any library says that the disk, or the part of it that a user may take, is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def _free_space(path):
+    folder = next(parent for parent in (Path(path), *Path(path).resolve().parents) if parent.is_dir())
+    return f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB"
+
+
+def json_text(value, **options):
+    """Write a value as JSON. Numbers, strings and arrays of NumPy become Python's own.
+
+    Args:
+        value: anything that JSON can hold, with NumPy's values in it, also as keys.
+        **options: those of `json.dumps`.
+
+    Raises:
+        TypeError: JSON cannot hold a value.
+    """
+    return json.dumps(plain(value), **options)
+
+
+def plain(value):
+    """Return a value with Python's own numbers, strings and lists in place of NumPy's, at any depth."""
+    if isinstance(value, dict):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -4,15 +4,26 @@ Each function returns a new matplotlib `Figure` and changes no global state of m
 the figure as a PNG, and replaces a file of that name.
 """
 
+import contextlib
+import logging
 import math
+import warnings
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError(
+        f"plots need matplotlib: pip install 'keras-transformer-translation[plots]'. Python says: {error}"
+    ) from error
 
 from keras_transformer.files import written_beside
+from keras_transformer.paths import check_target
+
+logger = logging.getLogger("keras_transformer")
 
 CELL = 0.3  # inches of one attention weight
 SMALLEST_PANEL = 1.6  # inches
@@ -88,8 +99,8 @@ def _grid(panels):
 
 def _label_pieces(panel, source_labels, target_labels):
     literal = {"parse_math": False, "family": "DejaVu Sans", "fontsize": 8}  # "$" stays; this font has "▁"
-    panel.set_xticks(range(len(source_labels)), source_labels, rotation=90, **literal)
-    panel.set_yticks(range(len(target_labels)), target_labels, **literal)
+    panel.set_xticks(range(len(source_labels)), list(map(_unicode, source_labels)), rotation=90, **literal)
+    panel.set_yticks(range(len(target_labels)), list(map(_unicode, target_labels)), **literal)
 
 
 def learning_curves(curves, x_label, y_label, path=None, log_y=False):
@@ -129,7 +140,9 @@ def learning_curves(curves, x_label, y_label, path=None, log_y=False):
         if log_y and (y <= 0).any():
             raise ValueError(f"curves[{name!r}] has a y of {np.nanmin(y)}; a logarithmic axis shows only y > 0.")
         style = ("-", "--", "-.", ":")[number // 10 % 4]  # matplotlib has ten colors; then the next style follows
-        axes.plot(x, y, style, label=name, linewidth=1.6, marker="o" if x.size <= 30 else None, markersize=3.5)
+        axes.plot(
+            x, y, style, label=_unicode(name), linewidth=1.6, marker="o" if x.size <= 30 else None, markersize=3.5
+        )
     if log_y:
         axes.set_yscale("log")
     _label_axes(axes, x_label, y_label)
@@ -169,6 +182,7 @@ def training_curves(epochs, folder):
     """
     if not epochs:
         raise ValueError("epochs must hold the logs of at least one epoch, got none.")
+    folder = check_target(folder, "folder", "folder")
     tokens = [epoch.get("target_tokens") or 0 for epoch in epochs]
     has_tokens = all(before < after for before, after in pairwise([0, *tokens]))
     key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if has_tokens else ("update", 1, "updates")
@@ -180,7 +194,7 @@ def training_curves(epochs, folder):
             if points:
                 curves[curve] = tuple(zip(*points, strict=True))
         if curves:
-            path = Path(folder) / f"{name}.png"
+            path = folder / f"{name}.png"
             figures[name] = learning_curves(curves, label, title, path, log_y=name == "perplexity")
     return figures
 
@@ -229,8 +243,8 @@ def _new_figure(width, height):
 
 
 def _label_axes(axes, x_label, y_label):
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_xlabel(_unicode(x_label))
+    axes.set_ylabel(_unicode(y_label))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -238,7 +252,29 @@ def _label_axes(axes, x_label, y_label):
 def _save(figure, path):
     if path is None:
         return
-    if Path(path).suffix != ".png":
+    if check_target(path, "file").suffix != ".png":
         raise ValueError(f"path must end in .png, got {str(path)!r}.")
-    with written_beside(path, overwrite=True) as beside:
+    with written_beside(path, overwrite=True, kind="file") as beside, _boxes_for_missing_glyphs(path):
         figure.savefig(beside)
+
+
+@contextlib.contextmanager
+def _boxes_for_missing_glyphs(path):
+    """A block in which the font may lack characters: a box stands for each, and the log says so once.
+
+    matplotlib gives a warning for each, which `PYTHONWARNINGS=error` would make an error.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing from font")
+        yield
+    missing = [warning for warning in caught if str(warning.message).startswith("Glyph")]
+    if missing:
+        logger.warning("%s has boxes for %d characters that its font lacks.", path, len(missing))
+    for other in caught:
+        if other not in missing:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+
+
+def _unicode(label):
+    """A label that can be drawn: half of a surrogate pair becomes an escape."""
+    return label.encode("utf-8", "backslashreplace").decode("utf-8")

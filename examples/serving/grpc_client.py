@@ -14,9 +14,13 @@ import math
 import sys
 import types
 
-import grpc
 import typer
-from serving_client import Client, ServingError, command
+from serving_client import Client, ServingError, command, missing
+
+try:
+    import grpc
+except ImportError as error:
+    raise missing("grpcio", error) from error
 
 
 @contextlib.contextmanager
@@ -29,7 +33,9 @@ def without_tensorflow():
     if "tensorflow" in sys.modules:
         yield
         return
-    folders = importlib.util.find_spec("tensorflow").submodule_search_locations
+    if (spec := importlib.util.find_spec("tensorflow")) is None:
+        raise ModuleNotFoundError("No module named 'tensorflow'")
+    folders = spec.submodule_search_locations
     package = sys.modules["tensorflow"] = types.ModuleType("tensorflow")
     package.__path__ = list(folders)
     try:
@@ -38,9 +44,12 @@ def without_tensorflow():
         del sys.modules["tensorflow"]
 
 
-with without_tensorflow():
-    from tensorflow_serving.apis.predict_pb2 import PredictRequest
-    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+try:
+    with without_tensorflow():
+        from tensorflow_serving.apis.predict_pb2 import PredictRequest
+        from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+except ImportError as error:
+    raise missing("tensorflow-serving-api", error) from error
 
 DT_INT32, DT_STRING = 3, 7
 # The type of a tensor: the field with its values, and their format if they come as bytes.

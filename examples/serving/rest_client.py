@@ -11,9 +11,13 @@ or, in a program:
 import json
 from urllib.parse import quote
 
-import requests
 import typer
-from serving_client import Client, ServingError, command
+from serving_client import Client, ServingError, command, missing
+
+try:
+    import requests
+except ImportError as error:
+    raise missing("requests", error) from error
 
 # The HTTP status of TensorFlow Serving: gRPC's name of the error.
 CODES = {

@@ -34,6 +34,13 @@ ERRORS = {
 }
 
 
+def missing(package, error):
+    """Return the error for a package that is not installed. It names the extra that has the package."""
+    return ImportError(
+        f"this client needs {package}: pip install {package}, or 'keras-transformer-translation[serving]'. ({error})"
+    )
+
+
 def is_list(row, kind):
     """Return whether `row` is a list or a tuple with only values of this kind."""
     return isinstance(row, (list, tuple)) and all(isinstance(part, kind) for part in row)
@@ -242,6 +249,7 @@ def command(client):
         much to do, 4 no such model, 5 request refused, 6 time limit passed, 1 anything else.
         """
         number = 0
+        sys.stdout.reconfigure(errors="backslashreplace")  # an old encoding does not end the program
         try:
             server = client(
                 address, model, version, timeout=timeout, deadline=deadline, retries=retries, batch_size=batch_size

@@ -1,11 +1,37 @@
 """Private parts of Keras and TensorFlow: one small function for each, so that a new version breaks in one place.
 
-`tests/backend/test_compat.py` has a test for each function. Its name says which private part has changed.
+`tests/backend/test_compat*.py` has a test for each function. Its name says which private part has changed.
 """
 
 import contextlib
+import functools
+import inspect
 
 import keras
+
+
+def take_numpys_copy(kind):
+    """Let `np.array(variable)` pass NumPy 2's argument `copy`. Keras 3.15 lacks it, and NumPy warns at each call.
+
+    Keras itself calls NumPy so when it saves, so that `PYTHONWARNINGS=error` would end a training.
+
+    Args:
+        kind: Keras' class of variables, or a class with the same method.
+    """
+    for parent in kind.__mro__:
+        method = vars(parent).get("__array__")
+        if method is not None and "copy" not in inspect.signature(method).parameters:
+
+            @functools.wraps(method)
+            def with_copy(self, dtype=None, copy=None, method=method):
+                array = method(self, dtype)
+                return array.copy() if copy else array
+
+            with_copy.__signature__ = inspect.signature(with_copy, follow_wrapped=False)
+            parent.__array__ = with_copy
+
+
+take_numpys_copy(keras.Variable)
 
 
 def keras_mask(x):
@@ -200,6 +226,11 @@ class TrainerHooks:
     def add_loss(self, loss):
         """As for every layer. Keras has not written it for functional models."""
         keras.layers.Layer.add_loss(self, loss)
+
+
+def strategy_of(variable):
+    """The `tf.distribute` strategy in whose scope a Keras variable was made; None outside of any."""
+    return getattr(variable.value, "_distribute_strategy", None)
 
 
 def sentencepiece_ops():

@@ -51,6 +51,71 @@ def replicas_of(model):
     return batch_devices()
 
 
+def check_scope(model):
+    """Refuse a model that is compiled or fitted in another scope than the one it, or its optimizer, was made in.
+
+    Raises:
+        ValueError: the scopes differ, or the strategy's devices are not there. TensorFlow would wait for them for ever.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    here = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+    made = {"model": model.variables[:1], "optimizer": [model.optimizer.iterations] if model.optimizer else []}
+    for what, variables in made.items():
+        for variable in variables:
+            there = compat.strategy_of(variable)
+            if there is not here:
+                raise ValueError(
+                    f"the {what} was made {_scope(there)}, and is compiled {_scope(here)}. Make the model and the "
+                    "optimizer, and call compile, in one `with strategy.scope():`."
+                )
+    if here is not None:
+        _check_devices(here)
+
+
+def check_scope_of_fit(model):
+    """Refuse a call of `fit` in the scope of another strategy than the model's.
+
+    Raises:
+        ValueError: see above.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    here, there = tf.distribute.get_strategy(), compat.strategy_of(model.variables[0])
+    if tf.distribute.has_strategy() and there is not here:
+        raise ValueError(
+            f"the model was made {_scope(there)}, and fit is called {_scope(here)}. Make and compile the model in "
+            "`with strategy.scope():`, and call fit outside of it."
+        )
+
+
+def _scope(strategy):
+    return "outside of a strategy's scope" if strategy is None else f"in the scope of a {type(strategy).__name__}"
+
+
+def _check_devices(strategy):
+    """Refuse a strategy over devices that this machine does not have.
+
+    Raises:
+        ValueError: the message names the devices.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        return
+    names = [device.name.rpartition("device:")[2] for device in tf.config.list_logical_devices()]
+    wanted = [device.rpartition("device:")[2] for device in strategy.extended.worker_devices]
+    if missing := [name for name in wanted if name not in names]:
+        raise ValueError(
+            f"MirroredStrategy is to train on {', '.join(wanted)}, but there is no {', '.join(missing)}: this process "
+            f"has {', '.join(names)}. Name these, or leave the names out to take every GPU."
+        )
+
+
 def check_strategy(strategy):
     """Refuse a strategy of several machines that does not give each machine its own rows.
 

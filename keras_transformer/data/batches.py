@@ -17,14 +17,16 @@ class Position:
     A pass has `batches` batches, as many as an epoch. A pass that is read to its end moves the position behind its
     last batch. A pass that is not read to its end does not move it.
 
-    `hold_at` stops that: passes no longer move the position, and each pass is the epoch that the position is in. The
-    batches before the position then hold only PAD, because the caller skips them.
+    `hold_at` stops that: passes no longer move the position, and each pass is the whole epoch that the position is in.
+    Only in the first pass, which is that of the caller, the batches before the position hold nothing but PAD, because
+    the caller skips them.
     """
 
     def __init__(self, batches):
         self.batches = batches
         self.step = 0
         self.held = False
+        self.skips = False  # whether the next pass is that of the caller of `hold_at`
 
     @property
     def epoch(self):
@@ -49,9 +51,21 @@ class Position:
         self.held = False
 
     def hold_at(self, epoch, batch=0):
-        """Move to a batch and stay there, for a caller that skips the batches before it and moves before each pass."""
+        """Move to a batch, and stay in its epoch after the next pass, in which the caller skips the batches before it.
+
+        The caller calls this before each of its own passes.
+        """
         self.move_to(epoch, batch)
-        self.held = True
+        self.held = self.skips = True
+
+    def begin_pass(self):
+        """Return two numbers for a pass that begins now: its first batch, and the first batch that is not skipped."""
+        if not self.held:
+            return self.step, self.step
+        first = self.epoch * self.batches
+        first_due = self.step if self.skips else first
+        self.skips = False  # a further pass, for example of a validation on the same corpus, gets every batch
+        return first, first_due
 
     def end_pass(self, step):
         """Note that a pass has given its last batch, which is number `step`."""
@@ -90,8 +104,7 @@ def _one_pass(position):
     count = position.batches
 
     def bounds():
-        first = position.epoch * count if position.held else position.step
-        return np.int64(first), np.int64(position.step)
+        return tuple(map(np.int64, position.begin_pass()))
 
     def one_pass(_):
         first, begin = tf.numpy_function(bounds, [], [tf.int64] * 2)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 import tensorflow as tf
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from keras_transformer.console import safe_console
 from keras_transformer.data.aligned_texts import aligned_texts, check_texts, refuse_marked
 from keras_transformer.data.fit import FitCounter
 from keras_transformer.ids import NUM_RESERVED, UNK
@@ -126,6 +126,6 @@ def _has_bad_id(pieces, vocabulary_size):
 
 def _progress():
     """A counter of sentence pairs on standard error, which is shown only on a terminal."""
-    console = Console(stderr=True)
+    console = safe_console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description} {task.completed:,} sentence pairs"), TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

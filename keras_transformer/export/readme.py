@@ -108,7 +108,7 @@ def write_readme(contents, path, facts, max_batch_size=None):
             "## SHA-256\nTo check the files: `sha256sum -c SHA256SUMS`\n\n```\n" + _sums(folder, README) + "```",
         ]
     )
-    (folder / README).write_text(text + "\n", encoding="utf-8")
+    (folder / README).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     (folder / SUMS).write_text(_sums(folder), encoding="utf-8")
 
 

@@ -61,10 +61,14 @@ def export(translator, path, overwrite=False, serving=False, precision="float32"
             "made from. precision='int8' makes that export small."
         )
     serving_files = _serving_files(serving, path)
-    with written_beside(path, overwrite, FILES) as beside:
-        proto = save(ServingModule(translator, precision, max_source_length), beside)
-        facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)
-        _, existing = finish(contents_of(beside, proto), path, facts, serving_files, check)
+    try:
+        with written_beside(path, overwrite, FILES) as beside:
+            proto = save(ServingModule(translator, precision, max_source_length), beside)
+            facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)
+            _, existing = finish(contents_of(beside, proto), path, facts, serving_files, check)
+    except KeyboardInterrupt:
+        logger.warning("The export was interrupted. %s is as it was before. Make the same call again.", path)
+        raise
     if existing:
         logger.warning("these files existed and were not changed: %s", ", ".join(map(str, existing)))
 

@@ -4,7 +4,6 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Set
-from pathlib import Path
 
 SHOWN = 60  # characters of a value in a message
 
@@ -89,17 +88,6 @@ def check_function(name, value):
     """Raise TypeError if a value cannot be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, for example a Translator, got {shown(value)}.")
-
-
-def read_path(name, value):
-    """The `Path` that an argument names.
-
-    Raises:
-        TypeError: it is neither a string nor a path.
-    """
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, a str or a pathlib.Path, got {value!r}.")
-    return Path(value)
 
 
 def read_count(name, value, least=1):

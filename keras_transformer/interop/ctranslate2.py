@@ -101,7 +101,8 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
                 f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
                 f"{getattr(model, side)}: they were not trained together."
             )
-    with written_beside(folder, overwrite, FILES) as beside:  # an error about the folder comes before the work
+    # An error about the folder comes before the work.
+    with written_beside(folder, overwrite, FILES, argument="folder") as beside:
         spec = _filled_spec(model, max_length)
         pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
         spec.register_source_vocabulary(pieces)

@@ -1,7 +1,6 @@
 """Load a Marian model from a folder of Hugging Face transformers. The OPUS-MT models are such models."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from keras_transformer.ids import NUM_RESERVED, PAD, START
 from keras_transformer.interop.mapping import assign, linear, norm
 from keras_transformer.interop.tensors import read_tensors, weights_file
 from keras_transformer.model import Transformer
+from keras_transformer.paths import check_source
 from keras_transformer.text.marian_subwords import pack
 from keras_transformer.text.tokenizer import Tokenizer
 
@@ -104,7 +104,7 @@ def load(folder):
             rule.
         ImportError: the package that reads the weights is not installed.
     """
-    folder = Path(folder)
+    folder = check_source(folder, "folder", "folder")
     config = _read_json(folder / "config.json")
     _check_config(config, folder / "config.json")
     pieces = _read_vocabulary(folder / "vocab.json", config)
@@ -237,7 +237,7 @@ def _read_vocabulary(path, config):
 def _read_bytes(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. Needed are config.json, vocab.json, source.spm and target.spm.")
-    return path.read_bytes()
+    return check_source(path).read_bytes()
 
 
 def _read_json(path):

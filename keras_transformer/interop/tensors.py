@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_transformer.paths import check_source
+
 SAFETENSORS = "model.safetensors"
 PYTORCH = "pytorch_model.bin"
 
@@ -14,7 +16,7 @@ def weights_file(folder):
     """
     for name in (SAFETENSORS, PYTORCH):
         if (folder / name).is_file():
-            return folder / name
+            return check_source(folder / name)
     raise FileNotFoundError(f"{folder} holds neither {SAFETENSORS} nor {PYTORCH}.")
 
 
@@ -37,7 +39,7 @@ def _read_safetensors(path):
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise ImportError(f"{path} needs safetensors: pip install safetensors (extra: interop).") from error
+        raise ImportError(f"{path} needs safetensors: pip install 'keras-transformer-translation[interop]'.") from error
     try:
         return {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
     except SafetensorError as error:

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,8 @@ from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
 from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
-from keras_transformer.inputs.kinds import read_path, read_texts, shown
+from keras_transformer.inputs.kinds import read_texts, shown
+from keras_transformer.paths import check_source
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.learning import MODELS, learn
@@ -152,7 +152,7 @@ class Tokenizer(tf.Module):
                 file.
             OSError: the file cannot be read.
         """
-        data = Path(path).read_bytes()
+        data = check_source(path).read_bytes()
         try:
             return cls(data)
         except ValueError as error:
@@ -187,7 +187,7 @@ class Tokenizer(tf.Module):
                 the file.
             OSError: the file cannot be read.
         """
-        data = read_path("path", path).read_bytes()
+        data = check_source(path).read_bytes()
         try:
             return cls(rearranged(data))
         except ValueError as error:
@@ -201,7 +201,7 @@ class Tokenizer(tf.Module):
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
         """
-        with written_beside(path, overwrite) as beside:
+        with written_beside(path, overwrite, kind="file") as beside:
             beside.write_bytes(self._data)
 
     @property

@@ -6,9 +6,16 @@ import operator
 import keras
 
 from keras_transformer.backend import compat
-from keras_transformer.backend.replicas import check_strategy, num_replicas, replicas_of
+from keras_transformer.backend.replicas import (
+    check_scope,
+    check_scope_of_fit,
+    check_strategy,
+    num_replicas,
+    replicas_of,
+)
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.train_step import data_checks, fused, settings
+from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
 
 
@@ -55,8 +62,9 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         Raises:
             ValueError: an `accumulate_steps` that is not a whole number of at least 1, or that comes with another loss;
                 or on several replicas with a subclass of it, `loss_weights` or a `compute_loss` of your own;
-                `jit_compile=True` on several replicas; a quantized model. In training, a number of rows that
-                `accumulate_steps` does not divide.
+                `jit_compile=True` on several replicas; a quantized model; a model or an optimizer that was made in
+                another scope of `tf.distribute`; a strategy over devices that are not there. In training, a number of
+                rows that `accumulate_steps` does not divide.
         """
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
         self._check_compile(given, accumulate_steps)
@@ -65,6 +73,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         self._gradient_norm = None
         super().compile(*args, **kwargs)
         compat.set_loss_tracker(self, keras.metrics.Mean(name="loss", dtype="float32"))
+        check_scope(self)
         metrics = [each for each in keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")]) if each]
         self.kinds_of_metrics = frozenset(map(type, metrics))
         self.has_loss_weights = given.get("loss_weights") is not None
@@ -158,12 +167,16 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         A corpus and arrays are checked before the first step. The batches of other data are checked as they are read,
         also where XLA compiles the step. Each error has one line.
 
+        A callback with the method `on_interrupt(error)` hears of an exception that ends `fit`, KeyboardInterrupt too.
+
         Raises:
             ValueError: ids that the model does not know; labels of another shape than the target; a row that is longer
                 than the model's learned positions; a corpus whose tokenizer has another number of pieces;
-                `class_weight`; a number of rows that `accumulate_steps` does not divide.
+                `class_weight`; a number of rows that `accumulate_steps` does not divide; a callback that watches a
+                value which is not logged, or is logged by a later callback.
             RuntimeError: another worker of a `workers_strategy` has stopped.
         """
+        check_scope_of_fit(self)
         given = self._given(super().fit, args, kwargs)
         data = given.get("x")
         if data_checks.shuffles_itself(data):  # Keras would warn that it cannot shuffle
@@ -173,9 +186,15 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         settings.check_schedule(self, given)
         position = getattr(data, "position", None)  # of a `parallel_corpus`
         given["x"] = backend_step().watched(self, given.get("x"))
+        callbacks = given.get("callbacks")
+        has_validation = given.get("validation_data") is not None or bool(given.get("validation_split"))
+        given["callbacks"] = with_check(callbacks, has_validation)
         try:
             with one_line_errors(), backend_step().clear_errors(self):
                 return super().fit(**given)
+        except BaseException as error:  # KeyboardInterrupt too
+            tell_of_interruption(callbacks, error)
+            raise
         finally:  # no callback hears of the end if `fit` raises
             compat.start_at_epoch(self, None)
             self.train_function = getattr(self.train_function, "skipped", self.train_function)

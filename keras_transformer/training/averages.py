@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import AVERAGE_FILE, AVERAGED_FOLDER
+from keras_transformer.paths import check_target, checked_path
+from keras_transformer.training.arguments import whole_number
 from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.states import read_state, states_in, write_state
@@ -43,20 +45,23 @@ class AverageWeights(keras.callbacks.Callback):
 
     Raises:
         ValueError: `n` is below 1, or `mode` is unknown. At the end of training: `monitor` was never logged.
-        OSError: a file cannot be written, for example on a full disk. The message names the path and the free space.
-            Older files are intact.
+        OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
+            full disk. The message names the path and the free space. Older files are intact.
     """
+
+    adds_to_logs = ()  # and so `fit` checks the monitor
 
     def __init__(self, folder, n=5, monitor=None, mode="auto"):
         super().__init__()
-        if type(n) is not int or n < 1:
-            raise ValueError(f"n must be a whole number of at least 1, got {n!r}.")
-        self.folder, self.n, self.monitor = Path(folder), n, monitor
+        self.folder, self.n, self.monitor = Path(checked_path(folder, "folder")), whole_number("n", n), monitor
         self.sign = sign_of(monitor, mode)
         self.values = None  # {epoch, counted from 1: value of the monitor}, once the first epoch begins
 
     def on_train_begin(self, logs=None):
         self.values = None
+        if is_chief():
+            check_target(self.folder / AVERAGED_FOLDER, "folder", "folder")
+            check_target(self.folder / AVERAGE_FILE, "file", "folder")
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.values is not None or not is_chief():

@@ -1,14 +1,14 @@
 """Average the weights of several checkpoints of one training. The mean often translates better than any of them."""
 
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_transformer.files import safely_written
+from keras_transformer.files import written_beside
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
+from keras_transformer.paths import check_source, check_target
 from keras_transformer.training.states import differences, read_state
 from keras_transformer.training.variables import match_arrays
 
@@ -48,10 +48,11 @@ def average(paths, output, overwrite=False):
     """
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths must be a list of files, got the one path {str(paths)!r}.")
-    paths = [Path(path) for path in paths]
+    paths = [check_source(path, argument=f"paths[{i}]") for i, path in enumerate(paths)]
     if not paths:
         raise ValueError("paths is empty. Give at least one checkpoint.")
-    if Path(output).suffix != ".keras":
+    output = check_target(output, "file", "output", overwrite)  # before the work
+    if output.suffix != ".keras":
         raise ValueError(f"output must end in .keras, got {output}.")
     model = _read(paths[0])
     if getattr(model, "quantized", False):
@@ -63,7 +64,7 @@ def average(paths, output, overwrite=False):
             total += _as_float64(weight)
     for weight, total in zip(model.weights, sums, strict=True):
         weight.assign((total / len(paths)).astype(keras.ops.convert_to_numpy(weight).dtype))
-    with safely_written(output, overwrite) as beside:
+    with written_beside(output, overwrite, kind="file") as beside:
         model.save(beside)
     return model
 
@@ -73,8 +74,8 @@ def _as_float64(weight):
 
 
 def _read(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+    if path.suffix not in (".npz", ".keras"):
+        raise ValueError(f"{path} ends neither in .keras nor in .npz. Give files that training wrote.")
     return _read_state_model(path) if path.suffix == ".npz" else read_keras(path)
 
 

@@ -15,8 +15,8 @@ class ValidationBLEU(keras.callbacks.Callback):
 
     With `every`, epochs are counted from 1. Epochs `every`, 2 `every`, … and the last one are evaluated. The first
     epoch of each `fit` is evaluated too, because `Checkpoint(monitor="val_bleu")` then looks for a monitor that is
-    never logged. The logs of other epochs lack the two values, as with Keras' `validation_freq`: `EarlyStopping` warns
-    and does not count these epochs, so that its patience counts evaluations, and `Checkpoint` keeps its best model.
+    never logged. The logs of other epochs lack the two values, as with Keras' `validation_freq`: `EarlyStopping`
+    does not count these epochs, so that its patience counts evaluations, and `Checkpoint` keeps its best model.
 
     Example:
         ```python
@@ -46,6 +46,8 @@ class ValidationBLEU(keras.callbacks.Callback):
         ValueError: `every` is below 1, or the lists are empty, differ in length or hold names of files.
         TypeError: `translate` is no function, or a list is none of strings, for example a path.
     """
+
+    adds_to_logs = ("val_bleu", "val_chrf")  # `fit` checks that they are there for the callbacks that watch them
 
     def __init__(self, translate, sources, references, every=1, tokenize="13a"):
         super().__init__()

@@ -1,6 +1,6 @@
 """Write the card of a result: the facts that are needed to repeat it."""
 
-import json
+import contextlib
 import os
 import platform
 import shlex
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import keras
 
-from keras_transformer.files import written_beside
+from keras_transformer.files import json_text, written_beside
+from keras_transformer.paths import check_target
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacrebleu", "numpy")
 
@@ -93,10 +94,14 @@ def write_card(folder, title, facts):
 
     Raises:
         TypeError: JSON cannot hold a fact. Nothing is written then.
+        OSError: `folder` is a file, or cannot be written in, or the disk is full. Older files are intact.
     """
     card = result_card(title, facts)
-    data = json.dumps({"title": title, **provenance(), **facts}, indent=2, ensure_ascii=False) + "\n"
-    for name, text in (("RESULT.md", card), ("result.json", data)):
-        with written_beside(Path(folder) / name, overwrite=True) as beside:
-            beside.write_text(text, encoding="utf-8")
+    data = json_text({"title": title, **provenance(), **facts}, indent=2, ensure_ascii=False) + "\n"
+    folder = check_target(folder, "folder", "folder")
+    with contextlib.ExitStack() as both:  # both are written before one is replaced
+        for name, text in (("RESULT.md", card), ("result.json", data)):
+            beside = both.enter_context(written_beside(folder / name, overwrite=True, kind="file"))
+            # An argument of the command that is no Unicode, for example the name of a file, is written as an escape.
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return card

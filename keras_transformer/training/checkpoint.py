@@ -12,8 +12,9 @@ from keras_transformer.files import (
     STATES_FOLDER,
     TOKENIZER_FILE,
     remove_leftovers,
-    safely_written,
+    written_beside,
 )
+from keras_transformer.paths import checked_path
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
@@ -96,6 +97,8 @@ class Checkpoint(keras.callbacks.Callback):
             full disk (the message names the path and the free space). Older files are intact.
     """
 
+    adds_to_logs = ()  # and so `fit` checks the monitor
+
     def __init__(
         self,
         folder,
@@ -113,7 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name in ("fingerprint", "save", "vocabulary_size"):
             if not hasattr(tokenizer, name):
                 raise TypeError(f"tokenizer must be a Tokenizer, for example Tokenizer.load(path), got {tokenizer!r}.")
-        self.folder = Path(folder)
+        self.folder = Path(checked_path(folder, "folder"))
         self.tokenizer = tokenizer
         self.monitor = monitor
         self.sign = sign_of(monitor, mode)
@@ -139,11 +142,17 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             FileExistsError: see the class.
         """
-        reason, advice = "", "pass overwrite=True"
+        has_states = bool(states_in(self.folder / STATES_FOLDER, STEM))
+        reason, advice = (
+            "",
+            "pass overwrite=True. Only a run that had corpus= can be resumed",
+        )
         if self.resumption is not None:  # with it, overwrite=True is refused
-            if states_in(self.folder / STATES_FOLDER, STEM):
+            if has_states:
                 return
             reason, advice = " and no state to resume from", "remove this one"
+        elif has_states:
+            reason, advice = " and states of a run", "pass overwrite=True. To resume it, pass corpus="
         for name in FILES:
             if (self.folder / name).exists():
                 raise FileExistsError(
@@ -151,7 +160,7 @@ class Checkpoint(keras.callbacks.Callback):
                 )
 
     def on_train_begin(self, logs=None):
-        self.tokenizer_saved = False
+        self.tokenizer_saved, self.saved_epoch = False, None
         self.lock = FolderLock(self.folder) if is_chief() else None  # before this process touches any file there
         if self.resumption is not None:
             self._resume()
@@ -194,6 +203,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._save_models(logs or {})
+        self.saved_epoch = epoch + 1
         if self.resumption is not None:  # after the models: a break in between repeats the end of the epoch
             self.resumption.end_epoch(epoch, self._facts())
 
@@ -216,8 +226,24 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.tokenizer_saved:  # with the first model: until then, the files of an earlier run stay a pair
             self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
             self.tokenizer_saved = True
-        with safely_written(self.folder / name, overwrite=True) as beside:
+        with written_beside(self.folder / name, overwrite=True, kind="file") as beside:
             self.model.save(beside)
+
+    def on_interrupt(self, error):
+        """Say what is saved and how to go on, if the user interrupted `fit`."""
+        if isinstance(error, KeyboardInterrupt) and is_chief():
+            logger.warning("Training was interrupted. %s", self._how_to_go_on())
+
+    def _how_to_go_on(self):
+        if self.resumption is not None and (newest := self.resumption.newest) is not None:
+            return f"The newest state is {newest}. Start the same command again to resume from it."
+        if self.saved_epoch is None:
+            return f"Nothing was saved in {self.folder} yet. Start the same command again."
+        latest = self.folder / (MODEL_FILE if self.monitor is None else LAST_FILE)
+        return (
+            f"{latest} is of epoch {self.saved_epoch}. Read it with keras.saving.load_model to train on. A run with "
+            "Checkpoint(corpus=...) resumes by itself."
+        )
 
     def on_train_end(self, logs=None):
         if self.resumption is not None:

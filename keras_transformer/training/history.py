@@ -2,11 +2,12 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import keras
 
+from keras_transformer.files import append_or_restore, explained_disk_errors, plain
+from keras_transformer.paths import check_source, check_target
 from keras_transformer.training.sums import updates
 from keras_transformer.training.workers import is_chief
 
@@ -35,32 +36,37 @@ class HistoryFile(keras.callbacks.Callback):
         path: the file, for example "runs/en_de/history.jsonl". Its folder is created if missing.
 
     Raises:
-        ValueError: when `fit` starts, the file exists and no `HistoryFile` has written it. It stays as it is.
+        ValueError: the path is empty or begins with "~". When `fit` starts: the file exists and no `HistoryFile` has
+            written it. It stays as it is.
+        OSError: when `fit` starts, the path is a folder, or cannot be written. Later: the disk is full. The message
+            names the path and the free space. The lines before are intact.
     """
 
     def __init__(self, path):
         super().__init__()
-        self.path = Path(path)
+        self.path = check_target(path, "file") if is_chief() else Path(path)
 
     def on_train_begin(self, logs=None):
+        if is_chief():
+            check_target(self.path, "file")
         if self.path.exists():
             read_history(self.path)
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "update": updates(self.model)}
         for name, value in (logs or {}).items():
-            value = value.item() if hasattr(value, "item") else value  # a number of NumPy
+            value = plain(value)
             row[name] = None if isinstance(value, float) and not math.isfinite(value) else value
         if not is_chief():
             return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab+") as stream:
-            stream.seek(0)
-            stream.truncate(stream.read().rfind(b"\n") + 1)
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with explained_disk_errors(self.path, "The lines before are intact."):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+") as stream:
+                stream.seek(0)
+                end = stream.read().rfind(b"\n") + 1
+                stream.truncate(end)
+                append_or_restore(stream, line, end)
 
 
 def read_history(path):
@@ -73,7 +79,7 @@ def read_history(path):
         OSError: the file does not exist or cannot be read.
         ValueError: a line is not one of a `HistoryFile`. The message names the file and the line.
     """
-    *lines, cut_off = Path(path).read_bytes().split(b"\n")
+    *lines, cut_off = check_source(path).read_bytes().split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -5,9 +5,9 @@ import datetime
 import time
 
 import keras
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from keras_transformer.console import safe_console, show
 from keras_transformer.training.skipping import SkippedSteps
 from keras_transformer.training.sums import learning_rate, target_tokens
 from keras_transformer.training.workers import is_chief, is_only_worker
@@ -34,6 +34,8 @@ class Throughput(keras.callbacks.Callback):
         assert history["seconds"][0] > 0
         ```
     """
+
+    adds_to_logs = ("seconds", "learning_rate", "target_tokens", "tokens_per_second")
 
     def on_train_begin(self, logs=None):
         self.tokens = 0
@@ -146,11 +148,12 @@ class TrainingProgress(keras.callbacks.Callback):
 
     Args:
         console: a `rich.console.Console`. None prints to the standard output, on the first worker only.
+            Printing never ends the training, see `SampleTranslations`.
     """
 
     def __init__(self, console=None):
         super().__init__()
-        self.console = console or Console(quiet=not is_chief())
+        self.console = safe_console(console, quiet=not is_chief())
         self.bar = None
 
     def on_train_begin(self, logs=None):
@@ -206,11 +209,15 @@ class TrainingProgress(keras.callbacks.Callback):
         if self.epochs_after and (left := self._total_left(self.steps, self.epochs_after)):
             results.append(f"left {left}")
         line = "  ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *results])
-        self.console.print(line, highlight=False, soft_wrap=True)
+        show(self.console, line)
 
     def on_train_end(self, logs=None):
         self._close()
         atexit.unregister(self._close)
+
+    def on_interrupt(self, error):
+        """End the bar, which would go on moving and hide the cursor."""
+        self.on_train_end()
 
     def _left(self, done):
         """The time left of this epoch's steps and of `fit` in words; "" before a step was timed."""

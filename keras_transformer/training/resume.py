@@ -6,11 +6,13 @@ import logging
 import numpy as np
 
 from keras_transformer.backend.compat import start_at_epoch
-from keras_transformer.files import remove_leftovers
+from keras_transformer.files import explained_disk_errors, json_text, remove_leftovers
+from keras_transformer.training.arguments import whole_number
 from keras_transformer.training.counters import check_callbacks, has_ended_run, read_counters, restore_counters
-from keras_transformer.training.skipping import skip_steps
+from keras_transformer.training.skipping import skip_steps, stop_skipping
 from keras_transformer.training.snapshots import restore_snapshot, take_snapshot
 from keras_transformer.training.states import differences, read_state, states_in, write_state
+from keras_transformer.training.sums import updates
 from keras_transformer.training.variables import canonical_paths
 from keras_transformer.training.workers import Workers, broadcast, is_chief, strategy_scope
 
@@ -42,16 +44,16 @@ class Resumption:
         for name in ("fingerprint", "position", "report"):
             if not hasattr(corpus, name):
                 raise ValueError(f"corpus must be what parallel_corpus returned, got {corpus!r}.")
-        for name, value in (("every_steps", every_steps), ("keep", keep)):
-            if not ((value is None and name == "every_steps") or (type(value) is int and value >= 1)):
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        every_steps = None if every_steps is None else whole_number("every_steps", every_steps)
+        keep = whole_number("keep", keep)
         self.callbacks = list(callbacks)
         check_callbacks(self.callbacks)
         self.folder, self.position, self.every_steps, self.keep = folder, corpus.position, every_steps, keep
         self.labels = corpus.element_spec[1]
         names = [type(callback).__name__ for callback in self.callbacks]
         self.fingerprint = {"tokenizer": tokenizer_fingerprint, "data": corpus.fingerprint, "callbacks": names}
-        self.restored = self.step = None
+        self.model = self.restored = self.step = None
+        self.newest = None  # the path of the newest state that this `fit` has read or written
 
     def begin(self, model, epochs):
         """Restore the newest state when a `fit` of `epochs` starts, and return its facts, or None without a state.
@@ -60,7 +62,8 @@ class Resumption:
             ValueError: the state, or the first worker, has another model, optimizer, tokenizer, data or list of
                 callbacks (the message names the fields), or none of the states can be read.
         """
-        self.model, self.writes = model, is_chief()
+        self.model, self.writes, self.newest = model, is_chief(), None
+        stop_skipping(model)
         with strategy_scope(model):
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
@@ -77,10 +80,25 @@ class Resumption:
         for kind in ("model", "optimizer"):
             self._restore(kind)
         start_at_epoch(model, self.restored["epoch"])  # as Keras' own BackupAndRestore does
-        if any(map(has_ended_run, self.callbacks, self.restored["callbacks"])):
+        ended = any(map(has_ended_run, self.callbacks, self.restored["callbacks"]))
+        if ended:
             start_at_epoch(model, max(epochs, self.restored["epoch"]))
-            logger.warning("EarlyStopping ended this run after epoch %d: nothing is left.", self.restored["epoch"])
+        if self.writes:
+            logger.warning("%s", self._where(epochs, ended))
         return self.restored
+
+    def _where(self, epochs, ended):
+        """From where the run resumes, or that it is finished, in one line."""
+        epoch, batch = self.restored["epoch"], self.restored["batch"]
+        if ended:
+            return f"This run is finished: EarlyStopping ended it after epoch {epoch}. Nothing is left to train."
+        if epoch >= epochs:
+            return f"This run is finished: {self.newest} is of the end of epoch {epoch}, and fit has epochs={epochs}."
+        place = f"after batch {batch} of {self.position.batches}" if batch else "at its beginning"
+        return (
+            f"Training resumes from {self.newest}: in epoch {epoch + 1} of {epochs}, {place}, after update "
+            f"{updates(self.model):,}."
+        )
 
     def begin_epoch(self, epoch, batches):
         """Let the dataset begin where the epoch begins, or where the run was interrupted in it."""
@@ -164,8 +182,11 @@ class Resumption:
             "fingerprint": self._fingerprint(),
             "paths": paths,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_state(self.folder / f"{STEM}-{epoch * self.position.batches + batch:09}.npz", facts, arrays)
+        path = self.folder / f"{STEM}-{epoch * self.position.batches + batch:09}.npz"
+        with explained_disk_errors(path, "The states before are intact."):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        write_state(path, facts, arrays)
+        self.newest = path
         for path in list(states_in(self.folder, STEM).values())[: -self.keep]:
             path.unlink()
 
@@ -179,7 +200,7 @@ class Resumption:
         """What must be the same when the run resumes, as it looks after a round trip through JSON."""
         config = {key: value for key, value in self.model.get_config().items() if key != "name"}
         optimizer = type(self.model.optimizer).__name__
-        return json.loads(json.dumps({"model": config, "optimizer": optimizer, **self.fingerprint}))
+        return json.loads(json_text({"model": config, "optimizer": optimizer, **self.fingerprint}))
 
     def _check_fingerprint(self):
         if fields := differences(self.restored["fingerprint"], self._fingerprint()):
@@ -204,7 +225,8 @@ class Resumption:
         paths, errors = list(states_in(self.folder, STEM).values()), []
         while paths:
             try:
-                return read_state(paths.pop())
+                self.newest = paths.pop()
+                return read_state(self.newest)
             except ValueError as error:
                 errors.append(error)
                 if paths:

@@ -1,8 +1,8 @@
 """Print translations of a few sentences while the model trains."""
 
 import keras
-from rich.console import Console
 
+from keras_transformer.console import safe_console, show
 from keras_transformer.inputs.kinds import check_function, read_sentences
 
 
@@ -25,7 +25,8 @@ class SampleTranslations(keras.callbacks.Callback):
         translate: a function from a list of sentences to a list of translations.
         sentences, references: lists of strings.
         every: print after epochs `every`, 2 `every`, …, counted from 1, and after the last epoch.
-        console: a `rich.console.Console`. None prints to the standard output.
+        console: a `rich.console.Console`. None prints to the standard output. Printing never ends the training: a
+            character that the terminal lacks is printed as an escape, and a closed pipe only stops the printing.
 
     Raises:
         ValueError: `every` is below 1, or the lists differ in length or hold names of files.
@@ -46,7 +47,7 @@ class SampleTranslations(keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}.")
         self.every = every
-        self.console = console or Console()
+        self.console = safe_console(console)
 
     def on_epoch_end(self, epoch, logs=None):
         number = epoch + 1
@@ -55,6 +56,4 @@ class SampleTranslations(keras.callbacks.Callback):
         translations = self.translate(self.sentences)
         for source, reference, translation in zip(self.sentences, self.references, translations, strict=True):
             mark = "=" if translation == reference else "≠"
-            self.console.print(
-                f"    {source}\n  → {translation}\n  {mark} {reference}", markup=False, highlight=False, soft_wrap=True
-            )
+            show(self.console, f"    {source}\n  → {translation}\n  {mark} {reference}")

@@ -28,6 +28,11 @@ def skip_steps(model, batches, logs):
     model.train_function = skip
 
 
+def stop_skipping(model):
+    """Put back what `skip_steps` replaced, if `fit` was interrupted before the last skipped step."""
+    model.train_function = getattr(model.train_function, "skipped", model.train_function)
+
+
 class SkippedSteps:
     """Tells a callback whether all steps of the epoch so far were skipped.
 

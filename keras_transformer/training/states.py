@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import safely_written
+from keras_transformer.files import json_text, written_beside
 
 FACTS = "facts"
 # The errors that NumPy, zipfile and json raise for a damaged file.
@@ -28,7 +28,7 @@ def write_state(path, facts, arrays):
 
     Args:
         path: the file.
-        facts: anything that JSON can hold.
+        facts: anything that JSON can hold, or numbers of NumPy.
         arrays: dict of names to arrays of any dtype, bfloat16 too.
 
     Raises:
@@ -36,11 +36,11 @@ def write_state(path, facts, arrays):
             An older file is still there.
     """
     dtypes = {name: array.dtype.name for name, array in arrays.items()}
-    stored = {FACTS: np.frombuffer(json.dumps({"facts": facts, "dtypes": dtypes}).encode(), np.uint8)}
+    stored = {FACTS: np.frombuffer(json_text({"facts": facts, "dtypes": dtypes}).encode(), np.uint8)}
     for name, array in arrays.items():
         # NumPy's format lacks the dtypes of ml_dtypes, for example bfloat16: they are stored as unsigned integers.
         stored[name] = array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
-    with safely_written(path, overwrite=True) as beside, open(beside, "wb") as stream:
+    with written_beside(path, overwrite=True, kind="file") as beside, open(beside, "wb") as stream:
         np.savez(stream, **stored)
 
 

@@ -1,14 +1,23 @@
-"""Write curves for TensorBoard. The package tensorboard is not needed for it."""
+"""Write curves for TensorBoard. Only to see them, the package tensorboard is needed: the extra `tensorboard`."""
 
+import importlib.util
+import logging
 import time
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from keras_transformer.files import explained_disk_errors, is_disk_full
+from keras_transformer.paths import check_target, checked_path
+from keras_transformer.training.arguments import whole_number
 from keras_transformer.training.skipping import SkippedSteps
 from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
+
+EXTRA = "keras-transformer-translation[tensorboard]"
+
+logger = logging.getLogger("keras_transformer")
 
 
 def write_scalar(name, value, step):
@@ -19,6 +28,8 @@ def write_scalar(name, value, step):
 
 class TensorBoardLog(keras.callbacks.Callback):
     """Writes curves for `tensorboard --logdir folder`. Their x axis is the number of updates of the weights.
+
+    To see them, install the extra `tensorboard`. Without it, the callback says so and writes them all the same.
 
     The run "train" gets a point every `every` steps, and after the last step of an epoch. A point holds the logs of
     `fit` (loss, accuracy, perplexity, and the gradient's norm if it is logged), the learning rate of the next update
@@ -47,13 +58,13 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every` is below 1.
+        OSError: when `fit` starts, the folder cannot be written in. Later: the disk is full. The message names the
+            folder and the free space. The points before are intact.
     """
 
     def __init__(self, folder, every=100, report=None):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}.")
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every = Path(checked_path(folder, "folder")), whole_number("every", every)
         self.padding = {}
         if report is not None:
             self.padding = {
@@ -65,6 +76,10 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._close()
+        if is_chief():
+            check_target(self.folder, "folder", "folder")
+            if importlib.util.find_spec("tensorboard") is None:
+                logger.warning("To see the curves in %s: pip install %r", self.folder, EXTRA)
         self.window = Window()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -106,16 +121,22 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._close()
 
+    def on_interrupt(self, error):
+        """Close the files of the curves."""
+        if not is_disk_full(error):  # closing would try to write again
+            self._close()
+
     def _write(self, run, values, prefix=""):
         if not values or not is_chief():
             return
-        if run not in self.writers:
-            self.writers[run] = tf.summary.create_file_writer(str(self.folder / run))
         step = updates(self.model)
-        with self.writers[run].as_default():
-            for name, value in values.items():
-                write_scalar(f"{prefix}{name}", value, step)
-        self.writers[run].flush()  # a crash then loses no point
+        with explained_disk_errors(self.folder, "The points before are intact."):
+            if run not in self.writers:
+                self.writers[run] = tf.summary.create_file_writer(str(self.folder / run))
+            with self.writers[run].as_default():
+                for name, value in values.items():
+                    write_scalar(f"{prefix}{name}", value, step)
+            self.writers[run].flush()  # a crash then loses no point
 
     def _close(self):
         for writer in self.writers.values():

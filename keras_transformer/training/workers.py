@@ -7,6 +7,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from keras_transformer.files import json_text
+
 EXAMPLE = (
     'TF_CONFIG=\'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}\', '
     "with another index on each machine"
@@ -149,7 +151,7 @@ def broadcast(strategy, facts, arrays):
         `facts` and `arrays` of the first worker, bit for bit.
     """
     kinds = None if arrays is None else {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
-    facts, kinds = json.loads(_broadcast_bytes(strategy, json.dumps([facts, kinds]).encode()))
+    facts, kinds = json.loads(_broadcast_bytes(strategy, json_text([facts, kinds]).encode()))
     if kinds is None:
         return facts, None
     received = {}

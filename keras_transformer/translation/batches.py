@@ -9,6 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from keras_transformer.console import safe_console
+
 WORKERS = 2  # two small matrix products at the same time are faster than one on two threads
 # A batch is divided among idle workers if each gets at least this many sentences (measured).
 FEWEST = 4
@@ -63,7 +65,7 @@ def progress_bar(label, total, shown, done=0):
 
     The bar is on standard error. It appears only if that is a terminal and `shown` is True.
     """
-    console = Console(stderr=True)
+    console = safe_console(Console(stderr=True))
     with Progress(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda count: bar.advance(task, count)

@@ -9,6 +9,14 @@ from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
+from keras_transformer.paths import check_source, checked_path
+
+# What a folder is that holds no model, by a file in it, and what to do.
+OTHER_FOLDERS = {
+    "saved_model.pb": "an export. Run it with tf.saved_model.load, or give the training folder that it was made from",
+    "model.bin": "a folder for CTranslate2. Give the training folder that it was made from",
+    "vocab.json": "a folder of Hugging Face. Read it with keras_transformer.interop.marian.load",
+}
 
 
 def load_model(path, dtype=None):
@@ -20,7 +28,7 @@ def load_model(path, dtype=None):
             quantizes the model.
 
     Raises:
-        FileNotFoundError: no such file.
+        OSError: no such file, or no permission to read it.
         ValueError: a broken file, another kind of model, or 8-bit integers under a policy of floating point; the
             message names the file. Also a `dtype` that is no policy, or that computes with integers only.
         IntegersNotExact: see `Transformer.quantize`.
@@ -35,9 +43,7 @@ def load_model(path, dtype=None):
         print(load_model("model.keras", dtype="mixed_bfloat16").compute_dtype)
         ```
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. A training folder holds {MODEL_FILE} and {TOKENIZER_FILE}.")
+    path = check_source(path)
     policy = None if dtype is None else _floating_policy(dtype)
     check_process()
     model = read_keras(path)
@@ -72,6 +78,58 @@ def _floating_policy(dtype):
     if not keras.backend.is_float_dtype(policy.compute_dtype):
         raise ValueError(rule)
     return policy
+
+
+def training_folders(folder):
+    """Return the paths that the argument `folder` of `Translator.load` names: one folder, or a list of them.
+
+    Raises:
+        ValueError: an empty list.
+        OSError: see `training_folder`.
+    """
+    if not isinstance(folder, list | tuple):
+        return [training_folder(folder)]
+    if not folder:
+        raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
+    return [training_folder(path, f"folder[{index}]") for index, path in enumerate(folder)]
+
+
+def training_folder(folder, argument="folder"):
+    """Return the `Path` of a folder that holds a model and its tokenizer.
+
+    Raises:
+        OSError: there is no such folder, one of the two files is missing, or one may not read it. The message says what
+            is there instead, and what to do.
+    """
+    path = Path(checked_path(folder, argument))
+    if path.is_file():
+        raise NotADirectoryError(f"{argument}={str(path)!r} is a file, and no folder. {_remedy_for_file(path)}")
+    path = check_source(path, "folder", argument)
+    if not (path / MODEL_FILE).exists():
+        raise FileNotFoundError(f"{argument}={str(path)!r} holds no {MODEL_FILE}. {_what_is_in(path)}.")
+    if not (path / TOKENIZER_FILE).exists():
+        raise FileNotFoundError(f"{path / TOKENIZER_FILE} does not exist: the tokenizer of {MODEL_FILE} is missing.")
+    return path
+
+
+def _remedy_for_file(path):
+    """What to do with a file that was given as a folder."""
+    if path.suffix != ".keras" or path.name == MODEL_FILE:
+        return f"Give the folder that holds {MODEL_FILE} and {TOKENIZER_FILE}, for example {str(path.parent)!r}."
+    tokenizer = str(path.with_name(TOKENIZER_FILE))
+    return f"To translate with it: Translator(load_model({str(path)!r}), Tokenizer.load({tokenizer!r}))."
+
+
+def _what_is_in(folder):
+    """What a folder without a model is, and what to do."""
+    for name, meaning in OTHER_FOLDERS.items():
+        if (folder / name).exists():
+            return f"It is {meaning}"
+    if inside := sorted(path.parent for path in folder.glob(f"*/{MODEL_FILE}")):
+        return f"Give the folder of a model in it, for example {str(inside[0])!r}"
+    if others := sorted(folder.glob("*.keras")):
+        return f"It holds {others[0].name}. {_remedy_for_file(others[0])}".removesuffix(".")
+    return f"It holds {', '.join(sorted(path.name for path in folder.iterdir())[:5]) or 'nothing'}"
 
 
 def one_tokenizer(folders):

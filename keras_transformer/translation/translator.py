@@ -1,7 +1,6 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
 from dataclasses import asdict, fields
-from pathlib import Path
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
@@ -12,7 +11,7 @@ from keras_transformer.translation.batches import WORKERS, Batches
 from keras_transformer.translation.given_pairs import GivenPairs
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
-from keras_transformer.translation.loading import load_model, one_tokenizer
+from keras_transformer.translation.loading import load_model, one_tokenizer, training_folders
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
 from keras_transformer.translation.requests import check_backend, check_models, check_vocabulary
@@ -225,7 +224,7 @@ class Translator(GivenPairs):
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}) as beside:
+        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}, argument="folder") as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             self.tokenizer.save(beside / TOKENIZER_FILE)
@@ -242,7 +241,7 @@ class Translator(GivenPairs):
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
-            FileNotFoundError: one of the two files is missing.
+            OSError: no such folder, or one of the two files is missing. The message says what is there instead.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
                 policy for a model; an empty list.
             RuntimeError: another backend of Keras than TensorFlow; 8-bit integers on a machine that cannot add them up
@@ -250,9 +249,7 @@ class Translator(GivenPairs):
         """
         check_backend()
         check_options(options, OPTIONS, "Translator.load")
-        folders = [Path(path) for path in (folder if isinstance(folder, (list, tuple)) else [folder])]
-        if not folders:
-            raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
+        folders = training_folders(folder)
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]
         translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
         translator.folder = folders[0] if len(folders) == 1 else None

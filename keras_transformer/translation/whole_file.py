@@ -6,18 +6,21 @@ import os
 import re
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
-from keras_transformer.files import lock, read_lines, sha256, written_beside
-from keras_transformer.inputs.kinds import read_count, read_path
+from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
+from keras_transformer.inputs.kinds import read_count
 from keras_transformer.inputs.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
+from keras_transformer.translation.breaks import explained
 from keras_transformer.translation.source_checks import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 
 
+@explained
 def translate_file(
     translator,
     source_path,
@@ -56,8 +59,10 @@ def translate_file(
             raises. The message gives the line of a sentence that is too long.
         TypeError: a path that is none, such as a list of sentences; a number of another type.
         BlockingIOError: another process is writing the same target.
+        OSError: a path cannot be read or written, or the disk is full. The message names the path.
+        KeyboardInterrupt: the user's. A line of the log says how to go on.
     """
-    source_path, target_path = read_path("source_path", source_path), read_path("target_path", target_path)
+    source_path, target_path = Path(source_path), Path(target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
         read_count(name, value)
     part, journal = _unfinished_paths(source_path, target_path)
@@ -166,12 +171,12 @@ def _work(translator, source_path, readable, split_sentences):
     facts += [] if tokenizer.normalization == "none" else [tokenizer.normalization]
     work |= {"tokenizer": hashlib.sha256("\n".join(facts).encode()).hexdigest()}
     work |= {"split_sentences": True} if split_sentences else {}
-    return json.loads(json.dumps(work | asdict(translator.options)))
+    return json.loads(json_text(work | asdict(translator.options)))
 
 
 def _fingerprint(model):
     """A digest of a model's architecture and weights."""
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True).encode())
+    digest = hashlib.sha256(json_text(model.get_config(), sort_keys=True).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

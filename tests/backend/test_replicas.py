@@ -1,5 +1,7 @@
 """Two replicas give the same weights, loss and metrics as one, however the tokens are divided between them."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -70,3 +72,44 @@ def test_a_corpus_trains_and_validates_under_a_strategy(tmp_path):
     for name, values in results[1].items():
         assert results[0][name] == pytest.approx(values, rel=1e-4), name
     assert results[0]["val_perplexity"][1] < results[0]["val_perplexity"][0]
+
+
+def scopes():
+    """No scope, and two different strategies."""
+    return [contextlib.nullcontext, tiny.two_replicas().scope, tf.distribute.MirroredStrategy(["CPU:0"]).scope]
+
+
+@pytest.mark.parametrize(("made", "compiled"), [(0, 1), (1, 0), (1, 2)])
+def test_a_model_of_another_scope_is_refused_in_one_line(made, compiled):
+    names = ["outside of a strategy's scope", *["in the scope of a MirroredStrategy"] * 2]
+    with scopes()[made]():
+        model, optimizer = tiny.make_model(), keras.optimizers.Adam()
+    message = (
+        f"the model was made {names[made]}, and is compiled {names[compiled]}. Make the model and the optimizer, and"
+    )
+    with pytest.raises(ValueError, match=f"^{message}"), scopes()[compiled]():
+        tiny.compiled(model)
+    with scopes()[compiled]():
+        model = tiny.make_model()
+        with pytest.raises(
+            ValueError, match=f"^the optimizer was made {names[made]}, and is compiled {names[compiled]}"
+        ):
+            tiny.compiled(model, optimizer)
+
+
+def test_fit_in_the_scope_of_another_strategy_is_refused():
+    model = tiny.compiled(tiny.make_model())
+    message = "the model was made outside of a strategy's scope, and fit is called in the scope of a MirroredStrategy"
+    with pytest.raises(ValueError, match=f"^{message}"), tiny.two_replicas().scope():
+        model.fit(dataset(UNEVEN), verbose=0)
+
+
+def test_devices_that_are_not_there_are_named_before_tensorflow_waits_for_them():
+    with tf.distribute.MirroredStrategy(["CPU:1", "GPU:0", "CPU:7"]).scope():
+        model = tiny.make_model()
+        with pytest.raises(
+            ValueError,
+            match=r"^MirroredStrategy is to train on CPU:1, GPU:0, CPU:7, but there is no GPU:0, CPU:7: this process "
+            r"has CPU:0, CPU:1\. Name these, or leave the names out to take every GPU\.$",
+        ):
+            tiny.compiled(model)

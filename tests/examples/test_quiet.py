@@ -1,10 +1,12 @@
 """The filter of start-up notes leaves out these lines, and no other."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import quiet
 
 PROGRAM = """
@@ -39,3 +41,37 @@ def test_notes_about_a_driver_pass_where_there_is_a_device(monkeypatch, tmp_path
     assert not quiet.has_gpu()
     (tmp_path / "nvidia0").touch()
     assert quiet.has_gpu()
+
+
+ENDING = """
+import sys
+import quiet
+quiet.end_quietly()
+raise {}
+"""
+
+
+def test_ctrl_c_ends_a_program_with_one_line_and_another_error_with_its_traceback():
+    environment = os.environ | {"PYTHONPATH": str(Path(quiet.__file__).parent)}
+    ends = {}
+    for error in ("KeyboardInterrupt", "ValueError('wrong')"):
+        command = [sys.executable, "-c", ENDING.format(error)]
+        ends[error] = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert [end.returncode for end in ends.values()] == [130, 1]
+    assert ends["KeyboardInterrupt"].stderr == "Interrupted.\n"
+    assert "Traceback" in ends["ValueError('wrong')"].stderr
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
+    for module, package, extra in (
+        ("numbers_corpus", "num2words", "examples"),
+        ("rest_client", "requests", "serving"),
+        ("grpc_client", "grpc", "serving"),
+        ("grpc_client", "tensorflow_serving.apis.predict_pb2", "serving"),
+    ):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            message = rf"pip install .*'keras-transformer-translation\[{extra}\]'"
+            with pytest.raises((ImportError, SystemExit), match=message):
+                importlib.import_module(module)

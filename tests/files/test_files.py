@@ -107,11 +107,16 @@ class TestWrittenBeside:
         assert not existed or content(path, kind) == "old"
 
 
-def test_a_file_takes_the_place_of_a_folder(tmp_path):
-    fill(tmp_path / "out", "folder", "old")
-    with written_beside(tmp_path / "out", overwrite=True) as beside:
-        fill(beside, "file", "new")
-    assert (tmp_path / "out").read_text() == "new"
+@pytest.mark.parametrize(("old", "new"), [("folder", "file"), ("file", "folder")])
+def test_a_file_never_takes_the_place_of_a_folder_or_the_other_way_round(tmp_path, old, new):
+    fill(tmp_path / "out", old, "old")
+    with (
+        pytest.raises((IsADirectoryError, NotADirectoryError), match=rf"^path='.*/out' is a {old}\. Choose the name"),
+        written_beside(tmp_path / "out", overwrite=True) as beside,
+    ):
+        fill(beside, new, "new")
+    assert content(tmp_path / "out", old) == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_a_block_that_writes_nothing_loses_nothing(tmp_path):

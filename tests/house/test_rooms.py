@@ -17,12 +17,14 @@ PACKAGE = ROOT / "keras_transformer"
 ROOMS = {
     # Rooms that need no other room, or only `files`.
     "ids": "",
-    "files": "",
+    "paths": "",
+    "files": "paths",
+    "console": "rich",
     "inputs": "files",
     "presets": "",
     "schedules": "",
     "evaluate": "sacrebleu inputs",
-    "plots": "matplotlib numpy files",
+    "plots": "matplotlib numpy paths files",
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
     "layers": "backend",
@@ -33,14 +35,17 @@ ROOMS = {
     # tensorflow and jax only in the modules of that backend
     "train_step": "losses metrics schedules backend numpy tensorflow jax",
     "model": "layers presets train_step backend inputs",
-    "keras_files": "backend",
+    "keras_files": "paths backend",
     # The rooms around the core.
-    "text": "tensorflow tensorflow_text sentencepiece numpy files inputs backend",
-    "data": "tensorflow numpy rich files inputs",
-    "training": "tensorflow numpy rich files inputs keras_files presets evaluate backend losses metrics model",
-    "interop": "numpy safetensors torch ctranslate2 files text model",  # torch only inside one function
-    "export": "tensorflow numpy rich google tensorflow_serving files inputs backend decoding incremental training",
-    "translation": "tensorflow numpy rich files inputs keras_files backend decoding incremental text model export",
+    "text": "tensorflow tensorflow_text sentencepiece numpy paths files inputs backend",
+    "data": "tensorflow numpy rich console files inputs",
+    "training": "tensorflow numpy rich console paths files inputs keras_files presets evaluate backend losses metrics "
+    "model",
+    "interop": "numpy safetensors torch ctranslate2 paths files text model",  # torch only inside one function
+    "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
+    "training",
+    "translation": "tensorflow numpy rich console paths files inputs keras_files backend decoding incremental text "
+    "model export",
 }
 FACADES = {"__init__", "cli"}  # may import every room
 CORE = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from keras_transformer.inputs.kinds import read_count, read_number, read_path, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import read_count, read_number, read_texts, refuse_paths
 from keras_transformer.inputs.options import check_arguments, check_options
 
 
@@ -76,11 +76,7 @@ def test_a_word_may_be_the_name_of_a_file(tmp_path, monkeypatch):
     refuse_paths("sources", ["word"])
 
 
-def test_paths_and_counts():
-    assert read_path("folder", "a") == read_path("folder", Path("a")) == Path("a")
-    for value in (["a"], None, 5, b"a"):
-        with pytest.raises(TypeError, match=r"folder must be a path, a str or a pathlib\.Path, got"):
-            read_path("folder", value)
+def test_counts():
     assert read_count("n", np.int64(3)) == 3
     for value in ("3", 3.0, True, None):
         with pytest.raises(TypeError, match="n must be a whole number of at least 1, got"):

@@ -184,7 +184,7 @@ def test_a_package_that_is_not_installed_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     refused(
         folder,
-        r"model.safetensors needs safetensors: pip install safetensors \(extra: interop\)",
+        r"model.safetensors needs safetensors: pip install 'keras-transformer-translation\[interop\]'",
         ImportError,
     )
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

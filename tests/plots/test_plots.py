@@ -1,3 +1,6 @@
+import importlib
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -175,3 +178,21 @@ def test_where_tokens_are_not_counted_throughout_updates_are(tmp_path, tokens):
 def test_a_training_without_epochs_cannot_be_drawn(tmp_path):
     with pytest.raises(ValueError, match="at least one epoch"):
         training_curves([], tmp_path)
+
+
+def test_characters_that_the_font_lacks_are_boxes_and_no_errors(tmp_path, caplog):
+    """Warnings are errors here, as with PYTHONWARNINGS=error."""
+    attention_map(np.eye(3), ["日本", "🙂", "a"], ["\udc80", "b\t", "b"], tmp_path / "map.png")
+    [message] = caplog.messages
+    assert message == f"{tmp_path}/map.png has boxes for 4 characters that its font lacks."
+    learning_curves({"\udc80": ([1, 2], [1, 2])}, "日", "y", tmp_path / "curves.png")
+    assert len(caplog.messages) == 2 and (tmp_path / "curves.png").exists()
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "keras_transformer.plots")
+    with pytest.raises(
+        ImportError, match=r"^plots need matplotlib: pip install 'keras-transformer-translation\[plots\]'"
+    ):
+        importlib.import_module("keras_transformer.plots")

@@ -131,7 +131,8 @@ def test_a_run_whose_states_cannot_be_read_does_not_start_from_the_beginning(tmp
     with pytest.raises(ValueError, match=message):
         Run(tmp_path, paths, tokenizer).fit()
     assert (tmp_path / "model.keras").read_bytes() == before
-    assert [line for line in caplog.messages if "The state before" in line] == caplog.messages[:1]
+    lines = [line for line in caplog.messages if "warmup_steps" not in line]  # of the schedule, too long for this run
+    assert [line for line in lines if "The state before" in line] == lines[:1]
 
 
 def test_fit_must_take_whole_epochs_from_where_the_state_is(unbroken, tmp_path, paths, tokenizer):

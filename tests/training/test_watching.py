@@ -149,7 +149,7 @@ def test_tensorboard_itself_reads_the_curves(watched):
 
 
 def test_a_curve_needs_at_least_a_step():
-    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1, got 0"):
         TensorBoardLog("curves", every=0)
 
 

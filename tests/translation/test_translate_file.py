@@ -89,11 +89,14 @@ def broken(translator, source, target):
 
 
 @pytest.mark.parametrize("torn", [b"", "▁7 half a l".encode()[:4]])
-def test_a_second_call_goes_on_after_a_break(translator, source, tmp_path, torn):
+def test_a_second_call_goes_on_after_a_break(translator, source, tmp_path, caplog, torn):
     expected = translator(LINES)
     broken(translator, source, tmp_path / "out")
     assert names(tmp_path) == ["out.part", "out.part.json", "test.en"]
     assert read(tmp_path / "out.part") == [*expected[:4], ""]
+    part = tmp_path / "out.part"
+    how = f"{part} holds 4 finished lines. The same call goes on after them."
+    assert caplog.messages == [f"The translation was interrupted. {how}"]
     with open(tmp_path / "out.part", "ab") as stream:
         stream.write(torn)
     translator.translate_file(source, tmp_path / "out", window=5, batch_size=3)

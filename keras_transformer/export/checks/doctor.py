@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from keras_transformer.console import safe_console
 from keras_transformer.export.checks.saved_model import Contents, read_saved_model
 from keras_transformer.export.checks.served_ops import TEXT_VERSION, text_ops, unsupported_ops
 from keras_transformer.export.readme import broken_files
@@ -140,7 +141,9 @@ def main(arguments=None):
     except (OSError, ValueError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    Console().print(report)
+    except KeyboardInterrupt:
+        return 130
+    safe_console().print(report)
     return 0 if report.healthy else 1
 
 

@@ -1,0 +1,109 @@
+"""Check paths before the work: those that will be read, and those that will be written."""
+
+import errno
+import os
+from pathlib import Path
+
+
+def check_target(path, kind=None, argument="path", overwrite=True):
+    """Refuse a path that cannot be written, before the work whose result it will hold. Nothing is created.
+
+    Args:
+        path: str or `os.PathLike`.
+        kind: "file" or "folder", what will be written. None allows both.
+        argument: the name of the argument, for messages.
+        overwrite: whether there may be something already.
+
+    Returns:
+        The `Path`.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is False.
+        TypeError: `path` is no path.
+        ValueError: the path is empty, begins with "~" or has a NUL; it is meant for a file and ends in a slash; or
+            there is a device or a pipe.
+        IsADirectoryError, NotADirectoryError: there is a folder instead of a file, or a file instead of a folder.
+        OSError: the path is too long, or one may not write there.
+    """
+    text = checked_path(path, argument)
+    path, named = Path(text), f"{argument}={text!r}"
+    if kind == "file" and text.endswith(os.sep):
+        raise ValueError(f"{named} ends in {os.sep!r}, as a folder does. Give the name of a file.")
+    _check_name(path, f"{named} cannot be written")
+    there = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
+    if there != path:
+        if not there.is_dir():
+            raise NotADirectoryError(f"{named} cannot be written: {there} is no folder. Choose another path.")
+    elif path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"{named} is neither a file nor a folder, and would be replaced. Choose another path.")
+    elif path.is_dir() and kind == "file":
+        raise IsADirectoryError(f"{named} is a folder. Choose the name of a file.")
+    elif path.is_file() and kind == "folder":
+        raise NotADirectoryError(f"{named} is a file. Choose the name of a folder.")
+    elif path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
+    folder = there if there != path else path.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"no permission to write in {folder}"
+        raise PermissionError(errno.EACCES, f"{named} cannot be written: {reason}. Choose another path.")
+    return path
+
+
+def _check_name(path, failure):
+    """Refuse a path that the system cannot look up, for example a name of more than 255 bytes."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise OSError(error.errno, f"{failure}: {error.strerror}. Choose another path.") from error
+
+
+def checked_path(path, argument="path"):
+    """Return a path as str, if it is one.
+
+    Raises:
+        TypeError: `path` is no path.
+        ValueError: the path is empty, has a NUL, or begins with "~", which Python does not expand.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{argument} must be a path, a str or a pathlib.Path, got {path!r}.")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"{argument}={text!r} is no path. Give the name of a file or a folder.")
+    if os.path.expanduser(text) != text:
+        raise ValueError(f"{argument}={text!r}: ~ is not expanded. Pass {os.path.expanduser(text)!r}.")
+    return text
+
+
+def check_source(path, kind="file", argument="path"):
+    """Refuse a path that cannot be read.
+
+    Args:
+        path: str or `os.PathLike`.
+        kind: "file" or "folder", what is expected there. A file may also be a pipe or a device.
+        argument: the name of the argument, for messages.
+
+    Returns:
+        The `Path`.
+
+    Raises:
+        TypeError, ValueError: `path` is no path, or begins with "~".
+        FileNotFoundError: there is nothing.
+        IsADirectoryError, NotADirectoryError: there is a folder instead of a file, or a file instead of a folder.
+        PermissionError: one may not read it.
+    """
+    text = checked_path(path, argument)
+    path = Path(text)
+    _check_name(path, f"{argument}={text!r} cannot be read")
+    if not path.exists():
+        parent = next(each for each in path.absolute().parents if each.exists())
+        nearest = "" if parent == path.absolute().parent else f" {parent} is the last folder of this path that exists."
+        raise FileNotFoundError(f"{argument}={text!r} does not exist.{nearest}")
+    if path.is_dir() and kind == "file":
+        raise IsADirectoryError(f"{argument}={text!r} is a folder. Give a file.")
+    if not path.is_dir() and kind == "folder":
+        raise NotADirectoryError(f"{argument}={text!r} is a file. Give a folder.")
+    if not os.access(path, os.R_OK | (os.X_OK if kind == "folder" else 0)):
+        raise PermissionError(errno.EACCES, f"{argument}={text!r} cannot be read: no permission.")
+    return path

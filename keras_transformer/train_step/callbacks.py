@@ -1,0 +1,115 @@
+"""What `fit` asks of its callbacks before the first step, and what it tells them when it ends by an exception."""
+
+import re
+import warnings
+
+import keras
+
+from keras_transformer.backend import compat
+
+# The callbacks of Keras that watch a logged value.
+WATCHING = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
+ADDED_BY_KERAS = {  # the values that callbacks of Keras add to the logs of an epoch
+    keras.callbacks.LearningRateScheduler: ("learning_rate",),
+    keras.callbacks.ReduceLROnPlateau: ("learning_rate",),
+}
+
+
+def callbacks_of(callbacks):
+    """The callbacks in the argument `callbacks` of `fit`, as a flat list."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return keras.tree.flatten(callbacks or [])
+
+
+def with_check(callbacks, has_validation):
+    """The argument `callbacks` of `fit` with a `MonitorCheck` before the others."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):  # the caller has made it, and keeps it
+        return callbacks
+    others = callbacks_of(callbacks)
+    return [MonitorCheck(others, has_validation), *others]
+
+
+def tell_of_interruption(callbacks, error):
+    """Call `on_interrupt(error)` of each callback that has it. Keras calls no hook when `fit` raises."""
+    for callback in callbacks_of(callbacks):
+        if hasattr(callback, "on_interrupt"):
+            callback.on_interrupt(error)
+
+
+class MonitorCheck(keras.callbacks.Callback):
+    """Refuses, before the first step, a callback that watches a value which nothing logs before the callback.
+
+    A callback of an unknown class may log any value. After one, the check trusts a name that it does not know.
+
+    Args:
+        callbacks: the other callbacks of this `fit`, in their order.
+        has_validation: whether `fit` got validation data.
+
+    Raises:
+        ValueError: at the start of `fit`. The message names the callback and the monitor, and lists what is logged, or
+            names the callback that must come first.
+    """
+
+    def __init__(self, callbacks, has_validation):
+        super().__init__()
+        self.callbacks, self.has_validation = callbacks, has_validation
+
+    def on_train_begin(self, logs=None):
+        if (known := self._logged_by_fit()) is None:
+            return
+        for place, callback in enumerate(self.callbacks):
+            monitor = watched_value(callback)
+            if monitor is not None and monitor not in known:
+                self._refuse(callback, monitor, known, self.callbacks[place + 1 :])
+            if monitor is not None:
+                accept_missing(monitor)
+            if (added := added_values(callback)) is None:
+                return
+            known |= dict.fromkeys(added)
+
+    def _logged_by_fit(self):
+        """The names that `fit` itself logs, as the keys of a dictionary; None if a model has steps of its own."""
+        steps = type(self.model).train_step, type(self.model).test_step
+        if not all(step.__module__.startswith("keras_transformer.") for step in steps):
+            return None
+        compat.compiled_metrics(self.model, keras.KerasTensor((None, None), "int32"), self.model.output)  # builds them
+        names = list(self.model.get_metrics_result())
+        return dict.fromkeys([*names, *(f"val_{name}" for name in names if self.has_validation)])
+
+    def _refuse(self, callback, monitor, known, later):
+        watching = f"callbacks: {type(callback).__name__}(monitor={monitor!r})"
+        adding = [type(other).__name__ for other in later if monitor in (added_values(other) or ())]
+        if adding:
+            raise ValueError(f"{watching} comes before {adding[0]}, which logs this value. Put {adding[0]} before it.")
+        hint = " Pass validation_data to fit for values of validation." * (
+            not self.has_validation and monitor.startswith("val_")
+        )
+        raise ValueError(f"{watching}: this value is not logged. Logged are {', '.join(sorted(known))}.{hint}")
+
+
+def accept_missing(monitor):
+    """Let Keras' callbacks be silent in an epoch without a value that other epochs have.
+
+    With `validation_freq` or `ValidationBLEU(every=2)` that is meant. Keras would warn after each such epoch, and
+    `PYTHONWARNINGS=error` would end the training.
+    """
+    warnings.filterwarnings("ignore", rf".*\b{re.escape(monitor)}`? (which is not )?available", UserWarning)
+
+
+def watched_value(callback):
+    """The name of the logged value that a callback of Keras or of this package watches, or None."""
+    if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_best_only:
+        return None
+    is_known = isinstance(callback, WATCHING) or hasattr(callback, "adds_to_logs")
+    monitor = getattr(callback, "monitor", None) if is_known else None
+    return monitor if isinstance(monitor, str) else None
+
+
+def added_values(callback):
+    """The names that a callback adds to the logs of an epoch; None if that is not known."""
+    kind = type(callback)
+    is_of_keras = kind.__module__.split(".")[0] == "keras" and kind is not keras.callbacks.LambdaCallback
+    if kind.__module__.split(".")[0] == "keras_transformer":
+        return getattr(callback, "adds_to_logs", ())
+    return ADDED_BY_KERAS.get(kind, ()) if is_of_keras else None
