@@ -20,7 +20,7 @@ except ImportError as error:
         "keras_transformer's data, training and file translation need a POSIX system: Linux, macOS, or WSL on Windows."
     ) from error
 
-from keras_transformer.paths import check_target
+from keras_transformer.inputs.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
 

@@ -5,7 +5,7 @@ import zipfile
 import keras
 
 from keras_transformer.backend.int8 import IntegersNotExact
-from keras_transformer.paths import check_source
+from keras_transformer.inputs.paths import check_source
 
 MEMBERS = ("config.json", "model.weights.h5")  # of the zip file that a `.keras` file is
 # What the first bytes of other files tell.

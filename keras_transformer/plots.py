@@ -21,7 +21,7 @@ except ImportError as error:
     ) from error
 
 from keras_transformer.files import written_beside
-from keras_transformer.paths import check_target
+from keras_transformer.inputs.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
 

@@ -1,11 +1,11 @@
 """The paper's learning rate, section 5.3."""
 
 import logging
-import math
-import operator
 
 import keras
 from keras import ops
+
+from keras_transformer.inputs.numbers import positive, whole
 
 HIGHEST_RATE = 0.02  # Adam rarely trains a Transformer above it
 LOWEST_RATE = 1e-6  # as the highest of a run: the weights would hardly move
@@ -45,9 +45,9 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, d_model, warmup_steps=4000, scale=1.0):
         super().__init__()
-        self.d_model = _whole("d_model", d_model)
-        self.warmup_steps = _whole("warmup_steps", warmup_steps)
-        self.scale = _positive("scale", scale)
+        self.d_model = whole("d_model", d_model)
+        self.warmup_steps = whole("warmup_steps", warmup_steps)
+        self.scale = positive("scale", scale)
         if not LOWEST_RATE <= self.peak <= HIGHEST_RATE:
             logger.warning(
                 "The highest rate of TransformerSchedule(d_model=%d, warmup_steps=%d, scale=%.3g) is %.2g, at step %d. "
@@ -64,8 +64,8 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def with_peak(cls, peak, d_model, warmup_steps=4000):
         """The schedule whose highest rate, at `warmup_steps`, is `peak`. Recipes of fairseq are written in this way."""
-        d_model, warmup_steps = _whole("d_model", d_model), _whole("warmup_steps", warmup_steps)
-        return cls(d_model, warmup_steps, scale=_positive("peak", peak) * (d_model * warmup_steps) ** 0.5)
+        d_model, warmup_steps = whole("d_model", d_model), whole("warmup_steps", warmup_steps)
+        return cls(d_model, warmup_steps, scale=positive("peak", peak) * (d_model * warmup_steps) ** 0.5)
 
     def __call__(self, step):
         step = ops.cast(step, "float32") + 1.0
@@ -73,17 +73,3 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"d_model": self.d_model, "warmup_steps": self.warmup_steps, "scale": self.scale}
-
-
-def _whole(argument, value):
-    """`value` as an int of at least 1; any whole number, such as NumPy's."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise ValueError(f"{argument} must be a whole number of at least 1, got {value!r}.")
-    return operator.index(value)
-
-
-def _positive(argument, value):
-    """`value` as a finite float above 0."""
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0 < float(value) < math.inf:
-        raise ValueError(f"{argument} must be a finite number above 0, got {value!r}.")
-    return float(value)

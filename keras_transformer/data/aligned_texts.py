@@ -3,7 +3,7 @@
 import re
 from itertools import chain, zip_longest
 
-from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
+from keras_transformer.readers.corpora import read_corpora, refuse_shared_pipes
 
 _CODE = re.compile(r">>.*?<<")  # a target language before the text, as Marian's multilingual models have it
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import operator
 from collections.abc import Iterable
 
 from keras_transformer.data.aligned_texts import aligned_texts, corpus_pairs
@@ -14,6 +13,7 @@ from keras_transformer.data.pair_counting import store_pairs
 from keras_transformer.data.report import make_report
 from keras_transformer.data.store import PairStore
 from keras_transformer.inputs.kinds import check_tokenizer, shown
+from keras_transformer.inputs.numbers import whole
 
 logger = logging.getLogger("keras_transformer")
 
@@ -131,7 +131,7 @@ def parallel_corpus(
     """
     check_tokenizer(tokenizer, "parallel_corpus(source, target, tokenizer)")
     sizes = {"tokens_per_batch": tokens_per_batch, "max_length": max_length, "num_shapes": num_shapes}
-    sizes = _checked_sizes(**sizes, rows_multiple=rows_multiple)
+    sizes = {name: whole(name, value) for name, value in {**sizes, "rows_multiple": rows_multiple}.items()}
     tokens_per_batch, max_length, num_shapes, rows_multiple = sizes.values()
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number, got {seed!r}.")
@@ -163,18 +163,6 @@ def parallel_corpus(
     options = {**sizes, "shuffle": bool(shuffle), "seed": int(seed)}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
-
-
-def _checked_sizes(**sizes):
-    """The same numbers as Python's int.
-
-    Raises:
-        ValueError: one is not a whole number, or is below 1.
-    """
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return {name: operator.index(value) for name, value in sizes.items()}
 
 
 def _checked_weights(weights, corpora):

@@ -1,1 +1,1 @@
-"""What users give: checks of arguments, names of options, blank texts, and texts from files, lists and tables."""
+"""What users give: checks of numbers, kinds and paths, names of options, and blank texts."""

@@ -1,6 +1,5 @@
 """Checks of the kind of an argument. Each error is one line that names the argument, the place in it and the rule."""
 
-import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Set
@@ -88,32 +87,6 @@ def check_function(name, value):
     """Raise TypeError if a value cannot be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, for example a Translator, got {shown(value)}.")
-
-
-def read_count(name, value, least=1):
-    """An argument that counts something, as Python's int.
-
-    Raises:
-        TypeError: not a whole number.
-        ValueError: below `least`.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
-    if operator.index(value) < least:
-        rule = f"must be at least {least}" if least else "must not be negative"
-        raise ValueError(f"{name} {rule}, got {value}.")
-    return operator.index(value)
-
-
-def read_number(name, value):
-    """An argument as Python's float.
-
-    Raises:
-        TypeError: no number.
-    """
-    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, got {shown(value)}.")
-    return float(value)
 
 
 def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):

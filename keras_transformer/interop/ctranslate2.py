@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_transformer.files import TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, START, UNK
+from keras_transformer.inputs.numbers import whole
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
 FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # all that the folder of a model holds
@@ -173,9 +174,7 @@ def _positions(model, max_length):
                 "learned positions. Leave it out."
             )
         return {}
-    max_length = MAX_LENGTH if max_length is None else max_length
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, got {max_length}.")
+    max_length = MAX_LENGTH if max_length is None else whole("max_length", max_length)
     tables = {}
     for side, layer in (("encoder", model.source_positions), ("decoder", model.target_positions)):
         exact = type(layer).from_config({**layer.get_config(), "dtype": "float32"})

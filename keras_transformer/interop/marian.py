@@ -5,10 +5,10 @@ import json
 import numpy as np
 
 from keras_transformer.ids import NUM_RESERVED, PAD, START
+from keras_transformer.inputs.paths import check_source
 from keras_transformer.interop.mapping import assign, linear, norm
 from keras_transformer.interop.tensors import read_tensors, weights_file
 from keras_transformer.model import Transformer
-from keras_transformer.paths import check_source
 from keras_transformer.text.marian_subwords import pack
 from keras_transformer.text.tokenizer import Tokenizer
 

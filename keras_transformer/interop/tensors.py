@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_transformer.paths import check_source
+from keras_transformer.inputs.paths import check_source
 
 SAFETENSORS = "model.safetensors"
 PYTORCH = "pytorch_model.bin"

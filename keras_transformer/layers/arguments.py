@@ -3,11 +3,9 @@
 Numbers of NumPy become Python's, so that a configuration can always be written as JSON.
 """
 
-import math
-import numbers
-import operator
-
 import keras
+
+from keras_transformer.inputs.numbers import positive, rate, switch, whole
 
 WHOLE = (
     "vocabulary_size target_vocabulary_size num_layers num_encoder_layers num_decoder_layers d_model num_heads d_ff "
@@ -28,54 +26,9 @@ def plain(**arguments):
     return [RULES[argument](argument, value) for argument, value in arguments.items()]
 
 
-def whole(argument, value):
+def size(argument, value):
     """An int of at least 1, or None where that means a default."""
-    if value is None and argument in MAY_BE_NONE:
-        return None
-    if is_switch(value) or not hasattr(value, "__index__"):
-        raise ValueError(f"{argument} must be a whole number of at least 1, got {value!r}.")
-    try:
-        number = operator.index(value)
-    except TypeError:  # arrays have the method, but only those with one whole number have an index
-        raise ValueError(f"{argument} must be a whole number of at least 1, got {value!r}.") from None
-    if number < 1:
-        raise ValueError(f"{argument} must be at least 1, got {value}.")
-    return number
-
-
-def rate(argument, value):
-    """A float in [0, 1)."""
-    number = real(argument, value, "a number in [0, 1)")
-    if not 0 <= number < 1:
-        raise ValueError(f"{argument} must be in [0, 1), got {value}.")
-    return number
-
-
-def positive(argument, value):
-    """A finite float above 0."""
-    number = real(argument, value, "a finite number above 0")
-    if not 0 < number < math.inf:
-        raise ValueError(f"{argument} must be a finite number above 0, got {value}.")
-    return number
-
-
-def real(argument, value, rule):
-    """A float, from a real number of Python or NumPy that is not True or False."""
-    if is_switch(value) or not isinstance(value, numbers.Real):
-        raise ValueError(f"{argument} must be {rule}, got {value!r}.")
-    return float(value)
-
-
-def switch(argument, value):
-    """True or False."""
-    if not is_switch(value):
-        raise ValueError(f"{argument} must be True or False, got {value!r}.")
-    return bool(value)
-
-
-def is_switch(value):
-    """Whether a value is True or False, of Python or of NumPy."""
-    return isinstance(value, bool) or (type(value).__name__ == "bool" and type(value).__module__ == "numpy")
+    return None if value is None and argument in MAY_BE_NONE else whole(argument, value)
 
 
 def activation(argument, value):
@@ -98,7 +51,7 @@ def choice(argument, value, choices):
 
 
 RULES = {
-    **dict.fromkeys(WHOLE, whole),
+    **dict.fromkeys(WHOLE, size),
     **dict.fromkeys(RATES, rate),
     **dict.fromkeys(POSITIVE, positive),
     **dict.fromkeys(SWITCHES, switch),

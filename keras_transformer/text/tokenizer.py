@@ -10,9 +10,9 @@ import tensorflow_text as tf_text
 from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
-from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
 from keras_transformer.inputs.kinds import read_texts, shown
-from keras_transformer.paths import check_source
+from keras_transformer.inputs.paths import check_source
+from keras_transformer.readers.corpora import read_corpora, refuse_shared_pipes
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.learning import MODELS, learn

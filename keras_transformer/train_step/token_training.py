@@ -13,6 +13,7 @@ from keras_transformer.backend.replicas import (
     num_replicas,
     replicas_of,
 )
+from keras_transformer.inputs.numbers import whole
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.train_step import data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
@@ -93,8 +94,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         """
         if self.quantized:
             raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
-        if isinstance(accumulate_steps, bool) or not hasattr(accumulate_steps, "__index__") or accumulate_steps < 1:
-            raise ValueError(f"accumulate_steps must be a whole number of at least 1, got {accumulate_steps!r}.")
+        whole("accumulate_steps", accumulate_steps)
         if given.get("jit_compile") is True and num_replicas() > 1:
             raise ValueError(
                 f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "

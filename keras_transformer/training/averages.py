@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import AVERAGE_FILE, AVERAGED_FOLDER
-from keras_transformer.paths import check_target, checked_path
-from keras_transformer.training.arguments import whole_number
+from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.paths import check_target, checked_path
 from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.states import read_state, states_in, write_state
@@ -53,7 +53,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     def __init__(self, folder, n=5, monitor=None, mode="auto"):
         super().__init__()
-        self.folder, self.n, self.monitor = Path(checked_path(folder, "folder")), whole_number("n", n), monitor
+        self.folder, self.n, self.monitor = Path(checked_path(folder, "folder")), whole("n", n), monitor
         self.sign = sign_of(monitor, mode)
         self.values = None  # {epoch, counted from 1: value of the monitor}, once the first epoch begins
 

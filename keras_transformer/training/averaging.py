@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_transformer.files import written_beside
+from keras_transformer.inputs.paths import check_source, check_target
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
-from keras_transformer.paths import check_source, check_target
 from keras_transformer.training.states import differences, read_state
 from keras_transformer.training.variables import match_arrays
 

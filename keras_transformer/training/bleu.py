@@ -4,6 +4,7 @@ import keras
 
 from keras_transformer.evaluate import evaluate, reference_streams
 from keras_transformer.inputs.kinds import check_function, check_iterable, read_sentences
+from keras_transformer.inputs.numbers import whole
 
 
 class ValidationBLEU(keras.callbacks.Callback):
@@ -57,8 +58,7 @@ class ValidationBLEU(keras.callbacks.Callback):
         check_iterable("references", references)
         self.references = list(references)
         reference_streams(self.references, len(self.sources), "sources")
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}.")
+        every = whole("every", every)
         self.every, self.tokenize = every, tokenize
         self.scores = None
 

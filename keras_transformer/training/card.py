@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import json_text, written_beside
-from keras_transformer.paths import check_target
+from keras_transformer.inputs.paths import check_target
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacrebleu", "numpy")
 

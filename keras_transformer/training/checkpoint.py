@@ -14,7 +14,7 @@ from keras_transformer.files import (
     remove_leftovers,
     written_beside,
 )
-from keras_transformer.paths import checked_path
+from keras_transformer.inputs.paths import checked_path
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption

@@ -9,9 +9,9 @@ import keras
 
 from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
-from keras_transformer.inputs.pipes import is_pipe
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as preset_arguments
+from keras_transformer.readers.pipes import is_pipe
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.sums import updates
 

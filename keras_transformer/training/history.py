@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_transformer.files import append_or_restore, explained_disk_errors, plain
-from keras_transformer.paths import check_source, check_target
+from keras_transformer.inputs.paths import check_source, check_target
 from keras_transformer.training.sums import updates
 from keras_transformer.training.workers import is_chief
 

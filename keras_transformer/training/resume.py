@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_transformer.backend.compat import start_at_epoch
 from keras_transformer.files import explained_disk_errors, json_text, remove_leftovers
-from keras_transformer.training.arguments import whole_number
+from keras_transformer.inputs.numbers import whole
 from keras_transformer.training.counters import check_callbacks, has_ended_run, read_counters, restore_counters
 from keras_transformer.training.skipping import skip_steps, stop_skipping
 from keras_transformer.training.snapshots import restore_snapshot, take_snapshot
@@ -44,8 +44,8 @@ class Resumption:
         for name in ("fingerprint", "position", "report"):
             if not hasattr(corpus, name):
                 raise ValueError(f"corpus must be what parallel_corpus returned, got {corpus!r}.")
-        every_steps = None if every_steps is None else whole_number("every_steps", every_steps)
-        keep = whole_number("keep", keep)
+        every_steps = None if every_steps is None else whole("every_steps", every_steps)
+        keep = whole("keep", keep)
         self.callbacks = list(callbacks)
         check_callbacks(self.callbacks)
         self.folder, self.position, self.every_steps, self.keep = folder, corpus.position, every_steps, keep

@@ -4,6 +4,7 @@ import keras
 
 from keras_transformer.console import safe_console, show
 from keras_transformer.inputs.kinds import check_function, read_sentences
+from keras_transformer.inputs.numbers import whole
 
 
 class SampleTranslations(keras.callbacks.Callback):
@@ -44,8 +45,7 @@ class SampleTranslations(keras.callbacks.Callback):
                 "sentences and references must have the same length; "
                 f"got {len(self.sentences)} and {len(self.references)}."
             )
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}.")
+        every = whole("every", every)
         self.every = every
         self.console = safe_console(console)
 

@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from keras_transformer.files import explained_disk_errors, is_disk_full
-from keras_transformer.paths import check_target, checked_path
-from keras_transformer.training.arguments import whole_number
+from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.paths import check_target, checked_path
 from keras_transformer.training.skipping import SkippedSteps
 from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
@@ -64,7 +64,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def __init__(self, folder, every=100, report=None):
         super().__init__()
-        self.folder, self.every = Path(checked_path(folder, "folder")), whole_number("every", every)
+        self.folder, self.every = Path(checked_path(folder, "folder")), whole("every", every)
         self.padding = {}
         if report is not None:
             self.padding = {

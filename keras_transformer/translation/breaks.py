@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from keras_transformer.files import explained_disk_errors
-from keras_transformer.paths import check_source, check_target
+from keras_transformer.inputs.paths import check_source, check_target
 
 logger = logging.getLogger("keras_transformer")
 

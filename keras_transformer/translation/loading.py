@@ -7,9 +7,9 @@ import keras
 from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
+from keras_transformer.inputs.paths import check_source, checked_path
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
-from keras_transformer.paths import check_source, checked_path
 
 # What a folder is that holds no model, by a file in it, and what to do.
 OTHER_FOLDERS = {

@@ -8,7 +8,8 @@ import keras
 from keras_transformer.backend.forks import check_process
 from keras_transformer.ids import UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import check_tokenizer, read_count, read_texts, shown
+from keras_transformer.inputs.kinds import check_tokenizer, read_texts, shown
+from keras_transformer.inputs.numbers import whole
 from keras_transformer.model import Transformer
 from keras_transformer.translation.source_checks import SentenceError, check_codes, warn_of_decomposed
 
@@ -26,7 +27,7 @@ class Request(NamedTuple):
 def check_batches(batch_size, workers=1):
     """Raise TypeError or ValueError if one is not a whole number of at least 1."""
     for argument, value in (("batch_size", batch_size), ("workers", workers)):
-        read_count(argument, value)
+        whole(argument, value)
 
 
 def read_requests(sentences, prefixes, pieces, options, positions):

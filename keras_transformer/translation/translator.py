@@ -4,7 +4,8 @@ from dataclasses import asdict, fields
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
-from keras_transformer.inputs.kinds import read_count, read_number, read_sentences
+from keras_transformer.inputs.kinds import read_sentences
+from keras_transformer.inputs.numbers import real, whole
 from keras_transformer.inputs.options import check_arguments, check_options
 from keras_transformer.text.tokenizer import Tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
@@ -155,7 +156,7 @@ class Translator(GivenPairs):
                 print(hypothesis.score, hypothesis.finished, hypothesis.tokens)
             ```
         """
-        n = self.beam_size if n is None else read_count("n", n, 0)
+        n = self.beam_size if n is None else whole("n", n, 0)
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
         return self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), n, details)
@@ -188,11 +189,9 @@ class Translator(GivenPairs):
                 print(hypothesis.log_probability, hypothesis.tokens)
             ```
         """
-        n, seed = read_count("n", n), read_count("seed", seed, 0)
+        n, seed = whole("n", n), whole("seed", seed, 0)
         check_options(more, ("progress", "workers"), "sample")
-        sampling = SamplingOptions(
-            read_number("temperature", temperature), read_count("top_k", top_k, 0), read_number("top_p", top_p)
-        )
+        sampling = SamplingOptions(real("temperature", temperature), whole("top_k", top_k, 0), real("top_p", top_p))
         check_sampling(sampling)
         return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
 

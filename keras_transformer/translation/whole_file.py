@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
-from keras_transformer.inputs.kinds import read_count
-from keras_transformer.inputs.pipes import is_pipe, reread
+from keras_transformer.inputs.numbers import whole
+from keras_transformer.readers.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.breaks import explained
 from keras_transformer.translation.source_checks import SentenceError
@@ -64,7 +64,7 @@ def translate_file(
     """
     source_path, target_path = Path(source_path), Path(target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
-        read_count(name, value)
+        whole(name, value)
     part, journal = _unfinished_paths(source_path, target_path)
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")

@@ -17,34 +17,34 @@ PACKAGE = ROOT / "keras_transformer"
 ROOMS = {
     # Rooms that need no other room, or only `files`.
     "ids": "",
-    "paths": "",
-    "files": "paths",
+    "inputs": "",
+    "files": "inputs",
+    "readers": "files inputs",
     "console": "rich",
-    "inputs": "files",
     "presets": "",
-    "schedules": "",
+    "schedules": "inputs",
     "evaluate": "sacrebleu inputs",
-    "plots": "matplotlib numpy paths files",
+    "plots": "matplotlib numpy inputs files",
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
-    "layers": "backend",
+    "layers": "backend inputs",
     "losses": "backend",
     "metrics": "losses",
     "decoding": "backend",
     "incremental": "layers backend",
     # tensorflow and jax only in the modules of that backend
-    "train_step": "losses metrics schedules backend numpy tensorflow jax",
+    "train_step": "losses metrics schedules backend inputs numpy tensorflow jax",
     "model": "layers presets train_step backend inputs",
-    "keras_files": "paths backend",
+    "keras_files": "inputs backend",
     # The rooms around the core.
-    "text": "tensorflow tensorflow_text sentencepiece numpy paths files inputs backend",
-    "data": "tensorflow numpy rich console files inputs",
-    "training": "tensorflow numpy rich console paths files inputs keras_files presets evaluate backend losses metrics "
-    "model",
-    "interop": "numpy safetensors torch ctranslate2 paths files text model",  # torch only inside one function
+    "text": "tensorflow tensorflow_text sentencepiece numpy files inputs readers backend",
+    "data": "tensorflow numpy rich console files inputs readers",
+    "training": "tensorflow numpy rich console files inputs readers keras_files presets evaluate backend losses "
+    "metrics model",
+    "interop": "numpy safetensors torch ctranslate2 files inputs text model",  # torch only inside one function
     "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
     "training",
-    "translation": "tensorflow numpy rich console paths files inputs keras_files backend decoding incremental text "
+    "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
     "model export",
 }
 FACADES = {"__init__", "cli"}  # may import every room

@@ -9,8 +9,8 @@ import pandas
 import pytest
 
 from keras_transformer.files import read_lines
-from keras_transformer.inputs.corpora import read_corpora, refuse_shared_pipes
-from keras_transformer.inputs.pipes import is_pipe, reread
+from keras_transformer.readers.corpora import read_corpora, refuse_shared_pipes
+from keras_transformer.readers.pipes import is_pipe, reread
 
 LINES = ["the cat", "a dog.", ""]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from keras_transformer.inputs.kinds import read_count, read_number, read_texts, refuse_paths
+from keras_transformer.inputs.kinds import read_texts, refuse_paths
 from keras_transformer.inputs.options import check_arguments, check_options
 
 
@@ -74,22 +74,6 @@ def test_a_word_may_be_the_name_of_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "word").write_text("a\n")
     refuse_paths("sources", ["word"])
-
-
-def test_counts():
-    assert read_count("n", np.int64(3)) == 3
-    for value in ("3", 3.0, True, None):
-        with pytest.raises(TypeError, match="n must be a whole number of at least 1, got"):
-            read_count("n", value)
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        read_count("n", 0)
-
-
-def test_numbers():
-    assert read_number("t", np.float32(2)) == read_number("t", 2) == 2.0
-    for value in ("2", True, None, [2]):
-        with pytest.raises(TypeError, match="t must be a number, got"):
-            read_number("t", value)
 
 
 def test_a_misspelled_option_gets_the_nearest_name_and_all_names():

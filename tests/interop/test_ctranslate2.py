@@ -137,7 +137,7 @@ def test_an_option_without_a_place_is_named(monkeypatch):
     ("changes", "options", "message"),
     [
         ({}, {"quantization": "int4"}, r"quantization='int4' is unknown. It is None or one of \('int8', "),
-        ({}, {"max_length": 0}, "max_length must be at least 1, got 0"),
+        ({}, {"max_length": 0}, "max_length must be a whole number of at least 1, got 0"),
         ({"positions": "learned", "max_length": 31}, {"max_length": 7}, "max_length=7 is .* has 31 learned positions"),
         ({"vocabulary_size": 23}, {}, "tokenizer has 25 pieces, the model's vocabulary_size is 23"),
         ({"activation": "softplus"}, {}, "does not have activation='softplus'. It has relu, gelu, silu"),

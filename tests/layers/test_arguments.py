@@ -59,8 +59,8 @@ WRONG = {  # by the kind of a right value: wrong values with the rule that the m
         (2.0, "must be a whole number of at least 1, got 2.0."),
         (float("nan"), "must be a whole number of at least 1, got nan."),
         (np.array([2, 2]), "must be a whole number of at least 1, got array([2, 2])."),
-        (0, "must be at least 1, got 0."),
-        (np.int32(-3), "must be at least 1, got -3."),
+        (0, "must be a whole number of at least 1, got 0."),
+        (np.int32(-3), "must be a whole number of at least 1, got -3."),
     ],
     bool: [(1, "must be True or False, got 1."), ("no", "must be True or False, got 'no'.")],
 }

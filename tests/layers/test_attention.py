@@ -149,7 +149,7 @@ def test_dropout_acts_only_in_training():
 
 @pytest.mark.parametrize("options, words", [({"num_heads": 0}, "num_heads"), ({"num_heads": 2, "d_v": -1}, "d_v")])
 def test_wrong_sizes_are_named(options, words):
-    with pytest.raises(ValueError, match=f"{words} must be at least 1"):
+    with pytest.raises(ValueError, match=f"{words} must be a whole number of at least 1"):
         MultiHeadAttention(**options)
 
 

@@ -168,7 +168,7 @@ def test_an_over_long_sequence_is_named():
 
 
 def test_wrong_sizes_are_named():
-    with pytest.raises(ValueError, match="vocabulary_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="vocabulary_size must be a whole number of at least 1, got 0"):
         TokenEmbedding(0, 4)
 
 

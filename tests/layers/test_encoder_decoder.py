@@ -171,8 +171,8 @@ def test_call_with_weights_may_be_the_first_call(make):
     [
         (lambda: EncoderLayer(norm="sandwich"), "norm must be one of"),
         (lambda: EncoderLayer(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
-        (lambda: Encoder(0), "num_layers must be at least 1, got 0"),
-        (lambda: FeedForward(0), "d_ff must be at least 1, got 0"),
+        (lambda: Encoder(0), "num_layers must be a whole number of at least 1, got 0"),
+        (lambda: FeedForward(0), "d_ff must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_named(make, words):

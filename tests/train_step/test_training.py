@@ -209,7 +209,7 @@ def test_samples_are_shown_every_few_epochs_and_at_the_end():
     assert shown == ["", sample, "", sample, sample]
     with pytest.raises(ValueError, match="must have the same length; got 1 and 2"):
         SampleTranslations(str, ["a"], ["b", "c"])
-    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1, got 0"):
         SampleTranslations(str, ["a"], ["b"], every=0)
 
 

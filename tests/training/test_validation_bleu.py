@@ -101,7 +101,7 @@ def test_bad_arguments_are_refused():
         ValidationBLEU(list, ["a", "b"], ["a"])
     with pytest.raises(ValueError, match="got 0 and 0"):
         ValidationBLEU(list, [], [])
-    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1, got 0"):
         ValidationBLEU(list, ["a"], ["a"], every=0)
 
 

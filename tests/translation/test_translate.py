@@ -188,9 +188,9 @@ def test_a_model_of_another_size_is_refused(tokenizer):
 def test_bad_arguments_of_a_call_are_refused(translator):
     with pytest.raises(TypeError, match="must be a list of strings, got one string"):
         translator("1 2")
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         translator(["1 2"], batch_size=0)
-    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="workers must be a whole number of at least 1, got 0"):
         translator(["1 2"], workers=0)
     for n in (0, 4):
         with pytest.raises(ValueError, match=f"n must be between 1 and beam_size=3, got {n}"):

@@ -163,7 +163,7 @@ def test_a_target_is_replaced_only_when_asked_and_at_the_end(translator, source,
 
 def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
     for name in ("window", "batch_size"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
             translator.translate_file(source, tmp_path / "out", **{name: 0})
     for folder in (tmp_path, "."):
         with pytest.raises(IsADirectoryError, match=r"is a folder\. Choose the name of a file"):

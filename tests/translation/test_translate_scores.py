@@ -203,7 +203,7 @@ def test_sampling_the_likeliest_is_greedy_search(tokenizer):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n must be at least 1, got 0"),
+        ({"n": 0}, "n must be a whole number of at least 1, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
         ({"temperature": 0}, "temperature must be positive and finite in float32, got 0"),
         ({"top_k": -1}, "top_k must not be negative, got -1"),

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from keras_transformer.paths import check_source, check_target
+from keras_transformer.inputs.paths import check_source, check_target
 
 HOME = os.path.expanduser("~")
 

@@ -1,0 +1,1 @@
+"""Where texts come from: files, pipes, lists, generators and columns of tables."""
