@@ -74,16 +74,17 @@ def double(running_double, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """On other backends than TensorFlow, run each test of search with its first parameters only.
+    """On other backends than TensorFlow, run each test with its first parameters only.
 
-    The same code runs there, and JAX compiles every search again, which takes long.
+    The same code runs there, and JAX compiles each model, layer and search again, which takes long. A test that is
+    about the backend itself says `@pytest.mark.each_case`.
     """
     if keras.backend.backend() == "tensorflow":
         return
     seen, kept = set(), []
     for item in items:
         name = (item.path, item.originalname)
-        if name not in seen or (not hasattr(item.module, "Scripted") and not hasattr(item.module, "script")):
+        if name not in seen or item.get_closest_marker("each_case"):
             kept.append(item)
         seen.add(name)
     items[:] = kept

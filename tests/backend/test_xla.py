@@ -22,6 +22,7 @@ def test_relu_and_its_gradient():
     np.testing.assert_array_equal(values(found), UPSTREAM * (X > 0))
 
 
+@pytest.mark.each_case
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scale_or_zero_and_its_gradient(dtype):
     keep = UPSTREAM > 0

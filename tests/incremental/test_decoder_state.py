@@ -69,6 +69,7 @@ def start(decoder, width, room, **options):
     return decoder.start(memory, ops.convert_to_tensor(SOURCE), room, num_hypotheses=width, **options)
 
 
+@pytest.mark.each_case
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("change", ["keep", "grow", "reorder", "all"])
 def test_steps_after_a_change_equal_the_whole(change, width):

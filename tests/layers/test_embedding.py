@@ -69,6 +69,7 @@ def test_embedding_by_hand():
     np.testing.assert_array_equal(values(layer(vectors, reverse=True)), vectors @ table.T)
 
 
+@pytest.mark.each_case
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "float64"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_ids_of_any_dtype(dtype, policy):
@@ -96,6 +97,7 @@ def test_embedding_without_the_scale():
     np.testing.assert_array_equal(values(layer(np.eye(4, dtype="float32")[None], reverse=True))[0], table.T)
 
 
+@pytest.mark.each_case
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_output_bias_is_added_in_float32(policy):
     layer = OutputBias(dtype=policy)

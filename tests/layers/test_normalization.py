@@ -73,6 +73,7 @@ def test_how_many_levels_are_dropped(rate, expected):
     assert threshold(rate) == expected
 
 
+@pytest.mark.each_case
 @pytest.mark.parametrize(("rate", "exact"), [(0.3, 77 / 256), (0.01, 655 / 65536)])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_dropout_by_count(rate, exact, dtype):

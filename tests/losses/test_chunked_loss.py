@@ -42,6 +42,7 @@ def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
 
 
 @pytest.mark.trains
+@pytest.mark.each_case
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("bias", [None, BIAS], ids=["no bias", "bias"])
 @pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
