@@ -111,18 +111,13 @@ def mark_as_quantized(layer):
     layer._is_quantized = True
 
 
-def forget_metrics(model, own=()):
-    """Before `compile`: forget the metrics of an earlier one, and `own` metrics that are attributes of the model.
-
-    Without new metrics Keras would keep the old ones, and it lists a metric of a deleted attribute for ever.
-    """
-    model._compile_metrics = None
-    for metric in own:
-        locked = model._tracker.locked
-        model._tracker.unlock()
-        model._tracker.untrack(metric)
-        if locked:
-            model._tracker.lock(model._tracker._lock_violation_msg)
+def forget_metric(model, metric):
+    """Forget a metric that was an attribute of a model. Keras would list it for ever."""
+    locked = model._tracker.locked
+    model._tracker.unlock()
+    model._tracker.untrack(metric)
+    if locked:
+        model._tracker.lock(model._tracker._lock_violation_msg)
 
 
 def set_loss_tracker(model, metric):

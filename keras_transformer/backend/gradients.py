@@ -24,15 +24,17 @@ def custom_gradient(function):
             upstream gradients to the gradient of its argument or a tuple of those of its arguments.
     """
     tf = tensorflow_backend()
-    if tf is None or tf.executing_eagerly():
-        return ops.custom_gradient(function)
-    return functools.partial(_in_graph, tf, function)
+    return ops.custom_gradient(function) if tf is None else functools.partial(_on_tensorflow, tf, function)
 
 
-def _in_graph(tf, function, *arguments):
+def _on_tensorflow(tf, function, *arguments):
+    arguments = list(map(tf.convert_to_tensor, arguments))  # `tf.custom_gradient` treats variables differently
+    return tf.custom_gradient(function)(*arguments) if tf.executing_eagerly() else _in_graph(tf, function, arguments)
+
+
+def _in_graph(tf, function, arguments):
     """The result of `function`, with its gradient, in the graph that TensorFlow is making."""
     _register(tf)
-    arguments = list(map(tf.convert_to_tensor, arguments))
     result, gradient = function(*arguments)
     results = keras.tree.flatten(result)
 

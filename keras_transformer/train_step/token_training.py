@@ -70,13 +70,16 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
         self._check_compile(given, accumulate_steps)
         step = backend_step()
-        compat.forget_metrics(self, [] if self._gradient_norm is None else [self._gradient_norm])
-        self._gradient_norm = None
+        if self._gradient_norm is not None:
+            compat.forget_metric(self, self._gradient_norm)
+            self._gradient_norm = None
         super().compile(*args, **kwargs)
         compat.set_loss_tracker(self, keras.metrics.Mean(name="loss", dtype="float32"))
         check_scope(self)
-        metrics = [each for each in keras.tree.flatten([given.get("metrics"), given.get("weighted_metrics")]) if each]
-        self.kinds_of_metrics = frozenset(map(type, metrics))
+        metrics = [given.get("metrics"), given.get("weighted_metrics")]
+        if metrics != [None, None]:  # else Keras keeps the metrics of the last `compile`
+            metrics = [each for each in keras.tree.flatten(metrics) if each is not None]
+            self.kinds_of_metrics = frozenset(map(type, metrics))
         self.has_loss_weights = given.get("loss_weights") is not None
         self._jit_as_given = given.get("jit_compile", "auto")
         step.prepare(self.optimizer)

@@ -116,11 +116,11 @@ def test_trainer_hooks_are_called_by_fit():
     assert model.calls == {"logs_of", "batch_to_build_from"}
 
 
-def test_forget_metrics_leaves_none_of_an_earlier_compile():
+def test_forget_metric_takes_it_from_the_list():
     model = tiny.make_model()
-    model.compile("sgd", "mse", metrics=[keras.metrics.Mean(name="mine")])
     model.own = keras.metrics.Mean(name="own")
-    compat.forget_metrics(model, [model.own])
+    assert model.own in model.metrics
+    compat.forget_metric(model, model.own)
     model.compile("sgd", "mse")
     assert [metric.name for metric in model.metrics] == ["loss"]
 
