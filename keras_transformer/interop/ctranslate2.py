@@ -8,9 +8,13 @@ import numpy as np
 from keras_transformer.files import TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, START, UNK
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.interop.checks import check_model, check_pair, may_replace, weights_by_path
+from keras_transformer.interop.marian_format import MODELS
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
-FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # all that the folder of a model holds
+# All that the folder of a model may hold.
+FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE, *MODELS.values()}
+TARGET = "a CTranslate2 model"
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 # Our layers, and the place of each in CTranslate2's model. Weights with the same place are joined in this order.
@@ -46,13 +50,6 @@ _WEIGHTS = {
     "beta": "beta",
 }
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-# The options of a model that `save` writes, or that change nothing in a trained model. A new option is an error until
-# it is added here.
-_OPTIONS = frozenset(
-    "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
-    "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings scale_embeddings output_bias name trainable dtype changed_parts".split()
-)
 
 
 def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
@@ -96,14 +93,9 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
-    for side in ("vocabulary_size", "target_vocabulary_size"):
-        if getattr(model, side) != tokenizer.vocabulary_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
-                f"{getattr(model, side)}: they were not trained together."
-            )
+    check_pair(model, tokenizer, TARGET)
     # An error about the folder comes before the work.
-    with written_beside(folder, overwrite, FILES, argument="folder") as beside:
+    with written_beside(folder, may_replace(folder, overwrite), FILES, argument="folder") as beside:
         spec = _filled_spec(model, max_length)
         pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
         spec.register_source_vocabulary(pieces)
@@ -116,6 +108,9 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         beside.mkdir()
         spec.save(str(beside))
         tokenizer.save(beside / TOKENIZER_FILE)
+        if tokenizer.model == "marian":
+            for name, data in zip(MODELS.values(), tokenizer.sentencepiece_models, strict=True):
+                (beside / name).write_bytes(data)
 
 
 def spec_variables(model, max_length=None):
@@ -132,34 +127,25 @@ def spec_variables(model, max_length=None):
         ValueError: the model is quantized; a weight or an option has no place; `max_length` is below 1, or the model
             has learned positions and `max_length` is given.
     """
-    if getattr(model, "quantized", False):
-        raise ValueError("the model is in 8-bit integers. Save the model that it was made from, with `quantization`.")
-    if unknown := sorted(set(model.get_config()) - _OPTIONS):
-        raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")
-    parts, left = {}, [(weight.path, weight) for weight in model.weights]
+    check_model(model, TARGET)
+    parts, left = {}, list(weights_by_path(model).items())
     for pattern, places in _LAYERS:
         unmapped = []
-        for path, weight in left:
+        for path, array in left:
             layer, _, name = path.rpartition("/")
             match = re.fullmatch(pattern, layer)
             if match is None or name not in _WEIGHTS:
-                unmapped.append((path, weight))
+                unmapped.append((path, array))
                 continue
-            array = _float32(weight)
             for place in places.split():
                 joined = parts.setdefault(f"{match.expand(place)}/{_WEIGHTS[name]}", [])
                 joined.append(array.T if name == "kernel" else array)
         left = unmapped
     if left:
-        raise ValueError(f"the model's weight {left[0][0]!r} has no place in a CTranslate2 model.")
+        raise ValueError(f"the model's weight {left[0][0]!r} has no place in {TARGET}.")
     # A tied output map is the target's embedding.
     parts.setdefault("decoder/projection/weight", parts["decoder/embeddings/weight"])
     return _positions(model, max_length) | {slot: np.concatenate(arrays) for slot, arrays in parts.items()}
-
-
-def _float32(tensor):
-    """A float32 copy. It must be a copy because CTranslate2 quantizes arrays in place."""
-    return keras.ops.convert_to_numpy(tensor).astype("float32")
 
 
 def _positions(model, max_length):
@@ -179,7 +165,8 @@ def _positions(model, max_length):
     for side, layer in (("encoder", model.source_positions), ("decoder", model.target_positions)):
         exact = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
         exact.build((None, None, model.d_model))
-        tables[f"{side}/position_encodings/encodings"] = _float32(exact.at(np.arange(max_length)))  # (max_length, D)
+        table = exact.at(np.arange(max_length))  # (max_length, D)
+        tables[f"{side}/position_encodings/encodings"] = keras.ops.convert_to_numpy(table).astype("float32")  # a copy
     return tables
 
 
