@@ -58,14 +58,20 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
     CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`. It adds START and END itself.
     It computes the same log-probabilities as the model.
 
+    SentencePiece gives the same pieces without this package. `tokenizer.model` is its model for the kinds "bpe" and
+    "unigram". For the kind "marian" the folder holds a model for each side, `source.spm` and `target.spm`. Then put
+    `>>codes<<` in front as pieces, and read a translation by `target.decode(pieces).replace("▁", " ").strip()`: a
+    translation may have pieces that only the source's model has.
+
     Its `translate_batch` finds the same translations as `Translator`, greedy or with a beam, if both have
     `length_penalty=0` and it has `min_decoding_length=0`. Its defaults are 1 and 1, so it gives no empty translation.
     With other options the two differ:
 
     - CTranslate2 divides log P by |Y|^`length_penalty`; |Y| counts END, as here. It stops at `beam_size` finished
       hypotheses, even if another hypothesis could still win.
-    - It may produce PAD and START. A trained model rarely gives them a high probability. `suppress_sequences` with
-      these two pieces forbids them and gives their probability to the other pieces.
+    - It may produce PAD and START. A model that was trained here rarely gives them a high probability, but a Marian
+      model may. `suppress_sequences=[["<pad>"], ["<start>"]]` (the names of these two pieces) forbids them and gives
+      their probability to the other pieces.
     - `max_decoding_length`, 256, is the same for short and long sentences. A hypothesis that it cuts off competes with
       the finished ones. A source is truncated after `max_input_length`, 1024 tokens.
 
@@ -83,13 +89,15 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         quantization: one of `QUANTIZATIONS`. Those with bfloat16 need torch. None writes float32.
         max_length: int, the number of positions in the written table of sinusoids. CTranslate2 fails on a source or a
             translation that has more tokens, END included. None means 1024. Only for sinusoids.
-        overwrite: whether to replace `folder` if it exists.
+        overwrite: whether to replace `folder` if it exists and is not empty.
 
     Raises:
-        FileExistsError: `folder` exists and `overwrite` is False, or it also holds other files.
+        FileExistsError: `folder` is not empty and `overwrite` is False, or it also holds other files.
         ImportError: the package `ctranslate2` is not installed.
+        TypeError: `model` is no `Transformer`, or `tokenizer` is no `Tokenizer`.
         ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes;
-            CTranslate2 cannot compute the model; a weight or an option of the model has no place in CTranslate2.
+            CTranslate2 cannot compute the model; a weight, an option or a method of the model has no place in
+            CTranslate2; a weight is not finite.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
