@@ -68,7 +68,7 @@ def check_model(model, target):
         raise ValueError("the model is in 8-bit integers. Save the model that it was made from.")
     if unknown := sorted(set(model.get_config()) - OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in {target}.")
-    for owner in (model, *compat.all_layers(model)):
+    for owner in compat.all_layers(model):  # the model is the first
         for method in COMPUTING:
             if hasattr(type(owner), method) and is_own(owner, method):
                 raise ValueError(f"the own {method} of {type(owner).__name__} ({owner.name}) has no place in {target}.")
