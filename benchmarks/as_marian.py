@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from marian_model import marian_model
 
-from keras_transformer.interop.marian import LAYER
+from keras_transformer.interop.marian_format import LAYER
 
 
 def as_marian(model):

@@ -8,9 +8,13 @@ import numpy as np
 from keras_transformer.files import TOKENIZER_FILE, written_beside
 from keras_transformer.ids import END, START, UNK
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.interop.checks import check_model, check_pair, may_replace, weights_by_path
+from keras_transformer.interop.marian_format import MODELS
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
-FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # all that the folder of a model holds
+# All that the folder of a model may hold.
+FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE, *MODELS.values()}
+TARGET = "a CTranslate2 model"
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 # Our layers, and the place of each in CTranslate2's model. Weights with the same place are joined in this order.
@@ -46,13 +50,6 @@ _WEIGHTS = {
     "beta": "beta",
 }
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-# The options of a model that `save` writes, or that change nothing in a trained model. A new option is an error until
-# it is added here.
-_OPTIONS = frozenset(
-    "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
-    "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings scale_embeddings output_bias name trainable dtype changed_parts".split()
-)
 
 
 def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
@@ -61,14 +58,20 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
     CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`. It adds START and END itself.
     It computes the same log-probabilities as the model.
 
+    SentencePiece gives the same pieces without this package. `tokenizer.model` is its model for the kinds "bpe" and
+    "unigram". For the kind "marian" the folder holds a model for each side, `source.spm` and `target.spm`. Then put
+    `>>codes<<` in front as pieces, and read a translation by `target.decode(pieces).replace("▁", " ").strip()`: a
+    translation may have pieces that only the source's model has.
+
     Its `translate_batch` finds the same translations as `Translator`, greedy or with a beam, if both have
     `length_penalty=0` and it has `min_decoding_length=0`. Its defaults are 1 and 1, so it gives no empty translation.
     With other options the two differ:
 
     - CTranslate2 divides log P by |Y|^`length_penalty`; |Y| counts END, as here. It stops at `beam_size` finished
       hypotheses, even if another hypothesis could still win.
-    - It may produce PAD and START. A trained model rarely gives them a high probability. `suppress_sequences` with
-      these two pieces forbids them and gives their probability to the other pieces.
+    - It may produce PAD and START. A model that was trained here rarely gives them a high probability, but a Marian
+      model may. `suppress_sequences=[["<pad>"], ["<start>"]]` (the names of these two pieces) forbids them and gives
+      their probability to the other pieces.
     - `max_decoding_length`, 256, is the same for short and long sentences. A hypothesis that it cuts off competes with
       the finished ones. A source is truncated after `max_input_length`, 1024 tokens.
 
@@ -86,24 +89,21 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         quantization: one of `QUANTIZATIONS`. Those with bfloat16 need torch. None writes float32.
         max_length: int, the number of positions in the written table of sinusoids. CTranslate2 fails on a source or a
             translation that has more tokens, END included. None means 1024. Only for sinusoids.
-        overwrite: whether to replace `folder` if it exists.
+        overwrite: whether to replace `folder` if it exists and is not empty.
 
     Raises:
-        FileExistsError: `folder` exists and `overwrite` is False, or it also holds other files.
+        FileExistsError: `folder` is not empty and `overwrite` is False, or it also holds other files.
         ImportError: the package `ctranslate2` is not installed.
+        TypeError: `model` is no `Transformer`, or `tokenizer` is no `Tokenizer`.
         ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes;
-            CTranslate2 cannot compute the model; a weight or an option of the model has no place in CTranslate2.
+            CTranslate2 cannot compute the model; a weight, an option or a method of the model has no place in
+            CTranslate2; a weight is not finite.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
-    for side in ("vocabulary_size", "target_vocabulary_size"):
-        if getattr(model, side) != tokenizer.vocabulary_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
-                f"{getattr(model, side)}: they were not trained together."
-            )
+    check_pair(model, tokenizer, TARGET)
     # An error about the folder comes before the work.
-    with written_beside(folder, overwrite, FILES, argument="folder") as beside:
+    with written_beside(folder, may_replace(folder, overwrite), FILES, argument="folder") as beside:
         spec = _filled_spec(model, max_length)
         pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
         spec.register_source_vocabulary(pieces)
@@ -116,6 +116,9 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         beside.mkdir()
         spec.save(str(beside))
         tokenizer.save(beside / TOKENIZER_FILE)
+        if tokenizer.model == "marian":
+            for name, data in zip(MODELS.values(), tokenizer.sentencepiece_models, strict=True):
+                (beside / name).write_bytes(data)
 
 
 def spec_variables(model, max_length=None):
@@ -132,34 +135,25 @@ def spec_variables(model, max_length=None):
         ValueError: the model is quantized; a weight or an option has no place; `max_length` is below 1, or the model
             has learned positions and `max_length` is given.
     """
-    if getattr(model, "quantized", False):
-        raise ValueError("the model is in 8-bit integers. Save the model that it was made from, with `quantization`.")
-    if unknown := sorted(set(model.get_config()) - _OPTIONS):
-        raise ValueError(f"the model's option {unknown[0]!r} has no place in a CTranslate2 model.")
-    parts, left = {}, [(weight.path, weight) for weight in model.weights]
+    check_model(model, TARGET)
+    parts, left = {}, list(weights_by_path(model).items())
     for pattern, places in _LAYERS:
         unmapped = []
-        for path, weight in left:
+        for path, array in left:
             layer, _, name = path.rpartition("/")
             match = re.fullmatch(pattern, layer)
             if match is None or name not in _WEIGHTS:
-                unmapped.append((path, weight))
+                unmapped.append((path, array))
                 continue
-            array = _float32(weight)
             for place in places.split():
                 joined = parts.setdefault(f"{match.expand(place)}/{_WEIGHTS[name]}", [])
                 joined.append(array.T if name == "kernel" else array)
         left = unmapped
     if left:
-        raise ValueError(f"the model's weight {left[0][0]!r} has no place in a CTranslate2 model.")
+        raise ValueError(f"the model's weight {left[0][0]!r} has no place in {TARGET}.")
     # A tied output map is the target's embedding.
     parts.setdefault("decoder/projection/weight", parts["decoder/embeddings/weight"])
     return _positions(model, max_length) | {slot: np.concatenate(arrays) for slot, arrays in parts.items()}
-
-
-def _float32(tensor):
-    """A float32 copy. It must be a copy because CTranslate2 quantizes arrays in place."""
-    return keras.ops.convert_to_numpy(tensor).astype("float32")
 
 
 def _positions(model, max_length):
@@ -179,7 +173,8 @@ def _positions(model, max_length):
     for side, layer in (("encoder", model.source_positions), ("decoder", model.target_positions)):
         exact = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
         exact.build((None, None, model.d_model))
-        tables[f"{side}/position_encodings/encodings"] = _float32(exact.at(np.arange(max_length)))  # (max_length, D)
+        table = exact.at(np.arange(max_length))  # (max_length, D)
+        tables[f"{side}/position_encodings/encodings"] = keras.ops.convert_to_numpy(table).astype("float32")  # a copy
     return tables
 
 

@@ -1,8 +1,10 @@
-"""Copy tensors into the variables of a model, by a table that must name all of both."""
+"""Copy tensors into the variables of a model and back, by a table that must name all of both."""
 
 import functools
 
 import numpy as np
+
+from keras_transformer.backend.compat import kernel_variable
 
 
 def linear(theirs, ours):
@@ -47,6 +49,26 @@ def assign(model, table, tensors, path):
         raise ValueError(f"no tensor of {path} goes to {', '.join(left)}.")
     for variable, value in pairs:
         variable.assign(value)
+
+
+def collect(model, table, arrays):
+    """Take each tensor of a table from its variable, and that out of `arrays`. The inverse of `assign`.
+
+    Args:
+        model, table: see `assign`.
+        arrays: the values of the variables by path, {path: array}. What is left afterwards has no row in the table.
+
+    Returns:
+        {name: array}. A bias that the model lacks is zeros.
+    """
+    tensors = {}
+    for name, dotted, change in table:
+        *parts, last = dotted.split(".")
+        layer = functools.reduce(_part, parts, model)
+        variable = kernel_variable(layer) if last == "kernel" else getattr(layer, last)
+        value = np.zeros(layer.units, "float32") if variable is None else arrays.pop(variable.path)
+        tensors[name] = value if change is None else change(value)
+    return tensors
 
 
 def _part(whole, name):

@@ -1,4 +1,4 @@
-"""Load a Marian model from a folder of Hugging Face transformers. The OPUS-MT models are such models."""
+"""Load a Marian model from a folder of Hugging Face transformers, or save one. The OPUS-MT models are such models."""
 
 import json
 
@@ -6,69 +6,33 @@ import numpy as np
 
 from keras_transformer.ids import NUM_RESERVED, PAD, START
 from keras_transformer.inputs.paths import check_source
-from keras_transformer.interop.mapping import assign, linear, norm
+from keras_transformer.interop.mapping import assign
+from keras_transformer.interop.marian_format import (
+    ACTIVATIONS,
+    CONFIG,
+    COPIES,
+    EQUAL,
+    FIXED,
+    LAYER_NORM_EPSILON,
+    LOGITS_BIAS,
+    MODELS,
+    PIECES,
+    POSITIONS,
+    RATES,
+    SHARED,
+    SIZES,
+    START_BELOW_PAD,
+    UNKNOWN,
+    VOCABULARY,
+    layers_table,
+)
+from keras_transformer.interop.marian_writer import save
 from keras_transformer.interop.tensors import read_tensors, weights_file
 from keras_transformer.model import Transformer
 from keras_transformer.text.marian_subwords import pack
 from keras_transformer.text.tokenizer import Tokenizer
 
-ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
-# The values that a configuration must have. Other models of this family have other values, but no Marian model does.
-FIXED = {
-    "model_type": "marian",
-    "is_encoder_decoder": True,
-    "normalize_before": False,
-    "normalize_embedding": False,
-    "add_final_layer_norm": False,
-    "static_position_embeddings": True,
-    "share_encoder_decoder_embeddings": True,
-    "tie_word_embeddings": True,
-    "encoder_layerdrop": 0,
-    "decoder_layerdrop": 0,
-}
-# Pairs of values that must be equal here. transformers allows them to differ.
-EQUAL = (
-    ("encoder_ffn_dim", "decoder_ffn_dim"),
-    ("encoder_attention_heads", "decoder_attention_heads"),
-    ("vocab_size", "decoder_vocab_size"),
-    ("pad_token_id", "decoder_start_token_id"),
-)
-SIZES = ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim", "encoder_attention_heads")
-RATES = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}  # the defaults of transformers
-PIECES = {"eos_token_id": "</s>", "pad_token_id": "<pad>"}
-UNKNOWN = "<unk>"
-
-SHARED = "model.shared.weight"
-COPIES = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
-LOGITS_BIAS = "final_logits_bias"
-
-
-def attention(theirs, ours):
-    """The rows of a table for an attention and its layer normalization."""
-    projections = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "output"}
-    rows = [linear(f"{theirs}.{a}", f"{ours}.{b}_projection") for a, b in projections.items()]
-    return [row for pair in rows for row in pair] + norm(f"{theirs}_layer_norm", f"{ours}_residual.layer_norm")
-
-
-FEED_FORWARD = [
-    *linear("fc1", "feed_forward.inner"),
-    *linear("fc2", "feed_forward.outer"),
-    *norm("final_layer_norm", "feed_forward_residual.layer_norm"),
-]
-# The rows of a table for one layer, see `assign`.
-LAYER = {
-    "encoder": [*attention("self_attn", "self_attention"), *FEED_FORWARD],
-    "decoder": [
-        *attention("self_attn", "self_attention"),
-        *attention("encoder_attn", "memory_attention"),
-        *FEED_FORWARD,
-    ],
-}
-
-# Marian starts with pad, so START has a copy of pad's embedding. Its logit is that of pad minus this number. So the
-# softmax gives START almost no probability, and yet label smoothing adds little to the loss.
-START_BELOW_PAD = 100.0
+__all__ = ["load", "save"]
 
 
 def load(folder):
@@ -76,8 +40,9 @@ def load(folder):
 
     The model gives the same logits as transformers. Its ids are those of this package: Marian's </s> is END, and its
     pad is PAD. Marian's decoder starts with pad, and ours with START. START has a copy of pad's embedding, and its
-    logit is that of pad minus 100. So the model has one piece more than Marian's. It can be trained further in `fit`,
-    with the dropout of the folder, and it translates in `Translator`.
+    logit is that of pad minus 100. So the model has one piece more than Marian's. (If the folder's decoder starts with
+    a piece of its own, as in some folders that `save` writes, START is this piece.) The model can be trained further in
+    `fit`, with the dropout of the folder, and it translates in `Translator`.
 
     Some things differ from transformers. Positions are sinusoids, so a sentence may be longer than
     `max_position_embeddings`. The folder's `generation_config.json` is not read: beam size and length penalty are
@@ -105,27 +70,30 @@ def load(folder):
         ImportError: the package that reads the weights is not installed.
     """
     folder = check_source(folder, "folder", "folder")
-    config = _read_json(folder / "config.json")
-    _check_config(config, folder / "config.json")
-    pieces = _read_vocabulary(folder / "vocab.json", config)
+    config = _read_json(folder / CONFIG)
+    _check_config(config, folder / CONFIG)
+    pieces = _read_vocabulary(folder / VOCABULARY, config)
     path = weights_file(folder)
-    models = [_read_bytes(folder / name) for name in ("source.spm", "target.spm")]
-    order = [config["pad_token_id"], pieces.index(UNKNOWN), config["pad_token_id"], config["eos_token_id"]]
+    models = [_read_bytes(folder / name) for name in MODELS.values()]
+    start = _start(config, pieces, folder / CONFIG)
+    order = [config["pad_token_id"], pieces.index(UNKNOWN), start, config["eos_token_id"]]
     order += sorted(set(range(len(pieces))) - set(order))  # Marian's id of each of ours
-    names = ["<pad>", UNKNOWN, "<start>", "</s>", *(pieces[i] for i in order[NUM_RESERVED:])]
+    own_start = start != config["pad_token_id"]
+    names = ["<pad>", UNKNOWN, pieces[start] if own_start else "<start>", "</s>"]
     try:
-        tokenizer = Tokenizer(pack(names, *models))
+        tokenizer = Tokenizer(pack([*names, *(pieces[i] for i in order[NUM_RESERVED:])], *models))
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-    model = _model(config)
-    assign(model, _table(config), _our_tensors(read_tensors(path), config, order, path), path)
+    model = _model(config, len(order))
+    table = [(SHARED, "source_embedding.embeddings", None), (LOGITS_BIAS, "output_bias.bias", None)]
+    assign(model, table + layers_table(config), _our_tensors(read_tensors(path), config, order, path), path)
     return model, tokenizer
 
 
-def _model(config):
+def _model(config, vocabulary_size):
     """A `Transformer` of a configuration, with new weights."""
     return Transformer(
-        vocabulary_size=config["vocab_size"] + 1,
+        vocabulary_size=vocabulary_size,
         num_encoder_layers=config["encoder_layers"],
         num_decoder_layers=config["decoder_layers"],
         d_model=config["d_model"],
@@ -135,19 +103,10 @@ def _model(config):
         activation=ACTIVATIONS[config["activation_function"]],
         positions="sinusoidal_halves",
         use_bias=True,
-        layer_norm_epsilon=1e-5,
+        layer_norm_epsilon=LAYER_NORM_EPSILON,
         scale_embeddings=config["scale_embedding"],
         output_bias=True,
     )
-
-
-def _table(config):
-    """The rows of all tensors, see `assign`."""
-    table = [(SHARED, "source_embedding.embeddings", None), (LOGITS_BIAS, "output_bias.bias", None)]
-    for side, rows in LAYER.items():
-        for i in range(config[f"{side}_layers"]):
-            table += [(f"model.{side}.layers.{i}.{a}", f"{side}.layers.{i}.{b}", change) for a, b, change in rows]
-    return table
 
 
 def _our_tensors(tensors, config, order, path):
@@ -176,7 +135,8 @@ def _our_tensors(tensors, config, order, path):
         if name in tensors and not _are_sinusoids(tensors.pop(name), d_model):
             raise ValueError(f"{path}: {name} are not Marian's sinusoids. Learned positions are not supported.")
     bias = bias[0, order]
-    bias[START] = bias[PAD] - START_BELOW_PAD
+    if order[START] == order[PAD]:
+        bias[START] = bias[PAD] - START_BELOW_PAD
     return {**tensors, SHARED: shared[order], LOGITS_BIAS: bias}
 
 
@@ -232,6 +192,20 @@ def _read_vocabulary(path, config):
     if UNKNOWN not in vocabulary:
         raise ValueError(f"{path} has no piece {UNKNOWN!r}.")
     return [pieces[i] for i in range(len(pieces))]
+
+
+def _start(config, pieces, path):
+    """The id of the piece that the decoder starts with, after a check.
+
+    Raises:
+        ValueError: it is not pad, and not a piece of its own.
+    """
+    start, pad = config["decoder_start_token_id"], config["pad_token_id"]
+    if start >= len(pieces) or start in (config["eos_token_id"], pieces.index(UNKNOWN)):
+        raise ValueError(
+            f"{path}: decoder_start_token_id={start} must equal pad_token_id={pad}, or be the id of a piece of its own."
+        )
+    return start
 
 
 def _read_bytes(path):

@@ -69,6 +69,7 @@ class MarianSubwords(tf.Module):
             raise ValueError(f"{side}.spm is not a SentencePiece model, or it is damaged.") from error
         self.size = len(pieces)
         self._pieces = np.array(pieces, object)  # an array, because tf.Module tracks each item of a list
+        self.sentencepiece_model = data
         self._resource = SentencePieceResource(data)
         words = pieces[NUM_RESERVED:]
         ids = np.arange(NUM_RESERVED, self.size, dtype=np.int32)

@@ -66,6 +66,7 @@ class SentencePiece(tf.Module):
         self.normalization = name if name in NORMALIZATIONS and not own_rules else "none"
         bytes_of = (i for i, piece in enumerate(proto.pieces) if piece.type == piece.BYTE)
         self.fallback_ids = np.array([UNK, *bytes_of])
+        self.sentencepiece_model = data
         self._resource = SentencePieceResource(data)
 
     def piece(self, i):
@@ -111,6 +112,7 @@ class WordPiece(tf.Module):
 
     kind = "wordpiece"
     fallback_ids = np.array([UNK])
+    sentencepiece_model = None
 
     def __init__(self, data, normalization="none"):
         super().__init__(name="wordpiece")

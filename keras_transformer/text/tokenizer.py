@@ -233,6 +233,11 @@ class Tokenizer(tf.Module):
         return tuple(sorted({*self._source.fallback_ids.tolist(), *self._target.fallback_ids.tolist()}))
 
     @property
+    def sentencepiece_models(self):
+        """The SentencePiece model of the source and that of the target: two bytes; two None in "wordpiece"."""
+        return self._source.sentencepiece_model, self._target.sentencepiece_model
+
+    @property
     def language_codes(self):
         """The target languages that a sentence can begin with, as pieces: `(">>deu<<", ">>fra<<")`. Most have none."""
         pieces = (self._source.piece(i) for i in range(NUM_RESERVED, self.vocabulary_size))

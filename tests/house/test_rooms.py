@@ -41,7 +41,7 @@ ROOMS = {
     "data": "tensorflow numpy rich console files inputs readers",
     "training": "tensorflow numpy rich console files inputs readers keras_files presets evaluate backend losses "
     "metrics model",
-    "interop": "numpy safetensors torch ctranslate2 files inputs text model",  # torch only inside one function
+    "interop": "numpy safetensors torch ctranslate2 files inputs backend layers text model",  # torch in one function
     "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
     "training",
     "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "

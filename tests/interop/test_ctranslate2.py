@@ -3,10 +3,12 @@
 import math
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tiny
 
+from keras_transformer import Transformer, Translator
 from keras_transformer.interop import ctranslate2 as writer
 
 
@@ -149,6 +151,38 @@ def test_a_model_that_cannot_be_written_is_refused(tokenizer, tmp_path, changes,
     with pytest.raises(ValueError, match=message):
         writer.save(tiny.make_model(**changes), tokenizer, tmp_path / "ct2", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+class Tanh(Transformer):
+    def call(self, inputs, training=None):
+        return keras.ops.tanh(super().call(inputs, training=training))
+
+
+def test_an_own_method_has_no_place(tokenizer, tmp_path):
+    model = Tanh.from_config(tiny.make_model().get_config())
+    with pytest.raises(ValueError, match=r"the own call of Tanh \(transformer\) has no place in a CTranslate2 model"):
+        writer.save(model, tokenizer, tmp_path / "ct2")
+
+
+def test_wrong_arguments_are_named(tokenizer, tmp_path):
+    model, order = tiny.make_model(), r"The order is save\(model, tokenizer, folder\)"
+    with pytest.raises(TypeError, match=rf"model must be a Transformer, got .*Give translator\.model\. {order}"):
+        writer.save(Translator(model, tokenizer), tokenizer, tmp_path / "ct2")
+    with pytest.raises(TypeError, match=f"tokenizer must be a Tokenizer, got <Transformer.*{order}"):
+        writer.save(model, model, tmp_path / "ct2")
+    model.output_map.embeddings.assign(model.output_map.embeddings * np.inf)
+    with pytest.raises(ValueError, match="the model's weight 'token_embedding/embeddings' holds numbers that are not"):
+        writer.save(model, tokenizer, tmp_path / "ct2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lora_is_added_to_its_kernel():
+    model = tiny.make_model()
+    inner = model.encoder.layers[0].feed_forward.inner
+    inner.enable_lora(2)
+    inner.lora_kernel_b.assign(np.ones(inner.lora_kernel_b.shape))
+    variables = writer.spec_variables(model)
+    np.testing.assert_array_equal(variables["encoder/layer_0/ffn/linear_0/weight"], inner.kernel.numpy().T)
 
 
 def test_a_training_folder_is_not_replaced(tokenizer, tmp_path):

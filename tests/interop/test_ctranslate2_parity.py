@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import sentencepiece
 import tiny
 
 from keras_transformer import Tokenizer, Translator
@@ -134,6 +135,39 @@ def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, changes):
     assert len(lengths) > 3
     [empty] = theirs.translate_batch([[]], return_scores=True)
     assert (empty.hypotheses[0], empty.scores[0]) == ([], 0.0)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path, beam_size):
+    """SentencePiece and CTranslate2 alone translate as we do, with the languages in front and unknown pieces too."""
+    marian = pytest.importorskip("keras_transformer.interop.marian")
+    make_marian = pytest.importorskip("make_marian", reason="pip install -e '.[parity]' for torch and transformers")
+    model, tokenizer = marian.load(make_marian.RECORDED)
+    theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
+    for name in ("source.spm", "target.spm"):
+        assert (tmp_path / "ct2" / name).read_bytes() == (make_marian.RECORDED / name).read_bytes()
+    source, target = (
+        sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "ct2" / f"{side}.spm"))
+        for side in ("source", "target")
+    )
+    sentences = [*make_marian.sentences(7, make_marian.SYLLABLES["source"], 200), "grü 中 UNK", ""]
+    codes = ["", ">>fra<<", ">>deu<<"]
+    texts = [f"{codes[number % 3]}{sentence}" for number, sentence in enumerate(sentences)]
+    pieces = [
+        [*filter(None, [codes[number % 3]]), *source.encode(sentence, out_type=str)]
+        for number, sentence in enumerate(sentences)
+    ]
+    known = {*tokenizer.pieces(range(4, tokenizer.vocabulary_size))}
+    for text, row in zip(texts, pieces, strict=True):  # CTranslate2, too, takes what the vocabulary lacks as unknown
+        assert [piece if piece in known else "<unk>" for piece in row] == tokenizer.pieces(tokenizer.encode(text))
+    options = {"beam_size": beam_size, "length_penalty": 0, "min_decoding_length": 0, "max_decoding_length": 100}
+    found = theirs.translate_batch(pieces, **options)
+    ours = Translator(model, tokenizer, beam_size=beam_size, length_penalty=0.0, max_extra_length=60).n_best(texts, 1)
+    read = [target.decode(result.hypotheses[0]).replace("▁", " ").strip() for result in found]
+    ended = [number for number, [expected] in enumerate(ours) if expected.finished]
+    assert [read[number] for number in ended] == [ours[number][0].text for number in ended]
+    assert len(ended) > 190
+    writer.save(model, tokenizer, tmp_path / "ct2", overwrite=True)  # the models are files of the folder
 
 
 STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \r z[PAD] {} \x7f'

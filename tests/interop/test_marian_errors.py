@@ -79,6 +79,8 @@ def refused(folder, words, error=ValueError):
         ({"decoder_attention_heads": 2}, "decoder_attention_heads=2 must equal encoder_attention_heads=3"),
         ({"decoder_vocab_size": 7}, "decoder_vocab_size=7 must equal vocab_size=105"),
         ({"decoder_start_token_id": 0}, "decoder_start_token_id=0 must equal pad_token_id=104"),
+        ({"decoder_start_token_id": 1}, "decoder_start_token_id=1 must equal .*, or be the id of a piece of its own"),
+        ({"decoder_start_token_id": 105}, "decoder_start_token_id=105 must equal .*, or be the id of a piece of its"),
     ],
 )
 def test_a_configuration_that_is_not_supported(folder, changes, words):
