@@ -5,12 +5,15 @@ import re
 import keras
 import numpy as np
 
-from keras_transformer.files import TOKENIZER_FILE, written_beside
-from keras_transformer.ids import END, START, UNK
+from keras_transformer.files import written_beside
+from keras_transformer.ids import END, NUM_RESERVED, START, UNK
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, check_sizes, save_tokenizer, side_of
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
-FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE}  # all that the folder of a model holds
+VOCABULARIES = {f"{kind}_vocabulary.json" for kind in ("shared", "source", "target")}
+# All that the folder of a model can hold.
+FILES = {"model.bin", "config.json", *VOCABULARIES, TOKENIZER_FILE, *PAIR_FILES.values()}
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 # Our layers, and the place of each in CTranslate2's model. Weights with the same place are joined in this order.
@@ -58,8 +61,9 @@ _OPTIONS = frozenset(
 def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
     """Write a folder that `ctranslate2.Translator` reads, and put the tokenizer's file into it.
 
-    CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`. It adds START and END itself.
-    It computes the same log-probabilities as the model.
+    CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`, with `tokenizer.source` or
+    `tokenizer.target` of a `TokenizerPair`. It adds START and END itself. It computes the same log-probabilities as the
+    model.
 
     Its `translate_batch` finds the same translations as `Translator`, greedy or with a beam, if both have
     `length_penalty=0` and it has `min_decoding_length=0`. Its defaults are 1 and 1, so it gives no empty translation.
@@ -81,7 +85,7 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
 
     Args:
         model: a `Transformer` of any dtype policy. Its variables are written as float32.
-        tokenizer: the `Tokenizer` that the model was trained with.
+        tokenizer: the `Tokenizer` or the `TokenizerPair` that the model was trained with.
         folder: the new folder.
         quantization: one of `QUANTIZATIONS`. Those with bfloat16 need torch. None writes float32.
         max_length: int, the number of positions in the written table of sinusoids. CTranslate2 fails on a source or a
@@ -91,31 +95,46 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
     Raises:
         FileExistsError: `folder` exists and `overwrite` is False, or it also holds other files.
         ImportError: the package `ctranslate2` is not installed.
-        ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes;
-            CTranslate2 cannot compute the model; a weight or an option of the model has no place in CTranslate2.
+        ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes; a piece
+            of the source has the name of a special piece of the target; CTranslate2 cannot compute the model; a weight
+            or an option of the model has no place in CTranslate2.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
-    for side in ("vocabulary_size", "target_vocabulary_size"):
-        if getattr(model, side) != tokenizer.vocabulary_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
-                f"{getattr(model, side)}: they were not trained together."
-            )
+    check_sizes(model, tokenizer, "they were not trained together.")
+    source, target = vocabularies(tokenizer)
     # An error about the folder comes before the work.
     with written_beside(folder, overwrite, FILES, argument="folder") as beside:
         spec = _filled_spec(model, max_length)
-        pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
-        spec.register_source_vocabulary(pieces)
-        spec.register_target_vocabulary(pieces)
-        spec.config.unk_token, spec.config.eos_token = pieces[UNK], pieces[END]
-        spec.config.bos_token = spec.config.decoder_start_token = pieces[START]
+        spec.register_source_vocabulary(source)
+        spec.register_target_vocabulary(target)
+        spec.config.unk_token, spec.config.eos_token = target[UNK], target[END]
+        spec.config.bos_token = spec.config.decoder_start_token = target[START]
         spec.config.add_source_eos = True
         spec.validate()
         spec.optimize(quantization)
         beside.mkdir()
         spec.save(str(beside))
-        tokenizer.save(beside / TOKENIZER_FILE)
+        save_tokenizer(tokenizer, beside)
+
+
+def vocabularies(tokenizer):
+    """The pieces of the source and of the target, two lists of str, as CTranslate2 gets them.
+
+    CTranslate2 has one name for each special piece. So the special pieces of the source get the names of the target's.
+
+    Raises:
+        ValueError: a piece of the source's text has such a name.
+    """
+    parts = [side_of(tokenizer, side) for side in ("source", "target")]
+    source, target = (part.pieces(list(range(part.vocabulary_size))) for part in parts)
+    special, others = target[:NUM_RESERVED], source[NUM_RESERVED:]
+    if taken := set(special).intersection(others):
+        raise ValueError(
+            f"the source's tokenizer has the piece {min(taken)!r}, which is a special piece of the target's tokenizer. "
+            "CTranslate2 has one name for the special pieces of both. Train the two tokenizers with the same model."
+        )
+    return [*special, *others], target
 
 
 def spec_variables(model, max_length=None):
