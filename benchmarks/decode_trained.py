@@ -188,8 +188,8 @@ def bleu(model, translations, references, tokenize):
     """Return the BLEU of translations, lists of pieces, against strings."""
     from keras_transformer import Tokenizer
     from keras_transformer.evaluate import evaluate
-    from keras_transformer.files import TOKENIZER_FILE
     from keras_transformer.ids import END
+    from keras_transformer.inputs.tokenizers import TOKENIZER_FILE
     from keras_transformer.translation.pieces import Pieces
 
     tokenizer = Tokenizer.load(model / TOKENIZER_FILE)

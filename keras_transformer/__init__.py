@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 # These need TensorFlow and TensorFlow Text: loaded at first use, so that the rest runs without.
 _LAZY = {
     "Tokenizer": "keras_transformer.text",
+    "TokenizerPair": "keras_transformer.text",
     "Translator": "keras_transformer.translation.translator",
     "parallel_corpus": "keras_transformer.data",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "PositionalEncoding",
     "TokenEmbedding",
     "Tokenizer",
+    "TokenizerPair",
     "Transformer",
     "TransformerSchedule",
     "Translator",

@@ -24,10 +24,9 @@ from keras_transformer.inputs.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
 
-# The files and folders in a training folder.
+# The files and folders in a training folder. Those of its tokenizer are in inputs/tokenizers.py.
 MODEL_FILE = "model.keras"
 LAST_FILE = "last.keras"
-TOKENIZER_FILE = "tokenizer.model"
 AVERAGE_FILE = "average.keras"
 AVERAGED_FOLDER = "averaged"  # the weights of the epochs that will be averaged
 STATES_FOLDER = "checkpoints"  # the states from which a run resumes

@@ -167,6 +167,11 @@ class Transformer(compat.CloneHook, TokenTraining):
         }
 
     @property
+    def has_one_vocabulary(self):
+        """Whether the same ids are the same pieces in source and target: they have the same vectors."""
+        return self.source_embedding is self.target_embedding
+
+    @property
     def reason_against_vectors(self):
         """Why a step must call the model or its output map, in words; None if decoder vectors are enough."""
         for layer in (self, self.output_map, self.output_bias):

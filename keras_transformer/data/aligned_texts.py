@@ -76,15 +76,17 @@ def check_texts(pair, sides, before, codes):
         mark = "\r" if name == "carriage return" else "\n"
         marks = [[mark in text for text in side] for side in sides]
         where = ", or with a line end in both files" if name == "carriage return" and pair[0].is_file else ""
-        refuse_marked(pair, sides, before, marks, f"a {name} inside the {{unit}}. Replace it with a space{where}.")
+        refuse_marked(
+            pair, sides, before, marks, [f"a {name} inside the {{unit}}. Replace it with a space{where}."] * 2
+        )
     marks = [[not text.isascii() and _has_surrogate(text) for text in side] for side in sides]
-    refuse_marked(pair, sides, before, marks, "it has half a surrogate pair, which is not Unicode.")
+    refuse_marked(pair, sides, before, marks, ["it has half a surrogate pair, which is not Unicode."] * 2)
     if codes:
         found = [_CODE.match(text) for text in sides[0]]
         marks = [bool(code) and code[0] not in codes for code in found]
         known = ", ".join(codes)
         reason = f"it begins with a target language that the tokenizer does not have. It has {known}."
-        refuse_marked(pair, sides, before, [marks, [False] * len(marks)], reason)
+        refuse_marked(pair, sides, before, [marks, [False] * len(marks)], [reason] * 2)
 
 
 def _has_surrogate(text):
@@ -95,15 +97,15 @@ def _has_surrogate(text):
     return False
 
 
-def refuse_marked(pair, sides, before, marks, reason):
+def refuse_marked(pair, sides, before, marks, reasons):
     """Raise a ValueError for the first text that has a mark, with its place.
 
     Args:
         pair, sides, before: as in `check_texts`.
         marks: a list of bool for each side.
-        reason: what is wrong with a marked text.
+        reasons: what is wrong with a marked text, for each side.
     """
-    for corpus, texts, side_marks in zip(pair, sides, marks, strict=True):
+    for corpus, texts, side_marks, reason in zip(pair, sides, marks, reasons, strict=True):
         if True in side_marks:
             first = side_marks.index(True)
             unit = corpus.unit[:-1]

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from keras_transformer.inputs.tokenizers import side_of
+
 # The scripts that are written without spaces between words: Thai, Lao, Tibetan, Myanmar, Khmer, Chinese, Japanese, Yi.
 _WITHOUT_SPACES = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1980-\u19ff\u1a20-\u1aaf\u2e80-\u318f\u31a0-\ua4cf\uaa60-\uaadf"
@@ -95,10 +97,14 @@ def misfits(fits, tokenizer):
         tokenizer: its tokenizer. One that does not tell its `fallback_ids` is judged by its unknown pieces alone: it
             may work by characters.
     """
-    fallback = getattr(tokenizer, "fallback_ids", None)
-    has_words = fallback is not None and tokenizer.vocabulary_size - len(fallback) >= FEWEST_PIECES
     return {
         side: str(fit)
         for side, fit in fits.items()
-        if fit.fallback_share > MOST_FALLBACK or (has_words and fit.has_long_words)
+        if fit.fallback_share > MOST_FALLBACK or (has_words(side_of(tokenizer, side)) and fit.has_long_words)
     }
+
+
+def has_words(tokenizer):
+    """Whether a tokenizer of one vocabulary is known to have more than bytes and single characters."""
+    fallback = getattr(tokenizer, "fallback_ids", None)
+    return fallback is not None and tokenizer.vocabulary_size - len(fallback) >= FEWEST_PIECES

@@ -10,9 +10,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from keras_transformer.console import safe_console
 from keras_transformer.data.aligned_texts import aligned_texts, check_texts, refuse_marked
+from keras_transformer.data.exchanged import refuse_exchanged
 from keras_transformer.data.fit import FitCounter
 from keras_transformer.ids import NUM_RESERVED, UNK
 from keras_transformer.inputs.blank import BLANK
+from keras_transformer.inputs.tokenizers import SIDES, side_of, vocabulary_sizes
 
 CHUNK = 1000  # pairs tokenized at a time
 BAD_ID = "the tokenizer gave an id that is neither {unknown} (unknown) nor in {first}..{last}."
@@ -47,13 +49,14 @@ def store_pairs(corpora, tokenizer, max_length, store):
 
     Raises:
         ValueError: the two corpora of a pair are not aligned, a text is not allowed (see `check_texts`) or not UTF-8,
-            or the tokenizer gives an id that is reserved or outside the vocabulary. The message names the file and the
-            line, or the argument and the place.
+            or the tokenizer gives an id that is reserved or outside the vocabulary, or the tokenizers of a pair are
+            exchanged. The message names the file and the line, or the argument and the place.
         TypeError: an item of a list is no string.
         OSError: a file cannot be read, or the disk is full.
     """
     tokenize = _tokenize_graph(tokenizer, max_length)
-    bad_id = BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=tokenizer.vocabulary_size - 1)
+    sizes = vocabulary_sizes(tokenizer).values()
+    bad_ids = [BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=size - 1) for size in sizes]
     codes = getattr(tokenizer, "language_codes", ())
     counts, digest = [], hashlib.sha256()
     with _progress() as progress:
@@ -64,8 +67,10 @@ def store_pairs(corpora, tokenizer, max_length, store):
             while chunk := list(islice(texts, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
                 check_texts(pair, sides, before, codes)
+                if not before:
+                    refuse_exchanged(pair, sides, tokenizer)
                 found = {name: part.numpy() for name, part in tokenize(*map(tf.constant, sides)).items()}
-                refuse_marked(pair, sides, before, found["bad"].tolist(), bad_id)
+                refuse_marked(pair, sides, before, found["bad"].tolist(), bad_ids)
                 store.add(found["ids"], found["source"], found["target"])
                 dropped_empty += int(found["empty"].sum())
                 dropped_long += int(found["long"].sum())
@@ -89,8 +94,8 @@ def _tokenize_graph(tokenizer, max_length):
     - bad [2, N]: which source texts and which target texts have a bad id.
     - pieces, fallback [2, N]: how many pieces each text has, and how many of them are bytes or UNK.
     """
-    fallback_ids = tf.constant(getattr(tokenizer, "fallback_ids", (UNK,)), tf.int32)
-    is_fallback = tf.scatter_nd(fallback_ids[:, None], tf.ones_like(fallback_ids), [tokenizer.vocabulary_size])
+    sizes = list(vocabulary_sizes(tokenizer).values())
+    are_fallback = [_fallback_table(side_of(tokenizer, side)) for side in SIDES]
 
     def tokenize(source, target):
         sides = {"source": source, "target": target}
@@ -101,21 +106,29 @@ def _tokenize_graph(tokenizer, max_length):
         long = ~empty & (tf.maximum(*lengths) + 1 > max_length)
         keep = ~(empty | long)
         kept_lengths = [tf.boolean_mask(side, keep) for side in lengths]
-        last = tokenizer.vocabulary_size - 1  # a bad id is outside
-        marked = [tf.gather(is_fallback, side.with_values(tf.clip_by_value(side.values, 0, last))) for side in pieces]
+        marked = [  # a bad id is outside the table
+            tf.gather(table, side.with_values(tf.clip_by_value(side.values, 0, size - 1)))
+            for side, table, size in zip(pieces, are_fallback, sizes, strict=True)
+        ]
         return {
             "ids": tf.ragged.boolean_mask(tf.concat(pieces, axis=1), keep).flat_values,
             "source": kept_lengths[0],
             "target": kept_lengths[1],
             "empty": empty,
             "long": long,
-            "bad": tf.stack([_has_bad_id(side, tokenizer.vocabulary_size) for side in pieces]),
+            "bad": tf.stack([_has_bad_id(*side) for side in zip(pieces, sizes, strict=True)]),
             "pieces": tf.stack(lengths),
             "fallback": tf.stack([tf.reduce_sum(side, axis=1) for side in marked]),
         }
 
     texts = tf.TensorSpec([None], tf.string)
     return tf.function(tokenize).get_concrete_function(texts, texts)
+
+
+def _fallback_table(tokenizer):
+    """A 1 for each id of a tokenizer that is a byte or UNK, and a 0 for each other: [V] int32."""
+    fallback_ids = tf.constant(getattr(tokenizer, "fallback_ids", (UNK,)), tf.int32)
+    return tf.scatter_nd(fallback_ids[:, None], tf.ones_like(fallback_ids), [tokenizer.vocabulary_size])
 
 
 def _has_bad_id(pieces, vocabulary_size):

@@ -12,8 +12,9 @@ from keras_transformer.data.order import Order
 from keras_transformer.data.pair_counting import store_pairs
 from keras_transformer.data.report import make_report
 from keras_transformer.data.store import PairStore
-from keras_transformer.inputs.kinds import check_tokenizer, shown
+from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.tokenizers import check_tokenizer, has_one_vocabulary, vocabulary_sizes
 
 logger = logging.getLogger("keras_transformer")
 
@@ -62,8 +63,8 @@ def parallel_corpus(
     character) or a side that is too long; it counts these pairs and logs the number. It writes the ids of the other
     pairs to temporary files, from which each epoch reads, so memory does not grow with the corpus. The files are in the
     folder that the environment variable TMPDIR names. They take 32 bytes for each pair, and for each id 2 bytes with at
-    most 65,536 pieces, or 4 with more. A tokenizer that does not fit the sentences gets a warning: too many pieces for
-    each word, or too many bytes and unknown pieces.
+    most 65,536 pieces, or 4 if a side has more. A tokenizer that does not fit the sentences gets a warning: too many
+    pieces for each word, or too many bytes and unknown pieces.
 
     From the lengths of the pairs the call chooses a few padded shapes that need the least padding. This fixes the
     number of batches of an epoch: `dataset.cardinality()`.
@@ -96,8 +97,9 @@ def parallel_corpus(
             themselves: a list of strings, a generator, a column of a table of pandas or of a dataset of Hugging Face.
             Or a list of several of these. Everything is read once. A list of strings holds paths if the first one is
             the name of a file or looks like one ("train.en", "data/train"), and sentences otherwise.
-        tokenizer: a `Tokenizer`, or another object with `vocabulary_size` and `tokenize(strings, side)`. This takes
-            strings [N] and "source" or "target", and returns ragged int32 ids [N, None] without END.
+        tokenizer: a `Tokenizer`, a `TokenizerPair`, or another object with `vocabulary_size` and
+            `tokenize(strings, side)`. This takes strings [N] and "source" or "target", and returns ragged int32 ids
+            [N, None] without END.
         weights: a list with a number above 0 for each corpus: how often an epoch takes each pair of it. With 3, an
             epoch takes each pair three times. With 0.25, it takes a quarter of the pairs, and four epochs take them
             all. The number of pairs is rounded in each shape, to at least one. None means 1 for all.
@@ -118,13 +120,16 @@ def parallel_corpus(
 
         - `report`, a `CorpusReport`;
         - `vocabulary_sizes`, how many pieces the tokenizer has for "source" and "target";
+        - `has_one_vocabulary`, whether the same ids are the same pieces on both sides;
+        - `tokenizer_fingerprint`, the tokenizer's `fingerprint`, if it has one;
         - `position`, where the next pass begins;
         - `fingerprint`, a dictionary of all that the data and their order depend on, except the tokenizer.
 
     Raises:
         ValueError: an argument is not allowed; the sides have different numbers of sentences or none; bytes are not
             UTF-8; a sentence has a line break inside, or begins with a target language that the tokenizer lacks; an id
-            is reserved or outside the vocabulary; no pair is left; a kept sentence is longer than `tokens_per_batch`.
+            is reserved or outside the vocabulary; no pair is left; a kept sentence is longer than `tokens_per_batch`;
+            the tokenizers of a `TokenizerPair` are exchanged (found in the first texts, if there are 20).
         TypeError: an argument is of another kind, for example a table, or a path in place of the tokenizer; an item is
             no string. The message names the argument and the place.
         OSError: a file cannot be read, or the disk is full.
@@ -138,7 +143,7 @@ def parallel_corpus(
     start = _checked_start(start)
     corpora = corpus_pairs(source, target)
     weights = _checked_weights(weights, corpora)
-    store = PairStore(tokenizer.vocabulary_size)
+    store = PairStore(max(vocabulary_sizes(tokenizer).values()))
     counts, lines = store_pairs(corpora, tokenizer, max_length, store)
     _check_longest(counts, tokens_per_batch, max_length)
     plan = Plan(counts, weights, tokens_per_batch, num_shapes, rows_multiple)
@@ -159,7 +164,9 @@ def parallel_corpus(
     position.move_to(*start)
     dataset = stream(store, order, plan.shapes, position)
     dataset.report, dataset.position = report, position
-    dataset.vocabulary_sizes = {"source": tokenizer.vocabulary_size, "target": tokenizer.vocabulary_size}
+    dataset.vocabulary_sizes = vocabulary_sizes(tokenizer)
+    dataset.has_one_vocabulary = has_one_vocabulary(tokenizer)
+    dataset.tokenizer_fingerprint = getattr(tokenizer, "fingerprint", None)
     options = {**sizes, "shuffle": bool(shuffle), "seed": int(seed)}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset

@@ -21,7 +21,8 @@ class PairStore:
     32 bytes for each pair.
 
     Args:
-        vocabulary_size: int. Ids are below it. An id takes 2 bytes with at most 65,536 pieces, and 4 with more.
+        vocabulary_size: int. The ids of both sides are below it. An id takes 2 bytes with at most 65,536 pieces, and 4
+            with more.
 
     Raises:
         OSError: the disk is full. Every method can raise it. The message names the folder and its free space.

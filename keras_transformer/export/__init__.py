@@ -14,7 +14,7 @@ shapes use B for the number of sentences and N for the beam size.
     - Inputs: `sentences` [B] string; `translations` [B] string.
     - Outputs: `scores` [B] float32; `log_probabilities` [B] float32; `token_counts` [B] int32, END counted;
       `truncated` [B] bool.
-- `ids`: the best translation, for callers that have the tokenizer themselves.
+- `ids`: the best translation, for callers that have the tokenizer, or the two of source and target, themselves.
     - Input: `source_ids` [B, S] int32, the pieces of each sentence, then END = 3. Ids after the first END of a row are
       ignored. A row without END gets one. But a server that joins requests pads a row with the row's first id. So end
       each row with END if you ask a server. An id that is not a piece raises an InvalidArgumentError.

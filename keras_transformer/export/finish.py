@@ -10,6 +10,7 @@ from keras_transformer.export.checks.served_ops import require_supported_ops
 from keras_transformer.export.checks.verify import verify
 from keras_transformer.export.readme import ExportFacts, write_readme
 from keras_transformer.export.server.warmup import write_warmup
+from keras_transformer.inputs.tokenizers import is_pair, side_of, vocabulary_sizes
 
 WARMUP_BATCH = 8
 
@@ -28,7 +29,7 @@ def facts_of(translator, beside, max_source_length, precision):
     Returns:
         `readme.ExportFacts`.
     """
-    sentences = example_sentences(translator.tokenizer, max_source_length)
+    sentences = example_sentences(side_of(translator.tokenizer, "source"), max_source_length)
     layers = [layer for model in translator.models for layer in model.layers]
     with tf.device("CPU"):  # the check runs there, too
         if precision == "float32" and all(layer.compute_dtype == "float32" for layer in layers):
@@ -46,9 +47,18 @@ def facts_of(translator, beside, max_source_length, precision):
         dataclasses.asdict(translator.options),
         max_source_length,
         precision,
-        {"parameters": f"{sum(model.count_params() for model in translator.models):,}"},
+        _sizes(translator),
         translator.folder,
     )
+
+
+def _sizes(translator):
+    """The number of parameters, and the numbers of pieces if there are two vocabularies."""
+    parameters = {"parameters": f"{sum(model.count_params() for model in translator.models):,}"}
+    if not is_pair(translator.tokenizer):
+        return parameters
+    pieces = "{source:,} of the source, {target:,} of the target"
+    return {**parameters, "pieces": pieces.format(**vocabulary_sizes(translator.tokenizer))}
 
 
 def finish(contents, path, facts, serving_files=None, check=True):

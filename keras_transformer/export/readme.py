@@ -45,7 +45,7 @@ SIGNATURES = {
     "serving_default": "The best translation of each sentence.",
     "n_best": "The N hypotheses for each sentence, best first. N is `beam_size`.",
     "score": "The model's scores of given translations.",
-    "ids": "The best translation, for callers that have the tokenizer themselves.",
+    "ids": "The best translation, for callers that have the tokenizer, or the two of source and target, themselves.",
     "align": "The best translation, and how much each of its pieces attends to each piece of the source.",
 }
 MEANINGS = {
@@ -97,8 +97,8 @@ def write_readme(contents, path, facts, max_batch_size=None):
     text = "\n\n".join(
         [
             f"# {name}, version {path.name}",
-            "A translation model as a TensorFlow SavedModel. It takes strings and gives strings: the tokenizer, the "
-            "search and the weights are inside. TensorFlow with the ops of TensorFlow Text runs it, and so does a "
+            "A translation model as a TensorFlow SavedModel. It takes strings and gives strings: tokenizers, "
+            "search and weights are inside. TensorFlow with the ops of TensorFlow Text runs it, and so does a "
             "stock TensorFlow Serving.",
             "## Signatures\n" + "\n\n".join(_signature(*item) for item in contents.signatures.items()),
             "`?` is a dimension of any size. The first dimension is the batch.",

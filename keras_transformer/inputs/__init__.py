@@ -1,1 +1,1 @@
-"""What users give: checks of numbers, kinds and paths, names of options, and blank texts."""
+"""What users give: checks of numbers, kinds, paths and tokenizers, names of options, and blank texts."""

@@ -87,21 +87,3 @@ def check_function(name, value):
     """Raise TypeError if a value cannot be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, for example a Translator, got {shown(value)}.")
-
-
-def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):
-    """Raise TypeError if a value is no tokenizer.
-
-    Args:
-        tokenizer: the value of the argument `tokenizer`.
-        order: the call in its right order, for the message.
-        needs: the attributes that a tokenizer must have.
-    """
-    if all(hasattr(tokenizer, attribute) for attribute in needs) and not isinstance(tokenizer, type):
-        return
-    if isinstance(tokenizer, str | os.PathLike):
-        raise TypeError(
-            f"tokenizer must be a Tokenizer, got {shown(tokenizer)}. Read a file with Tokenizer.load(path). "
-            f"The order is {order}."
-        )
-    raise TypeError(f"tokenizer must be a Tokenizer, got {shown(tokenizer)}. The order is {order}.")

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from keras_transformer.backend import compat
-from keras_transformer.inputs.kinds import check_tokenizer, shown
+from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.paths import checked_path
+from keras_transformer.inputs.tokenizers import check_sizes, check_tokenizer
 from keras_transformer.layers.parts import is_own
 from keras_transformer.model import Transformer
 
@@ -45,7 +46,7 @@ def check_pair(model, tokenizer, target):
         target: what the writer writes, for messages: "a Marian model".
 
     Raises:
-        TypeError: `model` is no `Transformer`, or `tokenizer` is no `Tokenizer`.
+        TypeError: `model` is no `Transformer`, or `tokenizer` is neither a `Tokenizer` nor a `TokenizerPair`.
         ValueError: they have different sizes, the model is quantized, or it has a method of its own that computes.
     """
     order = "save(model, tokenizer, folder)"
@@ -53,12 +54,7 @@ def check_pair(model, tokenizer, target):
         hint = " Give translator.model." if hasattr(model, "n_best") else ""
         raise TypeError(f"model must be a Transformer, got {shown(model)}.{hint} The order is {order}.")
     check_tokenizer(tokenizer, order, ("vocabulary_size", "pieces", "sentencepiece_models"))
-    for side in ("vocabulary_size", "target_vocabulary_size"):
-        if getattr(model, side) != tokenizer.vocabulary_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocabulary_size} pieces, the model's {side} is "
-                f"{getattr(model, side)}: they were not trained together."
-            )
+    check_sizes(model, tokenizer, "they were not trained together.")
     check_model(model, target)
 
 

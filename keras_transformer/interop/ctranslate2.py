@@ -5,15 +5,17 @@ import re
 import keras
 import numpy as np
 
-from keras_transformer.files import TOKENIZER_FILE, written_beside
-from keras_transformer.ids import END, START, UNK
+from keras_transformer.files import written_beside
+from keras_transformer.ids import END, NUM_RESERVED, START, UNK
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer, side_of
 from keras_transformer.interop.checks import check_model, check_pair, may_replace, weights_by_path
 from keras_transformer.interop.marian_format import MODELS
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
+VOCABULARIES = {f"{kind}_vocabulary.json" for kind in ("shared", "source", "target")}
 # All that the folder of a model may hold.
-FILES = {"model.bin", "config.json", "shared_vocabulary.json", TOKENIZER_FILE, *MODELS.values()}
+FILES = {"model.bin", "config.json", *VOCABULARIES, TOKENIZER_FILE, *PAIR_FILES.values(), *MODELS.values()}
 TARGET = "a CTranslate2 model"
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
@@ -55,8 +57,9 @@ _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh",
 def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
     """Write a folder that `ctranslate2.Translator` reads, and put the tokenizer's file into it.
 
-    CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`. It adds START and END itself.
-    It computes the same log-probabilities as the model.
+    CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`, with `tokenizer.source` or
+    `tokenizer.target` of a `TokenizerPair`. It adds START and END itself. It computes the same log-probabilities as the
+    model.
 
     SentencePiece gives the same pieces without this package. `tokenizer.model` is its model for the kinds "bpe" and
     "unigram". For the kind "marian" the folder holds a model for each side, `source.spm` and `target.spm`. Then put
@@ -84,7 +87,7 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
 
     Args:
         model: a `Transformer` of any dtype policy. Its variables are written as float32.
-        tokenizer: the `Tokenizer` that the model was trained with.
+        tokenizer: the `Tokenizer` or the `TokenizerPair` that the model was trained with.
         folder: the new folder.
         quantization: one of `QUANTIZATIONS`. Those with bfloat16 need torch. None writes float32.
         max_length: int, the number of positions in the written table of sinusoids. CTranslate2 fails on a source or a
@@ -95,30 +98,49 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
         FileExistsError: `folder` is not empty and `overwrite` is False, or it also holds other files.
         ImportError: the package `ctranslate2` is not installed.
         TypeError: `model` is no `Transformer`, or `tokenizer` is no `Tokenizer`.
-        ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes;
-            CTranslate2 cannot compute the model; a weight, an option or a method of the model has no place in
-            CTranslate2; a weight is not finite.
+        ValueError: `quantization` is unknown; the tokenizer and the model have vocabularies of different sizes; a piece
+            of the source has the name of a special piece of the target; CTranslate2 cannot compute the model; a weight,
+            an option or a method of the model has no place in CTranslate2; a weight is not finite.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
     check_pair(model, tokenizer, TARGET)
+    source, target = vocabularies(tokenizer)
     # An error about the folder comes before the work.
     with written_beside(folder, may_replace(folder, overwrite), FILES, argument="folder") as beside:
         spec = _filled_spec(model, max_length)
-        pieces = tokenizer.pieces(list(range(tokenizer.vocabulary_size)))
-        spec.register_source_vocabulary(pieces)
-        spec.register_target_vocabulary(pieces)
-        spec.config.unk_token, spec.config.eos_token = pieces[UNK], pieces[END]
-        spec.config.bos_token = spec.config.decoder_start_token = pieces[START]
+        spec.register_source_vocabulary(source)
+        spec.register_target_vocabulary(target)
+        spec.config.unk_token, spec.config.eos_token = target[UNK], target[END]
+        spec.config.bos_token = spec.config.decoder_start_token = target[START]
         spec.config.add_source_eos = True
         spec.validate()
         spec.optimize(quantization)
         beside.mkdir()
         spec.save(str(beside))
-        tokenizer.save(beside / TOKENIZER_FILE)
-        if tokenizer.model == "marian":
+        save_tokenizer(tokenizer, beside)
+        if getattr(tokenizer, "model", None) == "marian":
             for name, data in zip(MODELS.values(), tokenizer.sentencepiece_models, strict=True):
                 (beside / name).write_bytes(data)
+
+
+def vocabularies(tokenizer):
+    """The pieces of the source and of the target, two lists of str, as CTranslate2 gets them.
+
+    CTranslate2 has one name for each special piece. So the special pieces of the source get the names of the target's.
+
+    Raises:
+        ValueError: a piece of the source's text has such a name.
+    """
+    parts = [side_of(tokenizer, side) for side in ("source", "target")]
+    source, target = (part.pieces(list(range(part.vocabulary_size))) for part in parts)
+    special, others = target[:NUM_RESERVED], source[NUM_RESERVED:]
+    if taken := set(special).intersection(others):
+        raise ValueError(
+            f"the source's tokenizer has the piece {min(taken)!r}, which is a special piece of the target's tokenizer. "
+            "CTranslate2 has one name for the special pieces of both. Train the two tokenizers with the same model."
+        )
+    return [*special, *others], target
 
 
 def spec_variables(model, max_length=None):

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
+from keras_transformer.inputs.tokenizers import is_pair
 from keras_transformer.interop.checks import check_pair, may_replace, weights_by_path
 from keras_transformer.interop.mapping import collect
 from keras_transformer.interop.marian_format import (
@@ -138,6 +139,8 @@ def _reasons_of_model(model):
 
 def _reasons_of_tokenizer(tokenizer):
     """What a Marian tokenizer lacks, each with the rule: list of str."""
+    if is_pair(tokenizer):
+        return ["the tokenizer is a TokenizerPair, Marian has one vocabulary for both sides"]
     if tokenizer.model == "marian":
         return []
     if None in tokenizer.sentencepiece_models:

@@ -1,5 +1,6 @@
 """Strings to ids, and ids to strings."""
 
+from keras_transformer.text.pair import TokenizerPair
 from keras_transformer.text.tokenizer import Tokenizer
 
-__all__ = ["Tokenizer"]
+__all__ = ["Tokenizer", "TokenizerPair"]

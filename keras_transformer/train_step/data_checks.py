@@ -38,7 +38,7 @@ def checked(model, x, y, name):
     if not limits or x is None:
         return x
     if hasattr(x, "vocabulary_sizes"):
-        check_corpus(limits, x, name)
+        check_corpus(model, x, name)
         return x
     if is_tensorflow_dataset(x):
         from keras_transformer.train_step.tensorflow_data import checked_dataset
@@ -69,24 +69,28 @@ def arrays_in(x):
     return [each for each in keras.tree.flatten(x) if getattr(each, "shape", ())]
 
 
-def check_corpus(limits, corpus, name):
+def check_corpus(model, corpus, name):
     """Compare what a corpus knows of itself with the model.
 
     Args:
-        limits: the model's `input_limits`.
+        model: a `TokenTraining` with `input_limits`.
         corpus: what `parallel_corpus` returned: it has `vocabulary_sizes` and a `report`.
         name: its name in errors.
 
     Raises:
-        ValueError: the tokenizer has another number of pieces than the model, or a batch is longer than the model's
-            positions.
+        ValueError: the tokenizer has another number of pieces than the model, or two vocabularies where the model has
+            one; or a batch is longer than the model's positions.
     """
+    limits, sizes = model.input_limits, corpus.vocabulary_sizes
     for side, limit in limits.items():
-        size = corpus.vocabulary_sizes[side]
+        size = sizes[side]
         if size != limit.size:
+            remedy = f"make the model with {limit.argument}={size}"
+            if [sizes["target"], sizes["source"]] == [limits["source"].size, limits["target"].size]:
+                remedy = "source and target seem to be exchanged, here or in the model"
             raise ValueError(
                 f"{name}: the tokenizer of this corpus has {size} {side} pieces and the model's {limit.argument} is "
-                f"{limit.size}. They must be equal: make the model with {limit.argument}={size}."
+                f"{limit.size}. They must be equal: {remedy}."
             )
         length = max(getattr(shape, side) for shape in corpus.report.shapes)
         if limit.longest is not None and length > limit.longest:
@@ -95,6 +99,11 @@ def check_corpus(limits, corpus, name):
                 f"positions for max_length={limit.longest}. Make the model with max_length={length}, or the corpus "
                 f"with max_length={limit.longest}."
             )
+    if model.has_one_vocabulary and not getattr(corpus, "has_one_vocabulary", True):
+        raise ValueError(
+            f"{name}: the TokenizerPair of this corpus has two vocabularies, and the model has tie_embeddings='all', "
+            "one matrix for the pieces of both. Make the model with tie_embeddings='target' or 'none'."
+        )
 
 
 def check_arrays(limits, x, y, name):

@@ -28,11 +28,13 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
 
     A subclass has the method `decoder_vectors(inputs, training=None)`, which gives the vectors (B, T, D) before the
     output map, and the property `output_variables`, the matrix (V, D) and the bias (V,) or None of that map. Its
-    `input_limits` hold the `Limits` of "source" and "target"; without them no data are checked.
+    `input_limits` hold the `Limits` of "source" and "target"; without them no data are checked. `has_one_vocabulary`
+    says that the same ids are the same pieces on both sides.
     """
 
     trains_on_tokens = True
     input_limits = {}
+    has_one_vocabulary = False
     reason_against_vectors = None  # why the output map must be called, in words
     quantized = False  # its matrices are 8-bit integers, for translating only
     accumulate_steps = 1

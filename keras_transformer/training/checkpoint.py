@@ -10,18 +10,18 @@ from keras_transformer.files import (
     LAST_FILE,
     MODEL_FILE,
     STATES_FOLDER,
-    TOKENIZER_FILE,
     remove_leftovers,
     written_beside,
 )
 from keras_transformer.inputs.paths import checked_path
+from keras_transformer.inputs.tokenizers import PAIR_FILES, SIDES, TOKENIZER_FILE, check_sizes, save_tokenizer, side_of
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.states import states_in
 from keras_transformer.training.workers import is_chief
 
-FILES = (MODEL_FILE, LAST_FILE, TOKENIZER_FILE)
+FILES = (MODEL_FILE, LAST_FILE, TOKENIZER_FILE, *PAIR_FILES.values())
 
 logger = logging.getLogger("keras_transformer")
 
@@ -68,7 +68,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: the training folder, created if missing.
-        tokenizer: the `Tokenizer` of the model. It is saved once, before the first model.
+        tokenizer: the `Tokenizer` or the `TokenizerPair` of the model. It is saved once, before the first model.
         monitor: the name of a logged value, for example "val_perplexity" or "val_bleu", whose best epoch `model.keras`
             holds. An epoch without the value, or with NaN, is never the best. If there is no other epoch, a warning
             says so when training ends. None keeps the latest epoch.
@@ -87,10 +87,11 @@ class Checkpoint(keras.callbacks.Callback):
         FileExistsError: the folder already holds one of the files, `overwrite` is False, and there is no state to
             resume from.
         TypeError: `tokenizer` is no tokenizer, for example its path.
-        ValueError: an argument is wrong. When `fit` starts: the tokenizer and the model have different vocabularies;
-            the state is of another run, or a worker trains something else than the first (the message names the
-            fields); the state has other variables than the model (the message names them); or none of the states can
-            be read. After the first epoch: `monitor` was not logged (the message lists what was).
+        ValueError: an argument is wrong, or `corpus` has another tokenizer. When `fit` starts: the tokenizer and the
+            model have different vocabularies; the state is of another run, or a worker trains something else than the
+            first (the message names the fields); the state has other variables than the model (the message names them);
+            or none of the states can be read. After the first epoch: `monitor` was not logged (the message lists what
+            was).
         BlockingIOError: when `fit` starts, another process trains in the folder. A process whose `fit` raised may
             hold the folder until it fits again or ends.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
@@ -114,7 +115,7 @@ class Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         for name in ("fingerprint", "save", "vocabulary_size"):
-            if not hasattr(tokenizer, name):
+            if not all(hasattr(side_of(tokenizer, side), name) for side in SIDES):
                 raise TypeError(f"tokenizer must be a Tokenizer, for example Tokenizer.load(path), got {tokenizer!r}.")
         self.folder = Path(checked_path(folder, "folder"))
         self.tokenizer = tokenizer
@@ -181,13 +182,11 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: see the class.
         """
-        size = self.tokenizer.vocabulary_size
-        for side in ("vocabulary_size", "target_vocabulary_size"):
-            if getattr(self.model, side, size) != size:  # a model of another class has neither
-                raise ValueError(
-                    f"the tokenizer has {size} pieces, the model's {side} is {getattr(self.model, side)}: the model in "
-                    f"{self.folder} could not be loaded. Pass the tokenizer for which the model was made."
-                )
+        check_sizes(
+            self.model,
+            self.tokenizer,
+            f"the model in {self.folder} could not be loaded. Pass the tokenizer for which the model was made.",
+        )
 
     def _facts(self):
         return {"best": self.best, "was_logged": self.was_logged}
@@ -224,7 +223,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not is_chief():
             return
         if not self.tokenizer_saved:  # with the first model: until then, the files of an earlier run stay a pair
-            self.tokenizer.save(self.folder / TOKENIZER_FILE, overwrite=True)
+            save_tokenizer(self.tokenizer, self.folder, overwrite=True)
             self.tokenizer_saved = True
         with written_beside(self.folder / name, overwrite=True, kind="file") as beside:
             self.model.save(beside)

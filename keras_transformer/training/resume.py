@@ -34,7 +34,7 @@ class Resumption:
     Args:
         folder: a `Path` that holds nothing but states.
         corpus: the result of `parallel_corpus`.
-        tokenizer_fingerprint: str.
+        tokenizer_fingerprint: str, or {"source": str, "target": str} of a `TokenizerPair`.
         every_steps: the number of updates between two states. None writes one after each epoch.
         keep: how many of the newest states to keep.
         callbacks: the callbacks whose counters are saved; see `counters.py`.
@@ -44,6 +44,8 @@ class Resumption:
         for name in ("fingerprint", "position", "report"):
             if not hasattr(corpus, name):
                 raise ValueError(f"corpus must be what parallel_corpus returned, got {corpus!r}.")
+        if getattr(corpus, "tokenizer_fingerprint", None) not in (None, tokenizer_fingerprint):
+            raise ValueError("tokenizer differs from that of corpus. Pass the one that parallel_corpus got.")
         every_steps = None if every_steps is None else whole("every_steps", every_steps)
         keep = whole("keep", keep)
         self.callbacks = list(callbacks)

@@ -77,7 +77,7 @@ class GivenPairs:
         source, target = self._ids_of_pair(sentence, translation)
         weights = self.model.attention_weights(np.array([source]), np.array([[START, *target[:-1]]]))
         arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
-        return self.tokenizer.pieces(source), self.tokenizer.pieces(target), arrays
+        return self._pieces.source.pieces(source), self._pieces.target.pieces(target), arrays
 
     def alignment(self, sentence, translation):
         """The attention of each token of a translation to the source: the mean over the last layer's heads and models.
@@ -94,7 +94,7 @@ class GivenPairs:
         self.graph.check_unchanged()
         source, target = self._ids_of_pair(sentence, translation)
         [array] = self._teacher_forcing.alignments([source], [target])
-        return self.tokenizer.pieces(source), self.tokenizer.pieces(target), array
+        return self._pieces.source.pieces(source), self._pieces.target.pieces(target), array
 
     def log_probabilities_and_attention(self, source, labels):
         """Score given translations in TensorFlow ops. The graph of an export calls this.

@@ -27,7 +27,7 @@ class TranslationGraph:
 
     Args:
         models: `Transformer`s of the tokenizer's vocabulary.
-        tokenizer: a `Tokenizer`.
+        tokenizer: a `Tokenizer` or a `TokenizerPair`.
         options: `SearchOptions`.
     """
 

@@ -6,10 +6,12 @@ import keras
 
 from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
-from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE
+from keras_transformer.files import MODEL_FILE
 from keras_transformer.inputs.paths import check_source, checked_path
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, tokenizer_files
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
+from keras_transformer.text import Tokenizer, TokenizerPair
 
 # What a folder is that holds no model, by a file in it, and what to do.
 OTHER_FOLDERS = {
@@ -98,8 +100,9 @@ def training_folder(folder, argument="folder"):
     """Return the `Path` of a folder that holds a model and its tokenizer.
 
     Raises:
-        OSError: there is no such folder, one of the two files is missing, or one may not read it. The message says what
-            is there instead, and what to do.
+        OSError: there is no such folder, one of the files is missing, or one may not read it. The message says what is
+            there instead, and what to do.
+        ValueError: the files of two tokenizers are there.
     """
     path = Path(checked_path(folder, argument))
     if path.is_file():
@@ -107,8 +110,7 @@ def training_folder(folder, argument="folder"):
     path = check_source(path, "folder", argument)
     if not (path / MODEL_FILE).exists():
         raise FileNotFoundError(f"{argument}={str(path)!r} holds no {MODEL_FILE}. {_what_is_in(path)}.")
-    if not (path / TOKENIZER_FILE).exists():
-        raise FileNotFoundError(f"{path / TOKENIZER_FILE} does not exist: the tokenizer of {MODEL_FILE} is missing.")
+    tokenizer_files(path)
     return path
 
 
@@ -116,8 +118,10 @@ def _remedy_for_file(path):
     """What to do with a file that was given as a folder."""
     if path.suffix != ".keras" or path.name == MODEL_FILE:
         return f"Give the folder that holds {MODEL_FILE} and {TOKENIZER_FILE}, for example {str(path.parent)!r}."
-    tokenizer = str(path.with_name(TOKENIZER_FILE))
-    return f"To translate with it: Translator(load_model({str(path)!r}), Tokenizer.load({tokenizer!r}))."
+    call = f"Tokenizer.load({str(path.with_name(TOKENIZER_FILE))!r})"
+    if path.with_name(PAIR_FILES["source"]).exists():
+        call = f"TokenizerPair.load({str(path.parent)!r})"
+    return f"To translate with it: Translator(load_model({str(path)!r}), {call})."
 
 
 def _what_is_in(folder):
@@ -132,16 +136,16 @@ def _what_is_in(folder):
     return f"It holds {', '.join(sorted(path.name for path in folder.iterdir())[:5]) or 'nothing'}"
 
 
-def one_tokenizer(folders):
-    """The path of the tokenizer that all `folders` hold.
+def load_tokenizer(folders):
+    """The `Tokenizer`, or the `TokenizerPair`, that all `folders` hold.
 
     Raises:
-        ValueError: two tokenizers that differ; the message names them.
+        ValueError: two tokenizers that differ, or a file that is none; the message names them.
         FileNotFoundError: a folder without a tokenizer.
     """
-    paths = [folder / TOKENIZER_FILE for folder in folders]
-    first, *others = paths
+    first, *others = map(tokenizer_files, folders)
     for other in others:
-        if other.read_bytes() != first.read_bytes():
-            raise ValueError(f"{other} differs from {first}. The models of an ensemble need one vocabulary.")
-    return first
+        for path, expected in zip(other, first, strict=False):
+            if path.name != expected.name or path.read_bytes() != expected.read_bytes():
+                raise ValueError(f"{path} differs from {expected}. The models of an ensemble need one vocabulary.")
+    return Tokenizer.load(*first) if len(first) == 1 else TokenizerPair(*map(Tokenizer.load, first))

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 from keras_transformer.decoding.penalties import LENGTH_NORMALIZATIONS
 from keras_transformer.ids import END, PAD, START, UNK
+from keras_transformer.inputs.tokenizers import side_of
 
 INT32 = 2**31 - 1
 HALF = 2**30  # a source of fewer tokens than this may gain as many: the sum is an int32
@@ -118,11 +119,12 @@ def _piece_or_id(entry):
 
 
 def suppressed_ids(suppress, tokenizer):
-    """The ids of `SearchOptions.suppress`, in order.
+    """The ids of `SearchOptions.suppress`, in order. They are ids of the target.
 
     Raises:
         ValueError: no such piece or id; or END, because no translation could end.
     """
+    tokenizer = side_of(tokenizer, "target")
     ids = {piece: i for i, piece in enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size)))}
     ids["unk"] = UNK
     suppressed = set()

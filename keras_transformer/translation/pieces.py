@@ -3,16 +3,18 @@
 import numpy as np
 
 from keras_transformer.ids import END, NUM_RESERVED, PAD, UNK
+from keras_transformer.inputs.tokenizers import side_of
 
 
 class Pieces:
-    """The pieces of a `Tokenizer`, by id and by name."""
+    """The ids of sentences and translations by a `Tokenizer` or a `TokenizerPair`, and the names of the target's."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
-        self.names = np.array(tokenizer.pieces(range(tokenizer.vocabulary_size)), object)
+        self.source, self.target = side_of(tokenizer, "source"), side_of(tokenizer, "target")
+        self.names = np.array(self.target.pieces(range(self.target.vocabulary_size)), object)
         self.ids = {name: i for i, name in enumerate(self.names)}
-        self.codes = tokenizer.language_codes
+        self.codes = self.source.language_codes
 
     def sources(self, sentences):
         """A list of strings -> lists of ids, closed by END."""
@@ -37,7 +39,7 @@ class Pieces:
         return self._encode(texts, "target")
 
     def names_of(self, ids):
-        """A list of ids -> a tuple of names."""
+        """A list of ids of the target -> a tuple of names."""
         return tuple(self.names[ids])
 
     def _encode(self, texts, side):

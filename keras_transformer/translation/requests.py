@@ -8,8 +8,9 @@ import keras
 from keras_transformer.backend.forks import check_process
 from keras_transformer.ids import UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import check_tokenizer, read_texts, shown
+from keras_transformer.inputs.kinds import read_texts, shown
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.tokenizers import check_sizes, check_tokenizer, side_of
 from keras_transformer.model import Transformer
 from keras_transformer.translation.source_checks import SentenceError, check_codes, warn_of_decomposed
 
@@ -130,14 +131,9 @@ def check_models(models, tokenizer):
 
 
 def check_vocabulary(models, tokenizer, beam_size):
-    """Raise ValueError if the tokenizer is not that of the models, or has fewer pieces than the beam."""
-    size = tokenizer.vocabulary_size
+    """Raise ValueError if the tokenizer is not that of the models, or has fewer target pieces than the beam."""
     for model in models:
-        for side in ("vocabulary_size", "target_vocabulary_size"):
-            if getattr(model, side) != size:
-                raise ValueError(
-                    f"the tokenizer has {size} pieces, the model's {side} is {getattr(model, side)}: "
-                    "they were not trained together."
-                )
+        check_sizes(model, tokenizer, "they were not trained together.")
+    size = side_of(tokenizer, "target").vocabulary_size
     if beam_size > size:
         raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")

@@ -57,7 +57,7 @@ def warn_of_decomposed(sentences, sources, pieces):
         sources: their ids.
         pieces: the `Pieces` of the tokenizer.
     """
-    if pieces.tokenizer.normalization != "none":
+    if pieces.source.normalization != "none":
         return
     numbers = [i for i, text in enumerate(sentences) if not unicodedata.is_normalized("NFC", text)]
     composed = pieces.sources([unicodedata.normalize("NFC", sentences[i]) for i in numbers])

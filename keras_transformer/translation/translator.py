@@ -3,16 +3,16 @@
 from dataclasses import asdict, fields
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
-from keras_transformer.files import MODEL_FILE, TOKENIZER_FILE, written_beside
+from keras_transformer.files import MODEL_FILE, written_beside
 from keras_transformer.inputs.kinds import read_sentences
 from keras_transformer.inputs.numbers import real, whole
 from keras_transformer.inputs.options import check_arguments, check_options
-from keras_transformer.text.tokenizer import Tokenizer
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
 from keras_transformer.translation.batches import WORKERS, Batches
 from keras_transformer.translation.given_pairs import GivenPairs
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
-from keras_transformer.translation.loading import load_model, one_tokenizer, training_folders
+from keras_transformer.translation.loading import load_model, load_tokenizer, training_folders
 from keras_transformer.translation.options import SearchOptions
 from keras_transformer.translation.pieces import Pieces
 from keras_transformer.translation.requests import check_backend, check_models, check_vocabulary
@@ -36,12 +36,12 @@ class Translator(GivenPairs):
     Args:
         model: a `Transformer`, or a list of them: an ensemble. The next-token probabilities of an ensemble are the
             mean of its members' probabilities.
-        tokenizer: the `Tokenizer` that they were trained with.
+        tokenizer: the `Tokenizer`, or the `TokenizerPair`, that they were trained with.
         beam_size, length_penalty, max_extra_length, **more: see `SearchOptions`.
 
     Attributes:
         model, models: the first model, and all.
-        tokenizer, options: the `Tokenizer` and the `SearchOptions`.
+        tokenizer, options: the `Tokenizer` or `TokenizerPair`, and the `SearchOptions`.
         folder: the folder that one model was loaded from, else None.
         graph: the `TranslationGraph`, for an export.
 
@@ -213,7 +213,7 @@ class Translator(GivenPairs):
         translate_file(self, source_path, target_path, batch_size, window, overwrite, **more)
 
     def save(self, folder, overwrite=False):
-        """Write `model.keras` and the tokenizer's file into a new folder.
+        """Write `model.keras` and the tokenizer's file, or the two of a `TokenizerPair`, into a new folder.
 
         Raises:
             FileExistsError: the folder exists and `overwrite` is False, or it holds other files too.
@@ -223,24 +223,26 @@ class Translator(GivenPairs):
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        with written_beside(folder, overwrite, {MODEL_FILE, TOKENIZER_FILE}, argument="folder") as beside:
+        names = {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}
+        with written_beside(folder, overwrite, names, argument="folder") as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
-            self.tokenizer.save(beside / TOKENIZER_FILE)
+            save_tokenizer(self.tokenizer, beside)
 
     @classmethod
     def load(cls, folder, dtype=None, **options):
         """Read a folder that `save` or training wrote, or several: an ensemble.
 
         Args:
-            folder: holds `model.keras` and `tokenizer.model`; a list of them for an ensemble.
+            folder: holds `model.keras` and `tokenizer.model`, or `source_tokenizer.model` and
+                `target_tokenizer.model`; a list of them for an ensemble.
             dtype: the Keras dtype policy to translate under, such as "float32" after training in
                 "mixed_bfloat16", or "int8_from_float32" for products in 8-bit integers, see
                 `Transformer.quantize`. Default: the trained one.
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
-            OSError: no such folder, or one of the two files is missing. The message says what is there instead.
+            OSError: no such folder, or one of its files is missing. The message says what is there instead.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
                 policy for a model; an empty list.
             RuntimeError: another backend of Keras than TensorFlow; 8-bit integers on a machine that cannot add them up
@@ -250,7 +252,7 @@ class Translator(GivenPairs):
         check_options(options, OPTIONS, "Translator.load")
         folders = training_folders(folder)
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]
-        translator = cls(models, Tokenizer.load(one_tokenizer(folders)), **options)
+        translator = cls(models, load_tokenizer(folders), **options)
         translator.folder = folders[0] if len(folders) == 1 else None
         return translator
 

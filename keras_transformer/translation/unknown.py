@@ -17,7 +17,7 @@ def source_words(sentence, ids, tokenizer):
     Args:
         sentence: str.
         ids: list of int, `tokenizer.encode(sentence)`.
-        tokenizer: a `Tokenizer`.
+        tokenizer: a `Tokenizer` or a `TokenizerPair`.
     """
     chunks = re.split(r"(?<=\S) (?=\s*\S)", sentence)  # more white space than one space belongs to the next word
     pieces = tokenizer.encode(chunks)
@@ -33,7 +33,7 @@ def replace_unknown(ids, alignment, words, tokenizer):
         ids: list of int, the translation.
         alignment: (T, S) float32, the attention of each token to the source. Its last column is the source's END.
         words: list of str, the word of each source piece without END, at least one.
-        tokenizer: a `Tokenizer`.
+        tokenizer: a `Tokenizer` or a `TokenizerPair`.
     """
     text, mark = tokenizer.decode(ids), tokenizer.decode([UNK]).strip()
     places = [t for t, token in enumerate(ids) if token == UNK]

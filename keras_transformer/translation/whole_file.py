@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.tokenizers import SIDES, is_pair, side_of
 from keras_transformer.readers.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.breaks import explained
@@ -166,12 +167,18 @@ def _work(translator, source_path, readable, split_sentences):
     name = source_path.absolute() if is_pipe(source_path) else source_path.resolve()  # a pipe resolves to its number
     work = {"source": str(name), "source_size": readable.stat().st_size, "source_sha256": sha256(readable)}
     work |= {"models": [_fingerprint(model) for model in translator.models]}
-    tokenizer = translator.tokenizer
-    facts = [tokenizer.model, *tokenizer.pieces(range(tokenizer.vocabulary_size))]
-    facts += [] if tokenizer.normalization == "none" else [tokenizer.normalization]
-    work |= {"tokenizer": hashlib.sha256("\n".join(facts).encode()).hexdigest()}
+    parts = {f"{side} tokenizer": side_of(translator.tokenizer, side) for side in SIDES}
+    parts = parts if is_pair(translator.tokenizer) else {"tokenizer": translator.tokenizer}
+    work |= {name: _fingerprint_of_pieces(tokenizer) for name, tokenizer in parts.items()}
     work |= {"split_sentences": True} if split_sentences else {}
     return json.loads(json_text(work | asdict(translator.options)))
+
+
+def _fingerprint_of_pieces(tokenizer):
+    """A digest of a tokenizer's kind, pieces and normal form."""
+    facts = [tokenizer.model, *tokenizer.pieces(range(tokenizer.vocabulary_size))]
+    facts += [] if tokenizer.normalization == "none" else [tokenizer.normalization]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 def _fingerprint(model):

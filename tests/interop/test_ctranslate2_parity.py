@@ -8,7 +8,7 @@ import pytest
 import sentencepiece
 import tiny
 
-from keras_transformer import Tokenizer, Translator
+from keras_transformer import Tokenizer, TokenizerPair, Translator
 from keras_transformer.ids import END, PAD, START
 from keras_transformer.interop import ctranslate2 as writer
 
@@ -229,3 +229,63 @@ def test_max_length_is_the_last_position_that_is_served(runtime, tokenizer, tmp_
     assert len(result.hypotheses[0]) == 5
     with pytest.raises(RuntimeError, match="No position encodings are defined for positions >= 5"):
         theirs.translate_batch([["▁"] * 5])
+
+
+def two_tokenizers(folder, source="wordpiece", target="wordpiece"):
+    """A pair of one tokenizer of digits and one of letters, and a model of their sizes."""
+    paths = tiny.write_pairs(folder, tiny.lettered_pairs(60))
+    sizes = {"wordpiece": (25, 21), "bpe": (281, 277)}
+    kinds = enumerate(zip(paths, (source, target), strict=True))
+    pair = TokenizerPair(*(Tokenizer.train(path, sizes[kind][side], kind) for side, (path, kind) in kinds))
+    ours, theirs = pair.vocabulary_sizes.values()
+    return pair, tiny.make_random(seed=1, vocabulary_size=ours, target_vocabulary_size=theirs)
+
+
+@pytest.mark.parametrize(("source", "target"), [("wordpiece", "wordpiece"), ("bpe", "wordpiece"), ("wordpiece", "bpe")])
+def test_two_vocabularies_score_and_translate_as_ours_do(runtime, tmp_path, source, target):
+    pair, model = two_tokenizers(tmp_path, source, target)
+    theirs = saved(runtime, tmp_path / "ct2", model, pair)
+    sentences = [*SENTENCES[:4], "x 4"]  # WordPiece has no piece for x
+    sources, targets = pieces_of(pair.source, sentences), ["b b", "", "c", "j i h g f e d c b", "a a h"]
+    results = theirs.score_batch(sources, pieces_of(pair.target, targets))
+    for sentence, row, scored in zip(sentences, pair.target.encode(targets), results, strict=True):
+        assert scored.tokens == pair.target.pieces([*row, END])
+        expected = log_probabilities(model, [*pair.source.encode(sentence), END], [*row, END])
+        np.testing.assert_allclose(scored.log_probs, expected, rtol=0, atol=1e-5)
+    ours = Translator(model, pair, beam_size=1, max_extra_length=20)
+    forbidden = [[piece] for piece in pair.target.pieces([PAD, START])]
+    for pieces, [expected] in zip(sources, ours.n_best(sentences), strict=True):
+        options = {"min_decoding_length": 0, "max_decoding_length": len(pieces) + 1 + 20}
+        [found] = theirs.translate_batch([pieces], beam_size=1, suppress_sequences=forbidden, **options)
+        assert found.hypotheses[0] == [token for token in expected.tokens if token != pair.target.pieces([END])[0]]
+
+
+def test_the_folder_of_two_vocabularies(runtime, tokenizer, tmp_path):
+    pair, model = two_tokenizers(tmp_path / "corpus", "bpe")
+    folder = tmp_path / "ct2"
+    writer.save(model, pair, folder)
+    tokenizers, vocabularies = (
+        [f"{side}_{name}" for side in ("source", "target")] for name in ("tokenizer.model", "vocabulary.json")
+    )
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["config.json", "model.bin", *tokenizers, *vocabularies]
+    )
+    written = [json.loads((folder / name).read_text(encoding="utf-8")) for name in vocabularies]
+    pieces = [part.pieces(list(range(part.vocabulary_size))) for part in (pair.source, pair.target)]
+    assert written == [["[PAD]", "[UNK]", "[START]", "[END]", *pieces[0][4:]], pieces[1]]
+    assert TokenizerPair.load(folder).fingerprint == pair.fingerprint
+    writer.save(tiny.make_model(), TokenizerPair(tokenizer, tokenizer), folder, overwrite=True)
+    assert (folder / "shared_vocabulary.json").is_file()
+
+
+def test_a_source_with_a_piece_that_is_special_in_the_target_is_refused(tmp_path):
+    lines = [f"{number}" for number in range(100)]
+    source = Tokenizer.train(lines, 290, user_defined_symbols=["[END]"], hard_vocab_limit=False)
+    target = Tokenizer.train(lines, 40, "wordpiece")
+    model = tiny.make_model(
+        vocabulary_size=source.vocabulary_size, target_vocabulary_size=target.vocabulary_size, tie_embeddings="none"
+    )
+    with pytest.raises(
+        ValueError, match=r"^the source's tokenizer has the piece '\[END\]', which is a special piece of"
+    ):
+        writer.save(model, TokenizerPair(source, target), tmp_path / "ct2")

@@ -312,3 +312,11 @@ def test_the_sentencepiece_models_of_a_tokenizer(own_tokenizer, tmp_path):
     of_sides = tuple((FOLDER / name).read_bytes() for name in ("source.spm", "target.spm"))
     assert marian.load(FOLDER)[1].sentencepiece_models == of_sides
     assert tiny.make_tokenizer(tmp_path).sentencepiece_models == (None, None)
+
+
+def test_two_vocabularies_are_refused(tmp_path):
+    pair = tiny.make_pair(tmp_path / "pair")
+    model = tiny.make_model(**tiny.PAIR_SIZES, **{**OWN, "tie_embeddings": "none"})
+    with pytest.raises(ValueError, match=r"TokenizerPair, Marian has one vocabulary for both sides\.$"):
+        marian.save(model, pair, tmp_path / "marian")
+    assert not (tmp_path / "marian").exists()

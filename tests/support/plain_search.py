@@ -42,7 +42,7 @@ def coverage(models, source, ids, beta):
 def plain_beam_search(translator, sentence, prefix=""):
     """Hypotheses (ids, log P, score, finished), best first. Suppressed pieces must be given by id."""
     options, models, width = translator.options, translator.models, translator.beam_size
-    pieces, forced = translator.tokenizer.encode([sentence, prefix])
+    pieces, forced = translator.tokenizer.encode(sentence), translator.tokenizer.encode(prefix, side="target")
     source, limit = [*pieces, END], min(len(pieces) + 1 + options.max_extra_length, options.max_length or 99)
 
     def score(ids, log_probability, length):

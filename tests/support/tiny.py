@@ -17,6 +17,7 @@ from keras_transformer import (
     MaskedAccuracy,
     Perplexity,
     Tokenizer,
+    TokenizerPair,
     Transformer,
     TransformerSchedule,
 )
@@ -73,6 +74,21 @@ def write_multi30k(folder, name):
 def make_tokenizer(folder, model="wordpiece"):
     """A tokenizer with `VOCABULARY_SIZES[model]` pieces, learned from 60 pairs."""
     return Tokenizer.train(write_pairs(folder, digit_pairs(60)), VOCABULARY_SIZES[model], model)
+
+
+PAIR_SIZES = {"vocabulary_size": 25, "target_vocabulary_size": 21}  # of a model for `make_pair`
+LETTERS = str.maketrans("0123456789", "abcdefghij")
+
+
+def lettered_pairs(count, seed=0):
+    """Pairs of two alphabets: some digits, and letters for the same digits backwards. "3 1 4" and "e b d"."""
+    return [(source, target.translate(LETTERS)) for source, target in digit_pairs(count, seed)]
+
+
+def make_pair(folder):
+    """A `TokenizerPair` of WordPiece with `PAIR_SIZES`, learned from 60 pairs: one of digits and one of letters."""
+    files = zip(write_pairs(folder, lettered_pairs(60)), PAIR_SIZES.values(), strict=True)
+    return TokenizerPair(*(Tokenizer.train(path, size, "wordpiece") for path, size in files))
 
 
 def make_model(**changes):

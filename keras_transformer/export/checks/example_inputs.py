@@ -12,7 +12,7 @@ def example_sentences(tokenizer, max_length):
     """A few sentences of pieces that the tokenizer has. The model has seen these pieces in training.
 
     Args:
-        tokenizer: a `Tokenizer`.
+        tokenizer: a `Tokenizer`, that of the source.
         max_length: the most tokens of a sentence, END counted.
 
     Returns:

@@ -11,6 +11,7 @@ from keras_transformer.export.graph.requests import count_pieces, cut_to_valid_u
 from keras_transformer.export.graph.weights import Weights
 from keras_transformer.ids import PAD
 from keras_transformer.inputs.blank import BLANK
+from keras_transformer.inputs.tokenizers import side_of
 
 STRINGS = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -81,13 +82,16 @@ class Answers:
     def __init__(self, translator, weights, limit):
         self.translator, self.graph, self.options = translator, translator.graph, translator.options
         self.tokenizer, self.weights, self.limit = translator.tokenizer, weights, limit
+        self.source, self.target = side_of(self.tokenizer, "source"), side_of(self.tokenizer, "target")
         longest = self.options.limit(limit)
         self.target_limit = min(longest, self.graph.positions or longest)
         # Each is a `tf.function`, so the file holds its graph once and all signatures share it.
         self._read = tensor_function(self._read, STRINGS)
         self._search = tensor_function(self._search, IDS, tf.TensorSpec([], tf.int32))
         self._log_probabilities_and_attention = tensor_function(self._log_probabilities_and_attention, IDS, IDS)
-        self._texts = tensor_function(self.tokenizer.detokenize, IDS)
+        self._texts = self._source_texts = tensor_function(self.target.detokenize, IDS)
+        if self.source is not self.target:
+            self._source_texts = tensor_function(self.source.detokenize, IDS)
 
     def signature(self, name):
         """The `tf.function` of a signature."""
@@ -167,9 +171,9 @@ class Answers:
         }
 
     def ids(self, source_ids):
-        lengths = count_pieces(source_ids, self.tokenizer.vocabulary_size)
+        lengths = count_pieces(source_ids, self.source.vocabulary_size)
         source, truncated = end_rows(source_ids, lengths, self.limit)
-        ids, scores = self._translate(source, tf.strings.regex_full_match(self._texts(source), BLANK))
+        ids, scores = self._translate(source, tf.strings.regex_full_match(self._source_texts(source), BLANK))
         return {"ids": ids, "scores": scores, "truncated": truncated}
 
     def align(self, sentences):
@@ -177,16 +181,22 @@ class Answers:
         ids, scores = self._translate(source, is_blank)
         _, attention = self._log_probabilities_and_attention(source, ids)
         is_token = (ids != PAD)[:, :, None] & (source != PAD)[:, None, :]
-        pieces = self.tokenizer.pieces(range(self.tokenizer.vocabulary_size))
-        pieces = tf.constant(["" if i == PAD else piece for i, piece in enumerate(pieces)])
+        target_names = names_of(self.target)
+        source_names = target_names if self.source is self.target else names_of(self.source)
         return {
             "translations": self._texts(ids),
             "scores": scores,
-            "source_pieces": tf.gather(pieces, source),
-            "target_pieces": tf.gather(pieces, ids),
+            "source_pieces": tf.gather(source_names, source),
+            "target_pieces": tf.gather(target_names, ids),
             "alignment": tf.where(is_token, attention, 0.0),
             "truncated": truncated,
         }
+
+
+def names_of(tokenizer):
+    """The name of each id of a `Tokenizer`, "" for PAD: [V] string."""
+    pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    return tf.constant(["" if i == PAD else piece for i, piece in enumerate(pieces)])
 
 
 def tensor_function(function, *specs):
