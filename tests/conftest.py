@@ -19,13 +19,6 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
-def pytest_configure(config):
-    if keras.backend.backend() == "torch":  # its tensors lack an argument that NumPy 2 asks for
-        config.addinivalue_line(
-            "filterwarnings", "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-        )
-
-
 @pytest.fixture(autouse=True)
 def same_start():
     """Seed Python, NumPy and the backend before each test. Restore the dtype policy after it."""

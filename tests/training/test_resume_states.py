@@ -116,7 +116,9 @@ def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypat
 
 
 def test_another_tokenizer_or_corpus_is_refused(unbroken, tmp_path, paths, tokenizer):
-    other = tiny.Tokenizer.train(paths, tiny.VOCABULARY_SIZES["wordpiece"] - 1, "wordpiece")
+    reversed_lines = [line[::-1] for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    other = tiny.Tokenizer.train(["a b c d e f g h i j"] * 9 + reversed_lines, tokenizer.vocabulary_size, "wordpiece")
+    assert other.vocabulary_size == tokenizer.vocabulary_size and other.fingerprint != tokenizer.fingerprint
     message = rf"tokenizer is '{tokenizer.fingerprint}' there and '{other.fingerprint}' here"
     with pytest.raises(ValueError, match=message):
         Run(unbroken[0].checkpoint.folder, paths, other).fit()
