@@ -38,12 +38,13 @@ COMPUTING = (
 )
 
 
-def check_pair(model, tokenizer, target):
+def check_pair(model, tokenizer, target, smaller=""):
     """Refuse what no writer can write.
 
     Args:
         model, tokenizer: the arguments of a writer.
         target: what the writer writes, for messages: "a Marian model".
+        smaller: how the writer writes integers, for the message about a quantized model.
 
     Raises:
         TypeError: `model` is no `Transformer`, or `tokenizer` is neither a `Tokenizer` nor a `TokenizerPair`.
@@ -55,13 +56,13 @@ def check_pair(model, tokenizer, target):
         raise TypeError(f"model must be a Transformer, got {shown(model)}.{hint} The order is {order}.")
     check_tokenizer(tokenizer, order, ("vocabulary_size", "pieces", "sentencepiece_models"))
     check_sizes(model, tokenizer, "they were not trained together.")
-    check_model(model, target)
+    check_model(model, target, smaller)
 
 
-def check_model(model, target):
+def check_model(model, target, smaller=""):
     """Refuse a `Transformer` that is quantized, or has an unknown option or a method of its own that computes."""
     if getattr(model, "quantized", False):
-        raise ValueError("the model is in 8-bit integers. Save the model that it was made from.")
+        raise ValueError(f"the model is in 8-bit integers. Save the model that it was made from{smaller}.")
     if unknown := sorted(set(model.get_config()) - OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in {target}.")
     for owner in compat.all_layers(model):  # the model is the first

@@ -16,7 +16,7 @@ MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by de
 VOCABULARIES = {f"{kind}_vocabulary.json" for kind in ("shared", "source", "target")}
 # All that the folder of a model may hold.
 FILES = {"model.bin", "config.json", *VOCABULARIES, TOKENIZER_FILE, *PAIR_FILES.values(), *MODELS.values()}
-TARGET = "a CTranslate2 model"
+TARGET, SMALLER = "a CTranslate2 model", ", with `quantization`"
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
 # Our layers, and the place of each in CTranslate2's model. Weights with the same place are joined in this order.
@@ -104,7 +104,7 @@ def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization={quantization!r} is unknown. It is None or one of {QUANTIZATIONS}.")
-    check_pair(model, tokenizer, TARGET)
+    check_pair(model, tokenizer, TARGET, SMALLER)
     source, target = vocabularies(tokenizer)
     # An error about the folder comes before the work.
     with written_beside(folder, may_replace(folder, overwrite), FILES, argument="folder") as beside:
@@ -157,7 +157,7 @@ def spec_variables(model, max_length=None):
         ValueError: the model is quantized; a weight or an option has no place; `max_length` is below 1, or the model
             has learned positions and `max_length` is given.
     """
-    check_model(model, TARGET)
+    check_model(model, TARGET, SMALLER)
     parts, left = {}, list(weights_by_path(model).items())
     for pattern, places in _LAYERS:
         unmapped = []

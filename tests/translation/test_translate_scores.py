@@ -204,9 +204,9 @@ def test_sampling_the_likeliest_is_greedy_search(tokenizer):
     ("options", "message"),
     [
         ({"n": 0}, "n must be a whole number of at least 1, got 0"),
-        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"temperature": 0}, "temperature must be positive and finite in float32, got 0"),
-        ({"top_k": -1}, "top_k must not be negative, got -1"),
+        ({"top_k": -1}, "top_k must be a whole number of at least 0, got -1"),
         ({"top_p": 1.5}, r"top_p must be in \(0, 1\] in float32, got 1\.5"),
     ],
 )
