@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from quiet import end_quietly, quiet_startup
+from keras_transformer_cli.quiet import end_quietly, quiet_startup
 
 if __name__ == "__main__":
     end_quietly()

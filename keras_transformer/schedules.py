@@ -1,4 +1,4 @@
-"""The paper's learning rate, section 5.3."""
+"""Learning rates: the paper's, section 5.3, and one that falls to zero at the end of a run."""
 
 import logging
 
@@ -8,6 +8,7 @@ from keras import ops
 from keras_transformer.inputs.numbers import positive, whole
 
 HIGHEST_RATE = 0.02  # Adam rarely trains a Transformer above it
+SCHEDULES = ("paper", "cosine")
 LOWEST_RATE = 1e-6  # as the highest of a run: the weights would hardly move
 
 logger = logging.getLogger("keras_transformer")
@@ -73,3 +74,37 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"d_model": self.d_model, "warmup_steps": self.warmup_steps, "scale": self.scale}
+
+
+def named_schedule(name, peak, d_model, warmup_steps, updates):
+    """A schedule that rises linearly to its highest rate, and then falls.
+
+    Example:
+        ```python
+        from keras_transformer.schedules import named_schedule
+
+        rate = named_schedule("cosine", peak=1e-3, d_model=256, warmup_steps=600, updates=3000)
+        assert float(rate(3000)) == 0
+        ```
+
+    Args:
+        name: "paper" falls with the inverse square root of the step, as `TransformerSchedule.with_peak` does.
+            "cosine" falls along half a cosine, and is 0 after `updates` steps (Loshchilov and Hutter 2017).
+        peak: float, the highest rate.
+        d_model: D.
+        warmup_steps: int, the updates until the highest rate.
+        updates: int, the updates of the whole run.
+
+    Returns:
+        A `keras.optimizers.schedules.LearningRateSchedule`.
+
+    Raises:
+        ValueError: an unknown name, or a number out of range.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}.")
+    if name == "paper":
+        return TransformerSchedule.with_peak(peak, d_model, warmup_steps)
+    peak, warmup_steps = positive("peak", peak), whole("warmup_steps", warmup_steps)
+    decay = max(whole("updates", updates) - warmup_steps, 1)
+    return keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=peak, warmup_steps=warmup_steps)

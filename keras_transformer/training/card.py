@@ -21,13 +21,20 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacreble
 def provenance():
     """Return the command, machine, versions and program's revision of a result, as a dictionary of strings."""
     return {
-        "command": f"python {shlex.join(sys.argv)}",
+        "command": command(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores, "
         f"devices {', '.join(keras.distribution.list_devices())}",
         "python": platform.python_version(),
         "versions": ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES),
         **revision(),
     }
+
+
+def command():
+    """Return what was typed to start this program: a script, or a command that pip installed."""
+    program = Path(sys.argv[0])
+    is_script = program.suffix == ".py" or not program.is_file()  # pip writes commands without an extension
+    return shlex.join(["python", *sys.argv] if is_script else [program.name, *sys.argv[1:]])
 
 
 def installed_version(package):

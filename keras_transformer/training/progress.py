@@ -13,6 +13,7 @@ from keras_transformer.training.sums import learning_rate, target_tokens
 from keras_transformer.training.workers import is_chief, is_only_worker
 
 SECONDS_BETWEEN_UPDATES = 0.5  # of the bar's text
+SECONDS_BETWEEN_LINES = 60  # within an epoch, where the output is no terminal
 
 
 class Throughput(keras.callbacks.Callback):
@@ -133,7 +134,7 @@ def format_time(seconds):
 class TrainingProgress(keras.callbacks.Callback):
     """Shows a bar for each epoch, with the time left of the epoch and of the training, and then a line of its results.
 
-    Use it with `verbose=0`. If the output is no terminal, it prints the lines only.
+    Use it with `verbose=0`. If the output is no terminal, it prints lines only: one after each epoch, and one a minute.
 
     Example:
         ```python
@@ -175,7 +176,8 @@ class TrainingProgress(keras.callbacks.Callback):
             disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=self.steps, rate="", left="")
-        self.started, self.tokens, self.shown_at = time.monotonic(), 0, 0.0
+        self.started, self.tokens = time.monotonic(), 0
+        self.shown_at = 0.0 if self.console.is_terminal else self.started
         self.skipped_steps = SkippedSteps(self)
         self.time_left.end_pause()
         self.bar.start()
@@ -188,14 +190,22 @@ class TrainingProgress(keras.callbacks.Callback):
             self.started, self.tokens = now, target_tokens(self.model) or 0
             return
         texts = {}
+        pause = SECONDS_BETWEEN_UPDATES if self.console.is_terminal else SECONDS_BETWEEN_LINES
         # Reading a metric waits for the step, and for every other worker.
-        if self.console.is_terminal and is_only_worker() and now - self.shown_at > SECONDS_BETWEEN_UPDATES:
+        if is_only_worker() and now - self.shown_at > pause:
             self.shown_at = now
             tokens = target_tokens(self.model)
             rate = f"{(tokens - self.tokens) / (now - self.started):,.0f} tokens/s  " if tokens else ""
             texts["rate"] = f"{rate}loss {float((logs or {}).get('loss', float('nan'))):.3f}"
             texts["left"] = self._left(batch + 1)
+            if not self.console.is_terminal:
+                self._show_line(batch + 1, **texts)
         self.bar.update(self.task, completed=batch + 1, **texts)
+
+    def _show_line(self, step, rate, left):
+        """Print the state of the epoch as a plain line, for a log file."""
+        epoch = self.params["epochs"] - self.epochs_after
+        show(self.console, f"epoch {epoch}/{self.params['epochs']}  step {step}/{self.steps or '?'}  {rate}  {left}")
 
     def on_test_begin(self, logs=None):
         if self.bar is not None:  # there is none in `evaluate` outside of `fit`

@@ -96,6 +96,37 @@ class GivenPairs:
         [array] = self._teacher_forcing.alignments([source], [target])
         return self._pieces.source.pieces(source), self._pieces.target.pieces(target), array
 
+    def align_words(self, sentences, translations, batch_size=64):
+        """The source word of each word of given translations: the one that it attends to most.
+
+        Words are what white space separates. The attention is that of `alignment`. Attention says where the model
+        looked. It is no exact word alignment.
+
+        Args:
+            sentences: a list of strings.
+            translations: as many, each a string or a list of pieces, such as a hypothesis' `tokens`.
+            batch_size: pairs computed at a time.
+
+        Returns:
+            A list for each pair: (source word, target word), counted from 0, in the order of the translation.
+
+        Raises:
+            TypeError, ValueError: as in `score`.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+            print(Translator(model, tokenizer).align_words(["one two"], ["six five"]))
+            ```
+        """
+        self.graph.check_unchanged()
+        return self._scorer.align_words(sentences, translations, batch_size)
+
     def log_probabilities_and_attention(self, source, labels):
         """Score given translations in TensorFlow ops. The graph of an export calls this.
 

@@ -9,6 +9,7 @@ from keras_transformer.translation.hypotheses import Score
 from keras_transformer.translation.requests import check_batches, check_pair
 from keras_transformer.translation.searcher import NOT_FINITE
 from keras_transformer.translation.source_checks import check_codes, warn_of_decomposed
+from keras_transformer.translation.word_alignment import word_links, words_of_pieces
 
 
 class Scorer:
@@ -26,15 +27,7 @@ class Scorer:
     def score(self, sources, targets, batch_size, progress):
         """See `Translator.score`."""
         self.graph.check_unchanged()
-        check_batches(batch_size)
-        sources, targets = read_sentences("sources", sources), _read_translations(targets)
-        if len(sources) != len(targets):
-            raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
-        check_codes(sources, self.pieces.codes)
-        source_ids, target_ids = self.pieces.sources(sources), self.pieces.targets(targets)
-        warn_of_decomposed(sources, source_ids, self.pieces)
-        for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
-            check_pair(f"pair {number}", sources[number], *pair, self.graph.positions)
+        sources, targets, source_ids, target_ids = self._ids_of_pairs(sources, targets, batch_size)
         results, to_score = [None] * len(sources), []
         for number, (source, target, ids) in enumerate(zip(sources, targets, target_ids, strict=True)):
             if is_blank(source):
@@ -52,6 +45,35 @@ class Scorer:
                     results[number] = score
                 advance(len(numbers))
         return results
+
+    def _ids_of_pairs(self, sources, targets, batch_size):
+        """Both lists, checked, and the ids of both, closed by END."""
+        check_batches(batch_size)
+        sources, targets = read_sentences("sources", sources), _read_translations(targets)
+        if len(sources) != len(targets):
+            raise ValueError(f"sources and targets must be of one length, got {len(sources)} and {len(targets)}.")
+        check_codes(sources, self.pieces.codes)
+        source_ids, target_ids = self.pieces.sources(sources), self.pieces.targets(targets)
+        warn_of_decomposed(sources, source_ids, self.pieces)
+        for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
+            check_pair(f"pair {number}", sources[number], *pair, self.graph.positions)
+        return sources, targets, source_ids, target_ids
+
+    def align_words(self, sources, targets, batch_size):
+        """See `Translator.align_words`."""
+        sources, targets, source_ids, target_ids = self._ids_of_pairs(sources, targets, batch_size)
+        links = [[] for _ in sources]
+        lengths = [len(source) + len(target) for source, target in zip(source_ids, target_ids, strict=True)]
+        for group in by_length(lengths, batch_size):
+            pairs = [(source_ids[number], target_ids[number]) for number in group]
+            arrays = self.teacher_forcing.alignments(*map(list, zip(*pairs, strict=True)))
+            for number, (source, target), weights in zip(group, pairs, arrays, strict=True):
+                words = [
+                    words_of_pieces(ids[:-1], tokenizer)
+                    for ids, tokenizer in ((source, self.pieces.source), (target, self.pieces.target))
+                ]
+                links[number] = word_links(weights[:-1, :-1], *words, len(sources[number].split()))
+        return links
 
     def _scores(self, sources, targets):
         """The `Score`s of one batch of ids."""

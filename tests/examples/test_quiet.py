@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import quiet
+
+import keras_transformer_cli.quiet as quiet
 
 PROGRAM = """
 import os, sys, warnings
-import quiet
+import keras_transformer_cli.quiet as quiet
 quiet.quiet_startup()
 for line in [*quiet.NOTES, "E0000 a real error of TensorFlow", "a last line without its end"]:
     os.write(2, line.encode() + b"\\n" * (line[:6] != "a last"))
@@ -45,7 +46,7 @@ def test_notes_about_a_driver_pass_where_there_is_a_device(monkeypatch, tmp_path
 
 ENDING = """
 import sys
-import quiet
+import keras_transformer_cli.quiet as quiet
 quiet.end_quietly()
 raise {}
 """

@@ -22,6 +22,7 @@ ROOMS = {
     "readers": "files inputs",
     "console": "rich",
     "presets": "",
+    "recipes": "yaml inputs",
     "schedules": "inputs",
     "evaluate": "sacrebleu inputs",
     "plots": "matplotlib numpy inputs files",
@@ -47,7 +48,7 @@ ROOMS = {
     "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
     "model export",
 }
-FACADES = {"__init__", "cli"}  # may import every room
+FACADES = {"__init__"}  # may import every room
 CORE = {
     "backend",
     "decoding",
@@ -158,7 +159,7 @@ def test_a_circle_is_found():
         ("layers", "numpy"),
         ("decoding", "keras_transformer.model"),
         ("data", "keras_transformer.text.tokenizer.Tokenizer"),
-        ("export", "keras_transformer.cli"),
+        ("export", "keras_transformer_cli.app"),
         ("plots", "examples.numbers_corpus"),
         ("model", ".layers.Encoder"),  # imports are written in full
     ],

@@ -14,10 +14,11 @@ from pathlib import Path
 NOTES = [
     "All log messages before absl::InitializeLog() is called are written to STDERR",
     "oneDNN custom operations are on",
-    "oneDNN supports DT_INT64 only on platforms with AVX-512",
+    "only on platforms with AVX-512. Falling back to the default Eigen-based implementation",
     "This TensorFlow binary is optimized to use available CPU instructions",
     "To enable the following instructions:",
     "precompiled_charsmap is empty. use identity normalization",
+    "NodeDef mentions attribute use_unbounded_threadpool",  # of datasets under op determinism
 ]
 NOTES_WITHOUT_GPU = ["Could not find cuda drivers on your machine", "failed call to cuInit"]
 FILTER = """

@@ -1,0 +1,107 @@
+"""Read recipes, and choose one by the number of sentence pairs."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.options import check_options
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a training that depend on the size of the corpus.
+
+    Attributes:
+        name: of the file, for example "pairs_30k".
+        about: str, where the numbers come from.
+        pairs: int, the number of sentence pairs that the recipe is for.
+        preset: str, of `Transformer.from_preset`.
+        dropout: float, in place of the preset's.
+        vocabulary_size: int, the pieces of the joint vocabulary.
+        tokens_per_batch: int, of `parallel_corpus`.
+        schedule: str, of `schedules.named_schedule`.
+        peak: float, the highest learning rate.
+        warmup_steps: int, the updates until the highest learning rate.
+        epochs: int.
+        average: int, how many of the last epochs to average.
+    """
+
+    name: str
+    about: str
+    pairs: int
+    preset: str
+    dropout: float
+    vocabulary_size: int
+    tokens_per_batch: int
+    schedule: str
+    peak: float
+    warmup_steps: int
+    epochs: int
+    average: int
+
+    @property
+    def settings(self):
+        """The settings of `keras-transformer train`, as a dictionary."""
+        return {name: value for name, value in asdict(self).items() if name not in ("name", "about", "pairs")}
+
+
+def recipe_names():
+    """The names of the recipes that come with the package, those for fewer pairs first."""
+    recipes = [read_recipe(path.stem) for path in FOLDER.glob("*.yaml")]
+    return [recipe.name for recipe in sorted(recipes, key=lambda recipe: recipe.pairs)]
+
+
+def read_recipe(name):
+    """Read a recipe that comes with the package.
+
+    Example:
+        ```python
+        from keras_transformer.recipes import read_recipe
+
+        print(read_recipe("pairs_30k").settings)
+        ```
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(recipe_names())
+        raise ValueError(f"unknown recipe {name!r}. Known recipes: {known}.")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    check_options(values, [field.name for field in fields(Recipe)][1:], path.name)
+    return Recipe(name=name, **values)
+
+
+def recommended(pairs):
+    """The recipe for a first training on a number of sentence pairs.
+
+    There are recipes for 10 thousand, 30 thousand, 150 thousand, 1 million and 10 million pairs. The result is the one
+    whose number is nearest, as a ratio. Those for up to 150 thousand pairs were chosen on validation data. The others
+    follow published settings.
+
+    Example:
+        ```python
+        from keras_transformer.recipes import recommended
+
+        recipe = recommended(29_000)
+        print(recipe.preset, recipe.vocabulary_size, recipe.epochs)
+        ```
+
+    Args:
+        pairs: int, at least 1.
+
+    Returns:
+        A `Recipe`.
+
+    Raises:
+        ValueError: `pairs` is no whole number of at least 1.
+    """
+    pairs = whole("pairs", pairs)
+    recipes = [read_recipe(name) for name in recipe_names()]
+    return min(recipes, key=lambda recipe: abs(math.log(recipe.pairs / pairs)))

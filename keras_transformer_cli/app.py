@@ -1,0 +1,56 @@
+"""The list of commands."""
+
+from importlib.metadata import version
+
+import typer
+
+from keras_transformer_cli import (
+    average,
+    convert,
+    doctor,
+    evaluate,
+    export,
+    presets,
+    quantize,
+    score,
+    tokenizer,
+    train,
+    translate,
+)
+
+DISTRIBUTION = "keras-transformer-translation"
+EXAMPLE = "keras-transformer train train.en train.de --output runs/en_de"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, decode and serve the Transformer of “Attention Is All You Need”, from two text files.",
+    epilog="Start with:  keras-transformer train train.en train.de --output runs/en_de",
+)
+
+
+def _print_version(wanted: bool):
+    if wanted:
+        print(f"keras-transformer {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version, and end."
+    ),
+    verbose: bool = typer.Option(
+        False,
+        "--verbose",
+        help="Print TensorFlow's notes, the whole log, and the traceback of an error. May stand anywhere.",
+    ),
+):
+    """The options of all commands. `main` reads --verbose before the parser does."""
+
+
+for module in (train, translate, evaluate, score, average, export, convert, quantize, presets, doctor):
+    module.add_to(app)
+app.add_typer(tokenizer.app, name="tokenizer")

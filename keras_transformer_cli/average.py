@@ -1,0 +1,66 @@
+"""keras-transformer average: the mean of several checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_transformer_cli.screen import result
+
+EXAMPLE = "keras-transformer average runs/en_de/averaged/*.npz --output runs/mean"
+
+
+def average(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Files .keras or .npz that a training wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A new training folder, or a file .keras for the model alone.")
+    ],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer.", show_default="that of the first checkpoint")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+):
+    """Write the mean of the weights of several checkpoints. It often translates better than each of them."""
+    from keras_transformer.training import average as mean
+
+    if output.suffix == ".keras":
+        mean(checkpoints, output, overwrite)
+    else:
+        write_folder(mean, checkpoints, output, tokenizer, overwrite)
+    result(str(output))
+
+
+def write_folder(mean, checkpoints, output, tokenizer, overwrite):
+    """Write a folder with the mean and the tokenizer."""
+    from keras_transformer.files import MODEL_FILE, written_beside
+    from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
+    from keras_transformer.translation.loading import load_tokenizer
+
+    folder = tokenizer or tokenizer_folder(checkpoints[0])
+    pieces = load_tokenizer([folder])
+    with written_beside(output, overwrite, {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}) as beside:
+        beside.mkdir()
+        mean(checkpoints, beside / MODEL_FILE)
+        save_tokenizer(pieces, beside)
+
+
+def tokenizer_folder(checkpoint):
+    """The folder that holds a checkpoint and a tokenizer: that of the file, or the one above.
+
+    Raises:
+        FileNotFoundError: there is no tokenizer.
+    """
+    from keras_transformer.inputs.tokenizers import tokenizer_files
+
+    for folder in (checkpoint.parent, checkpoint.parent.parent):
+        try:
+            tokenizer_files(folder)
+        except FileNotFoundError:
+            continue
+        return folder
+    raise FileNotFoundError(f"no tokenizer is in the folder of {checkpoint}. Give its folder with --tokenizer.")
+
+
+def add_to(app):
+    """Add the command to the application."""
+    app.command(epilog=f"Example:  {EXAMPLE}")(average)

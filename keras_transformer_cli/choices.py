@@ -1,0 +1,11 @@
+"""The values of options that have a few."""
+
+from enum import StrEnum
+
+Schedule = StrEnum("Schedule", ["cosine", "paper"])
+Monitor = StrEnum("Monitor", ["val_perplexity", "val_bleu"])
+Subwords = StrEnum("Subwords", ["bpe", "unigram", "wordpiece"])
+Normalization = StrEnum("Normalization", ["none", "nfc", "nfkc"])
+Precision = StrEnum("Precision", ["auto", "float32", "mixed_bfloat16", "mixed_float16"])
+Storage = StrEnum("Storage", ["float32", "bfloat16", "float16", "int8"])
+Format = StrEnum("Format", ["saved_model", "ctranslate2", "marian"])

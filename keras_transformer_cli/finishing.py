@@ -1,0 +1,83 @@
+"""The end of a training: choose between the best epoch and the average, score, draw, and write the result card."""
+
+import os
+import shutil
+
+RESULT_FILE, BEST_FILE = "RESULT.md", "best_epoch.keras"
+
+
+def finish(model, data, settings, output):
+    """Put the better model into `model.keras`, and write curves and the result card.
+
+    If the average of the last epochs has a higher BLEU on the validation data than the best epoch, it becomes
+    `model.keras`, and the best epoch is kept as `best_epoch.keras`.
+
+    Returns:
+        The card, as Markdown.
+    """
+    from keras_transformer.training import read_history, training_facts, write_card
+
+    if (output / BEST_FILE).exists():  # this end was interrupted before
+        os.replace(output / BEST_FILE, output / "model.keras")
+    scores = candidate_scores(data, settings, output)
+    averaged = scores.get("average", None) is not None and scores["average"].bleu > scores["best epoch"].bleu
+    if averaged:
+        use_average(output)
+    history = read_history(output / "history.jsonl")
+    draw(history, output)
+    paths = [*data.files.source, *data.files.target, *(data.files.valid or ())]
+    facts = training_facts(
+        model,
+        data.train.report,
+        history,
+        preset=settings["preset"],
+        seed=settings["seed"],
+        files=paths,
+        scores={f"validation, {name}": value for name, value in scores.items()},
+        averaged=f"the last {settings['average']} epochs" if averaged else "no",
+    )
+    facts["kept"] = "the average" if averaged else f"the epoch of the best {settings['monitor']}"
+    return write_card(output, output.resolve().name, facts)
+
+
+def candidate_scores(data, settings, output):
+    """The scores of the best epoch and of the average on the validation data, in float32, with the paper's search.
+
+    Another backend than TensorFlow does not translate, and gives no scores.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return {}
+    from keras_transformer import Translator
+    from keras_transformer.evaluate import evaluate
+    from keras_transformer.translation import load_model
+
+    sources, references = zip(*data.validation, strict=True)
+    scores = {}
+    for name, file in {"best epoch": "model.keras", "average": "average.keras"}.items():
+        if (output / file).exists():
+            candidate = Translator(load_model(output / file, "float32"), data.tokenizer)
+            scores[name] = evaluate(candidate(sources, progress=True), references, settings["bleu_tokenize"])
+    return scores
+
+
+def use_average(output):
+    """Make the average `model.keras`. A crash in between leaves a model that translates."""
+    from keras_transformer.files import written_beside
+
+    os.link(output / "model.keras", output / BEST_FILE)
+    with written_beside(output / "model.keras", overwrite=True, kind="file") as beside:
+        shutil.copyfile(output / "average.keras", beside)
+
+
+def draw(history, output):
+    """Draw the curves, if matplotlib is installed."""
+    from keras_transformer_cli.screen import say
+
+    try:
+        from keras_transformer import plots
+    except ImportError as error:
+        say(f"No curves are drawn: {error}")
+        return
+    plots.training_curves(history, output)

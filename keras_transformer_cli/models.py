@@ -1,0 +1,38 @@
+"""Read the model that a command names: a training folder, several of them, or an export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[str, typer.Argument(help="Training folder, for example runs/en_de.")]
+EnsembleOption = Annotated[
+    list[str] | None, typer.Option(help="One more training folder: the models translate together.")
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(help="Policy to compute in: float32, mixed_bfloat16, or int8_from_float32 for 8-bit integers."),
+]
+BeamOption = Annotated[int, typer.Option(min=1, help="Hypotheses kept for each sentence; 1 is greedy search.")]
+PenaltyOption = Annotated[float, typer.Option(help="α of the length penalty.")]
+ExtraOption = Annotated[int, typer.Option(help="A translation has at most so many tokens more than its source.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Sentences decoded at a time.")]
+
+
+def is_export(path):
+    """Whether a path is the folder of a SavedModel."""
+    return (Path(path) / "saved_model.pb").is_file()
+
+
+def load(folders, precision="float32", **options):
+    """The `Translator` of a training folder, or of several: an ensemble.
+
+    Raises:
+        ValueError: a folder is an export.
+    """
+    for folder in folders:
+        if is_export(folder):
+            raise ValueError(f"{folder} is an export. This needs the training folder that it was made from.")
+    from keras_transformer import Translator
+
+    return Translator.load(folders if len(folders) > 1 else folders[0], dtype=precision, **options)

@@ -1,0 +1,123 @@
+"""The settings of a training: options, the recipe, and those of the run that is resumed."""
+
+import platform
+from pathlib import Path
+
+from keras_transformer_cli.config import read_yaml, write_yaml
+
+CONFIG = "config.yaml"
+DATA_FOLDER = "data"  # in the folder of the run: the tokenizer, and the validation pairs that were split off
+# Options that may change when a run goes on. All others are part of what is trained.
+CHANGEABLE = ("output", "epochs", "patience", "samples", "bleu_every", "tensorboard", "every_steps")
+# Options of which the recipe gives the usual value.
+BY_RECIPE = (
+    "preset",
+    "dropout",
+    "vocabulary_size",
+    "tokens_per_batch",
+    "schedule",
+    "peak",
+    "warmup_steps",
+    "epochs",
+    "average",
+)
+LONGEST_WARMUP = 10  # a recipe's warm-up takes at most one of so many updates
+
+
+def settings_of(given, explicit, pairs):
+    """All settings of a run.
+
+    Args:
+        given: {name: value} of all options.
+        explicit: the names of the options that the user gave, on the command line or in a file.
+        pairs: a function that counts the sentence pairs of the corpus.
+
+    Returns:
+        {name: value}. Without an earlier run, `warmup_steps` is None where it is not given.
+
+    Raises:
+        ValueError: the folder holds a run with other options, or the recipe is unknown. The message names them.
+    """
+    given = {**given, "precision": precision(given["precision"])}
+    earlier = earlier_settings(Path(given["output"]))
+    if earlier is None:
+        return with_recipe(given, pairs)
+    differing = [
+        f"{name} was {earlier.get(name)!r} and is {given[name]!r}"
+        for name in explicit
+        if name not in CHANGEABLE and earlier.get(name) != given[name]
+    ]
+    if differing:
+        raise ValueError(
+            f"{given['output']} holds a run with other options: {', '.join(differing)}. Choose another --output."
+        )
+    return {**given, **earlier, **{name: given[name] for name in explicit if name in CHANGEABLE}}
+
+
+def earlier_settings(output):
+    """The settings of the run in a folder, or None if it holds none.
+
+    Raises:
+        FileExistsError: it holds other files.
+    """
+    path = output / CONFIG
+    if path.exists():
+        return {key: value for key, (value, _) in read_yaml(path).items()}
+    if output.is_dir() and any(entry.name != DATA_FOLDER for entry in output.iterdir()):
+        raise FileExistsError(f"{output} is not empty, and holds no {CONFIG} of a run. Choose another --output.")
+    return None
+
+
+def with_recipe(given, pairs):
+    """The settings with the recipe's values where none were given."""
+    from keras_transformer.recipes import read_recipe, recommended
+
+    recipe = read_recipe(given["recipe"]) if given["recipe"] else recommended(pairs())
+    values = {name: value for name, value in recipe.settings.items() if given[name] is None}
+    if given["tokenizer"]:
+        values.pop("vocabulary_size", None)
+    values["warmup_steps"] = given["warmup_steps"]  # it also depends on the length of the run, see `warmup_steps`
+    return {**given, **values, "recipe": recipe.name}
+
+
+def warmup_steps(recipe, updates):
+    """The warm-up of a recipe for a run of some updates."""
+    from keras_transformer.recipes import read_recipe
+
+    return max(1, min(read_recipe(recipe).warmup_steps, updates // LONGEST_WARMUP))
+
+
+def precision(name):
+    """The policy that a name means on this machine: "auto" is mixed_bfloat16 where products in bfloat16 are fast."""
+    if name != "auto":
+        return name
+    return "mixed_bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def has_fast_bfloat16():
+    """Whether the first GPU, or else the processor, multiplies in bfloat16."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU")[:1]:
+            return tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
+    elif any(not device.startswith("cpu") for device in keras.distribution.list_devices()):
+        return True
+    if platform.machine() in ("x86_64", "AMD64") and Path("/proc/cpuinfo").exists():
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def save(output, settings):
+    """Write all settings of the run. With them it can be repeated."""
+    from keras_transformer.training.card import installed_version
+
+    versions = ", ".join(f"{name} {installed_version(name)}" for name in ("keras", "tensorflow"))
+    comment = [
+        f"The options of this run ({versions}). To repeat it, with the same weights on the same kind of machine:",
+        f"keras-transformer train --config {output / CONFIG} --output ANOTHER_FOLDER",
+    ]
+    write_yaml(output / CONFIG, settings, comment)

@@ -1,0 +1,122 @@
+"""keras-transformer train: from two text files to a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_transformer_cli.choices import Monitor, Normalization, Precision, Schedule, Subwords
+from keras_transformer_cli.config import ConfigOption, SetOption, effective, given_names
+from keras_transformer_cli.screen import resumable
+
+EXAMPLE = "keras-transformer train train.en train.de --output runs/en_de"
+TRAINING = "Model and training"  # a panel of the help
+BY_RECIPE = "by the recipe"  # the default of an option that the recipe gives
+
+
+def option(panel, help, *names, **more):
+    """An option with its help, in one of the panels of `--help`."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+def train(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="Source sentences, one a line: plain text or .gz.")],
+    target: Annotated[str, typer.Argument(help="Their translations, line by line.")],
+    output: Annotated[Path, option("Data", "Folder of the run. An interrupted run in it resumes.", "--output", "-o")],
+    also: Annotated[
+        list[str] | None,
+        option("Data", "One more corpus: 'SOURCE TARGET [WEIGHT]'. An epoch takes each of its pairs WEIGHT times."),
+    ] = None,
+    valid_source: Annotated[
+        str | None, option("Data", "Validation sentences. Without them, some are split off.")
+    ] = None,
+    valid_target: Annotated[str | None, option("Data", "Translations of the validation sentences.")] = None,
+    valid_pairs: Annotated[
+        int | None, option("Data", "Pairs to split off.", min=1, show_default="a twentieth, at most 2,000")
+    ] = None,
+    max_length: Annotated[int, option("Data", "Leave out pairs with a side of more tokens than this.", min=2)] = 256,
+    tokenizer: Annotated[
+        Path | None, option("Tokenizer", "A tokenizer's file, instead of training one.", exists=True)
+    ] = None,
+    subwords: Annotated[Subwords, option("Tokenizer", "Kind of the subwords.")] = Subwords.bpe,
+    vocabulary_size: Annotated[
+        int | None, option("Tokenizer", "Pieces of the vocabulary.", min=5, show_default=BY_RECIPE)
+    ] = None,
+    target_vocabulary_size: Annotated[
+        int | None, option("Tokenizer", "Pieces of a vocabulary of its own for the target. Without it, one is shared.")
+    ] = None,
+    normalization: Annotated[
+        Normalization, option("Tokenizer", "Unicode normal form of all texts.")
+    ] = Normalization.none,
+    recipe: Annotated[
+        str | None, option(TRAINING, "A recipe of the package.", show_default="by the number of pairs")
+    ] = None,
+    preset: Annotated[str | None, option(TRAINING, "Size of the model.", show_default=BY_RECIPE)] = None,
+    model: Annotated[
+        list[str] | None,
+        option(TRAINING, "Change one argument of Transformer: NAME=VALUE, for example norm=pre."),
+    ] = None,
+    dropout: Annotated[float | None, option(TRAINING, "Rate.", show_default=BY_RECIPE)] = None,
+    label_smoothing: Annotated[float, option(TRAINING, "ε of the loss.")] = 0.1,
+    tokens_per_batch: Annotated[
+        int | None,
+        option(TRAINING, "Padded tokens of a batch, on its longer side.", show_default=BY_RECIPE),
+    ] = None,
+    accumulate_steps: Annotated[
+        int, option(TRAINING, "Split each batch, to save memory. The update stays the same.", min=1)
+    ] = 1,
+    epochs: Annotated[int | None, option(TRAINING, "Passes over the corpus.", show_default=BY_RECIPE)] = None,
+    schedule: Annotated[
+        Schedule | None, option(TRAINING, "Course of the learning rate.", show_default=BY_RECIPE)
+    ] = None,
+    peak: Annotated[float | None, option(TRAINING, "Highest learning rate.", show_default=BY_RECIPE)] = None,
+    warmup_steps: Annotated[
+        int | None,
+        option(
+            TRAINING,
+            "Updates until the highest rate.",
+            show_default="by the recipe, at most a tenth of the run",
+        ),
+    ] = None,
+    average: Annotated[
+        int | None, option(TRAINING, "Average the last epochs; 1 is none.", min=1, show_default=BY_RECIPE)
+    ] = None,
+    monitor: Annotated[Monitor, option("Watching", "Keep the epoch with the best value.")] = Monitor.val_perplexity,
+    patience: Annotated[
+        int | None, option("Watching", "End after so many epochs without a better value.", min=1, show_default="never")
+    ] = None,
+    bleu_every: Annotated[int, option("Watching", "Epochs between two computations of BLEU; 0 is none.", min=0)] = 1,
+    bleu_tokenize: Annotated[
+        str, option("Watching", "sacreBLEU's tokenizer: 13a for running text, none for tokenized text.")
+    ] = "13a",
+    samples: Annotated[int, option("Watching", "Validation sentences to show after an epoch.", min=0)] = 3,
+    tensorboard: Annotated[bool, option("Watching", "Also write curves for TensorBoard.")] = False,
+    every_steps: Annotated[
+        int | None, option("Watching", "Updates between two checkpoints.", min=1, show_default="one an epoch")
+    ] = None,
+    precision: Annotated[
+        Precision, option("Machine", "Policy to train in. auto takes bfloat16 where the machine has it.")
+    ] = Precision.auto,
+    jit: Annotated[bool | None, option("Machine", "Compile by XLA.", show_default="on one GPU")] = None,
+    deterministic: Annotated[
+        bool, option("Machine", "The same weights to the bit for the same seed, also after a break.")
+    ] = True,
+    seed: Annotated[int, option("Machine", "Of weights, dropout, shuffling and splitting.", min=0)] = 1,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+):
+    """Train a model on two aligned text files.
+
+    The folder then holds the model and its tokenizer, curves, a result card, and config.yaml with all options. The same
+    command resumes an interrupted run. Every GPU of the machine is used.
+    """
+    from keras_transformer_cli.training import run_training
+
+    with resumable():
+        run_training(effective(context), given_names(context))
+
+
+def add_to(app):
+    """Add the command to the application."""
+    app.command(epilog=f"Example:  {EXAMPLE}")(train)

@@ -1,0 +1,210 @@
+"""One training: settings, data, model, `fit`, and the files of the run."""
+
+import contextlib
+from pathlib import Path
+
+from keras_transformer_cli import settings as run_settings
+from keras_transformer_cli.finishing import BEST_FILE, RESULT_FILE, finish
+from keras_transformer_cli.screen import error_console, result, say
+from keras_transformer_cli.training_data import count_pairs, make_data, read_files
+
+HISTORY = "history.jsonl"
+
+
+def run_training(given, explicit):
+    """Train with the options of the command, and print the result card.
+
+    Args:
+        given: {name: value} of all options.
+        explicit: the names of those that the user gave.
+    """
+    import keras
+
+    output = Path(given["output"])
+    settings = run_settings.settings_of(given, explicit, lambda: count_pairs(read_files(given)))
+    files = read_files(settings)
+    if is_finished(output, settings):
+        say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
+        result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
+        return
+    if settings["deterministic"]:
+        make_deterministic()
+    keras.utils.set_random_seed(settings["seed"])
+    data = make_data(files, settings, output, exact_size=given["vocabulary_size"] is not None)
+    settings["vocabulary_size"] = vocabulary_size(data.tokenizer)
+    updates = settings["epochs"] * data.train.report.batches
+    if settings["warmup_steps"] is None:
+        settings["warmup_steps"] = run_settings.warmup_steps(settings["recipe"], updates)
+    run_settings.save(output, settings)
+    with scope():
+        model = make_model(settings, data.tokenizer)
+        compile_model(model, settings, updates)
+    say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
+    fit(model, data, settings, output)
+    result(finish(model, data, settings, output).rstrip("\n"))
+
+
+def is_finished(output, settings):
+    """Whether the run of a folder has its result, and no epoch is left."""
+    from keras_transformer.training import read_history
+
+    if not (output / RESULT_FILE).exists() or not (output / HISTORY).exists():
+        return False
+    return read_history(output / HISTORY)[-1]["epoch"] >= settings["epochs"] or settings["patience"] is not None
+
+
+def make_deterministic():
+    """Let TensorFlow take only kernels that give the same bits in each run."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def vocabulary_size(tokenizer):
+    """The pieces of the source."""
+    from keras_transformer.inputs.tokenizers import vocabulary_sizes
+
+    return vocabulary_sizes(tokenizer)["source"]
+
+
+def scope():
+    """The scope of a strategy over all GPUs, if there are several and TensorFlow is the backend."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    if len(gpus) < 2:
+        return contextlib.nullcontext()
+    say(f"Training on {len(gpus)} GPUs.")
+    return tf.distribute.MirroredStrategy().scope()
+
+
+def make_model(settings, tokenizer):
+    """The model of the preset, with the changes that were asked for."""
+    import yaml
+
+    from keras_transformer import Transformer
+    from keras_transformer.inputs.tokenizers import is_pair, vocabulary_sizes
+
+    changes = {}
+    for change in settings["model"] or []:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"model={change!r} must be NAME=VALUE, for example norm=pre.")
+        changes[name] = yaml.safe_load(value)
+    if is_pair(tokenizer):
+        sizes = vocabulary_sizes(tokenizer)
+        changes = {"target_vocabulary_size": sizes["target"], "tie_embeddings": "target", **changes}
+    return Transformer.from_preset(
+        settings["preset"],
+        **{
+            "vocabulary_size": vocabulary_size(tokenizer),
+            "dropout": settings["dropout"],
+            "dtype": settings["precision"],
+            **changes,
+        },
+    )
+
+
+def compile_model(model, settings, updates):
+    """Compile with Adam, the loss and the metrics of the paper."""
+    import keras
+
+    from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
+    from keras_transformer.schedules import named_schedule
+
+    schedule = {"peak": settings["peak"], "warmup_steps": settings["warmup_steps"]}
+    rate = named_schedule(settings["schedule"], d_model=model.d_model, updates=updates, **schedule)
+    optimizer = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9)
+    if settings["precision"] == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(
+        optimizer,
+        loss=LabelSmoothedCrossEntropy(settings["label_smoothing"]),
+        metrics=[MaskedAccuracy(), Perplexity()],
+        accumulate_steps=settings["accumulate_steps"],
+        jit_compile="auto" if settings["jit"] is None else settings["jit"],
+    )
+
+
+def fit(model, data, settings, output):
+    """Train. The folder of the run gets models, states and the history."""
+    import os
+
+    if (output / BEST_FILE).exists():  # the run was finished before, and goes on
+        os.replace(output / BEST_FILE, output / "model.keras")
+    (output / RESULT_FILE).unlink(missing_ok=True)
+    stop, callbacks = make_callbacks(model, data, settings, output)
+    model.fit(
+        stop.watch(data.train),
+        validation_data=data.valid,
+        epochs=settings["epochs"],
+        verbose=0,
+        shuffle=False,  # the corpus shuffles itself
+        callbacks=callbacks,
+    )
+
+
+def make_callbacks(model, data, settings, output):
+    """`StopOnNaN`, which watches the data, and all callbacks in their order."""
+    import keras
+
+    from keras_transformer.training import (
+        AverageWeights,
+        Checkpoint,
+        HistoryFile,
+        SampleTranslations,
+        StopOnNaN,
+        TensorBoardLog,
+        Throughput,
+        TrainingProgress,
+        ValidationBLEU,
+    )
+
+    stop, throughput, monitor = StopOnNaN(), Throughput(), settings["monitor"]
+    callbacks, counting, samples = [stop, throughput], [throughput], []
+    if translate := translator(model, data, settings):
+        sources, references = zip(*data.validation, strict=True)
+        if settings["bleu_every"]:
+            every, tokenize = settings["bleu_every"], settings["bleu_tokenize"]
+            callbacks.append(ValidationBLEU(translate, sources, references, every, tokenize))
+        if settings["samples"]:
+            shown = [side[: settings["samples"]] for side in (sources, references)]
+            samples = [SampleTranslations(translate, *shown, console=error_console())]
+    callbacks += [TrainingProgress(error_console()), HistoryFile(output / HISTORY)]
+    if settings["tensorboard"]:
+        callbacks.append(TensorBoardLog(output / "curves", report=data.train.report))
+    if settings["patience"] is not None:
+        mode = "max" if monitor == "val_bleu" else "min"
+        counting.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=settings["patience"]))
+        callbacks.append(counting[-1])
+    if settings["average"] > 1:
+        callbacks.append(AverageWeights(output, n=settings["average"]))
+    states = {"corpus": data.train, "every_steps": settings["every_steps"], "callbacks": counting}
+    callbacks.append(Checkpoint(output, data.tokenizer, monitor=monitor, **states))
+    return stop, callbacks + samples
+
+
+def translator(model, data, settings):
+    """A greedy `Translator` of the model in training, or None if nothing is to be translated.
+
+    Raises:
+        ValueError: the epochs are to be chosen by BLEU, and no BLEU is computed.
+    """
+    import keras
+
+    translates = keras.backend.backend() == "tensorflow"
+    if settings["monitor"] == "val_bleu" and not (translates and settings["bleu_every"]):
+        reason = "bleu_every is 0" if translates else f"Keras' backend {keras.backend.backend()} does not translate"
+        raise ValueError(f"monitor=val_bleu needs the BLEU of the validation data, and {reason}.")
+    if not translates or not (settings["bleu_every"] or settings["samples"]):
+        return None
+    from keras_transformer import Translator
+
+    return Translator(model, data.tokenizer, beam_size=1)

@@ -1,0 +1,129 @@
+"""The data of a training: files, tokenizer, datasets."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keras_transformer_cli.screen import say
+from keras_transformer_cli.settings import DATA_FOLDER
+
+
+@dataclass
+class Files:
+    """The files that a training reads: lists of source paths and target paths, and the weights of the corpora."""
+
+    source: list = field(default_factory=list)
+    target: list = field(default_factory=list)
+    weights: list = field(default_factory=list)
+    valid: tuple | None = None
+
+
+@dataclass
+class Data:
+    """What is trained on and validated on."""
+
+    files: Files
+    tokenizer: object
+    train: object
+    valid: object
+    validation: list  # the pairs of `valid`, as strings
+
+
+def read_files(settings):
+    """The files that the settings name, checked.
+
+    Raises:
+        ValueError: `also` is not of the form 'SOURCE TARGET [WEIGHT]', or only one validation file is given.
+        OSError: a file cannot be read.
+    """
+    from keras_transformer.inputs.paths import check_source
+
+    files = Files([settings["source"]], [settings["target"]], [1.0])
+    for entry in settings["also"] or []:
+        words = shlex.split(entry)
+        try:
+            source, target, weight = words if len(words) == 3 else (*words, 1.0)
+            files.weights.append(float(weight))
+        except ValueError as error:
+            raise ValueError(f"also={entry!r} must be 'SOURCE TARGET' or 'SOURCE TARGET WEIGHT'.") from error
+        files.source.append(source)
+        files.target.append(target)
+    valid = settings["valid_source"], settings["valid_target"]
+    if (valid[0] is None) != (valid[1] is None):
+        missing = "valid_target" if valid[1] is None else "valid_source"
+        raise ValueError(f"{missing} is missing: validation needs both sides. Without both, pairs are split off.")
+    files.valid = None if valid[0] is None else valid
+    if files.valid and settings["valid_pairs"]:
+        raise ValueError("valid_pairs is the number of pairs to split off, and validation files are given. Drop one.")
+    for side in ("source", "target"):
+        for number, path in enumerate(getattr(files, side)):
+            check_source(path, argument=side if number == 0 else f"also[{number - 1}]")
+    for name, path in zip(("valid_source", "valid_target"), files.valid or (), strict=False):
+        check_source(path, argument=name)
+    return files
+
+
+def count_pairs(files):
+    """The number of sentence pairs, by the source side; a half for a weight of 0.5."""
+    from keras_transformer.files import read_lines
+
+    counts = [sum(1 for _ in read_lines(path)) for path in files.source]
+    return max(1, round(sum(count * weight for count, weight in zip(counts, files.weights, strict=True))))
+
+
+def make_data(files, settings, output, exact_size):
+    """Split off validation pairs if there are none, train the tokenizer if there is none, and read the corpora.
+
+    Args:
+        files: `Files`.
+        settings: of the run.
+        output: the folder of the run.
+        exact_size: whether a new tokenizer must have exactly the pieces that the settings say, and not fewer.
+    """
+    from keras_transformer import parallel_corpus
+    from keras_transformer.data import read_pairs, split_corpus
+
+    source, target, valid = list(files.source), list(files.target), files.valid
+    if valid is None:
+        folder = output / DATA_FOLDER
+        parts = split_corpus(source[0], target[0], folder, settings["valid_pairs"], settings["seed"])
+        source[0], target[0] = map(str, parts["train"])
+        valid = parts["valid"]
+    validation = read_pairs(*valid)
+    if files.valid is None:
+        say(f"Validation: {len(validation):,} pairs split off {files.source[0]}, in {output / DATA_FOLDER}")
+    tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
+    options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
+    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options)
+    say(f"Corpus: {train.report}")
+    held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)
+    return Data(files, tokenizer, train, held_out, validation)
+
+
+def make_tokenizer(source, target, settings, folder, exact_size):
+    """The tokenizer that is given, or a new one. It is saved in `folder`."""
+    from keras_transformer import Tokenizer, TokenizerPair
+    from keras_transformer.inputs.tokenizers import save_tokenizer
+
+    if settings["tokenizer"]:
+        path = Path(settings["tokenizer"])
+        tokenizer = TokenizerPair.load(path) if path.is_dir() else Tokenizer.load(path)
+    elif settings["target_vocabulary_size"]:
+        sizes = settings["vocabulary_size"], settings["target_vocabulary_size"]
+        parts = [learn(texts, size, settings, exact_size) for texts, size in zip((source, target), sizes, strict=True)]
+        tokenizer = TokenizerPair(*parts)
+    else:
+        tokenizer = learn([*source, *target], settings["vocabulary_size"], settings, exact_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(tokenizer, folder, overwrite=True)
+    return tokenizer
+
+
+def learn(texts, size, settings, exact_size):
+    """A new tokenizer, always the same for the same texts."""
+    from keras_transformer import Tokenizer
+
+    kind = settings["subwords"]
+    say(f"Learning {size:,} pieces from {', '.join(texts)} …")
+    limit = {} if exact_size or kind == "wordpiece" else {"hard_vocab_limit": False}
+    return Tokenizer.train(texts, size, kind, normalization=settings["normalization"], **limit)

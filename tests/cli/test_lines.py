@@ -1,0 +1,75 @@
+"""The forms of the lines: text found, results written, lines kept aligned."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from keras_transformer_cli.answers import Answer, pharaoh
+from keras_transformer_cli.lines import JsonLines, PlainLines, TabLines
+
+FOUND = [Answer("x\ty\nz", -1.25, ("x",), "0-0 1-1"), Answer("w", -2.5, ("w",), "1-0")]
+
+
+def wishes(scores=False, n_best=None, alignment=False):
+    return SimpleNamespace(scores=scores, n_best=n_best, alignment=alignment)
+
+
+def test_plain_lines_are_kept_as_they_are_and_give_one_line_each():
+    lines = PlainLines()
+    assert lines.text("a\u2028b ||| c\t", 3) == "a\u2028b ||| c\t"
+    assert list(lines.write("a", 3, FOUND[:1], wishes())) == ["x\ty z"]
+    assert list(lines.write("a", 3, FOUND, wishes(True, 2, True))) == [
+        "3 ||| x\ty z ||| 0-0 1-1 ||| -1.25",
+        "3 ||| w ||| 1-0 ||| -2.5",
+    ]
+    with pytest.raises(ValueError, match=r"field='x' is for --tsv and --jsonl"):
+        PlainLines("x")
+
+
+def test_columns_by_number_and_by_name():
+    by_number = TabLines("2")
+    assert by_number.text("1\tone\t", 0) == "one"
+    assert list(by_number.write("1\tone\t", 0, FOUND[:1], wishes(scores=True))) == ["1\tone\t\tx y z\t-1.25"]
+    with pytest.raises(ValueError, match=r"line 5 has 1 columns, and column 2 is asked for"):
+        by_number.text("alone", 4)
+    by_name = TabLines("text")
+    assert by_name.text("id\ttext", 0) is None
+    assert list(by_name.write("id\ttext", 0, None, wishes(True, alignment=True))) == [
+        "id\ttext\ttranslation\talignment\tscore"
+    ]
+    assert by_name.text("7\tseven", 1) == "seven"
+    with pytest.raises(ValueError, match=r"line 1: no column is called 'texts'. The columns are: id, text"):
+        TabLines("texts").text("id\ttext", 0)
+
+
+def test_objects_keep_their_fields():
+    lines = JsonLines("en")
+    line = '{"id": 1, "en": "one\\ntwo"}'
+    assert lines.text(line, 0) == "one\ntwo"
+    [plain] = lines.write(line, 0, FOUND[:1], wishes())
+    assert json.loads(plain) == {"id": 1, "en": "one\ntwo", "translation": "x\ty\nz"}
+    assert "\n" not in plain
+    [row] = lines.write(line, 0, FOUND, wishes(True, 2))
+    assert json.loads(row)["n_best"] == [
+        {"translation": "x\ty\nz", "score": -1.25},
+        {"translation": "w", "score": -2.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"line 3 is no JSON: Expecting property name"),
+        ("[1]", r"line 3 is no JSON object: '\[1\]'"),
+        ('{"a": 1}', r"line 3: the field 'text' is missing. The fields are: a"),
+        ('{"text": 1}', r"line 3: the field 'text' is no string: 1"),
+    ],
+)
+def test_wrong_objects_are_named_with_their_line(line, message):
+    with pytest.raises(ValueError, match=message):
+        JsonLines().text(line, 2)
+
+
+def test_links_are_written_as_pharaoh_does():
+    assert pharaoh([(0, 0), (2, 1)]) == "0-0 2-1"
