@@ -83,8 +83,8 @@ def translate_lines(request, source, output, window, overwrite):
     from keras_transformer.inputs.paths import check_source, check_target
 
     path = check_source("/dev/stdin" if source in (None, "-") else source, argument="source")
-    if request.attention:
-        check_target(request.attention, "file", "attention", overwrite)
+    if request.attention and check_target(request.attention, "file", "attention", overwrite).suffix != ".html":
+        raise ValueError(f"attention={str(request.attention)!r} must end in .html.")
     with contextlib.ExitStack() as stack:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")
@@ -96,7 +96,7 @@ def translate_lines(request, source, output, window, overwrite):
         page = []
         write_translations(request, answer, path, stream, window, page)
     if request.attention:
-        write_page(request, page, overwrite)
+        write_page(request, page)
 
 
 def write_translations(request, answer, path, stream, window, page):
@@ -121,13 +121,13 @@ def write_translations(request, answer, path, stream, window, page):
         number += len(block)
 
 
-def write_page(request, page, overwrite):
+def write_page(request, page):
     """Write the page of attention."""
     from keras_transformer import plots
 
     translator = load(request.model, request.precision, **request.search)
-    pairs = [translator.attention(text, answer.tokens or answer.text) for text, answer in page]
-    plots.attention_html(pairs, request.attention, overwrite=overwrite)
+    pairs = [translator.attention(text, answer.tokens or answer.text) for text, answer in page if text.strip()]
+    plots.attention_html(pairs, request.attention)
     say(f"Attention of {len(pairs)} lines: {request.attention}")
 
 

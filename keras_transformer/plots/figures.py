@@ -1,4 +1,4 @@
-"""Pictures of attention and training, drawn from arrays and labels. They need the extra `plots`.
+"""Pictures of attention and training, drawn from arrays and labels.
 
 Each function returns a new matplotlib `Figure` and changes no global state of matplotlib. With `path` it also saves
 the figure as a PNG, and replaces a file of that name.
