@@ -10,11 +10,21 @@ from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.options import check_options
 
 FOLDER = Path(__file__).parent
+# The sentence pairs that each recipe is for.
+PAIRS = {
+    "pairs_10k": 10_000,
+    "pairs_30k": 30_000,
+    "pairs_150k": 150_000,
+    "pairs_1m": 1_000_000,
+    "pairs_10m": 10_000_000,
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a training that depend on the size of the corpus.
+
+    Its file is also a configuration of `keras-transformer train`. The comment at the start of the file is `about`.
 
     Attributes:
         name: of the file, for example "pairs_30k".
@@ -52,8 +62,7 @@ class Recipe:
 
 def recipe_names():
     """The names of the recipes that come with the package, those for fewer pairs first."""
-    recipes = [read_recipe(path.stem) for path in FOLDER.glob("*.yaml")]
-    return [recipe.name for recipe in sorted(recipes, key=lambda recipe: recipe.pairs)]
+    return list(PAIRS)
 
 
 def read_recipe(name):
@@ -69,13 +78,14 @@ def read_recipe(name):
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
+    if name not in PAIRS:
+        raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(PAIRS)}.")
     path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(recipe_names())
-        raise ValueError(f"unknown recipe {name!r}. Known recipes: {known}.")
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    check_options(values, [field.name for field in fields(Recipe)][1:], path.name)
-    return Recipe(name=name, **values)
+    text = path.read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    check_options(values, [field.name for field in fields(Recipe)][3:], path.name)
+    about = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    return Recipe(name=name, about=about, pairs=PAIRS[name], **values)
 
 
 def recommended(pairs):
@@ -103,5 +113,4 @@ def recommended(pairs):
         ValueError: `pairs` is no whole number of at least 1.
     """
     pairs = whole("pairs", pairs)
-    recipes = [read_recipe(name) for name in recipe_names()]
-    return min(recipes, key=lambda recipe: abs(math.log(recipe.pairs / pairs)))
+    return read_recipe(min(PAIRS, key=lambda name: abs(math.log(PAIRS[name] / pairs))))

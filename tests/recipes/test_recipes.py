@@ -1,0 +1,46 @@
+"""Recipes: the nearest number of pairs is chosen, the files are configurations of the command, presets exist."""
+
+import math
+
+import pytest
+import typer
+
+from keras_transformer.presets import PRESETS
+from keras_transformer.recipes import read_recipe, recipe_names, recommended
+from keras_transformer.schedules import SCHEDULES
+from keras_transformer_cli.app import app
+from keras_transformer_cli.config import read_yaml
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_is_a_configuration_of_the_command_and_can_be_meant(name):
+    from keras_transformer.recipes.recipe import FOLDER
+
+    recipe = read_recipe(name)
+    options = {parameter.name for parameter in typer.main.get_command(app).commands["train"].params}
+    assert set(read_yaml(FOLDER / f"{name}.yaml")) == set(recipe.settings) <= options
+    assert recipe.preset in PRESETS and recipe.schedule in SCHEDULES and recipe.about.endswith(".")
+    assert 0 <= recipe.dropout < 1 and recipe.average <= recipe.epochs and 1e-4 <= recipe.peak <= 5e-3
+
+
+def test_all_files_are_listed_and_larger_corpora_come_later():
+    from keras_transformer.recipes.recipe import FOLDER
+
+    assert sorted(recipe_names()) == sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    pairs = [read_recipe(name).pairs for name in recipe_names()]
+    assert pairs == sorted(pairs)
+    sizes = [read_recipe(name).vocabulary_size for name in recipe_names()]
+    assert sizes == sorted(sizes)
+
+
+def test_the_nearest_number_of_pairs_counts_as_a_ratio():
+    for name in recipe_names():
+        assert recommended(read_recipe(name).pairs).name == name
+    middle = math.sqrt(10_000 * 30_000)
+    assert [recommended(int(middle) + step).name for step in (-1, 2)] == ["pairs_10k", "pairs_30k"]
+    assert recommended(1).name == "pairs_10k" and recommended(10**9).name == "pairs_10m"
+    for wrong in (0, 2.5, "30k", True):
+        with pytest.raises(ValueError, match="pairs must be a whole number of at least 1, got"):
+            recommended(wrong)
+    with pytest.raises(ValueError, match=r"unknown recipe 'pairs_7'. Known recipes: pairs_10k, pairs_30k"):
+        read_recipe("pairs_7")
