@@ -13,7 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from quiet import NOTES, NOTES_WITHOUT_GPU
+
+from keras_transformer_cli.quiet import NOTES, NOTES_WITHOUT_GPU
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
