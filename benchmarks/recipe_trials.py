@@ -1,7 +1,7 @@
 """Train with one setting, and report validation perplexity and BLEU: how the numbers of `recommended` were chosen.
 
-    python benchmarks/recipe_trials.py --output runs/t1 --train train.en --train train.de --valid dev.en --valid dev.de \
-        --pairs 10000 --preset multi30k_small --vocabulary-size 4000 --epochs 15
+    python benchmarks/recipe_trials.py --output runs/t1 --train train.en --train train.de --valid dev.en \
+        --valid dev.de --pairs 10000 --preset multi30k_small --vocabulary-size 4000 --epochs 15
 
 The run keeps the epoch of the best validation perplexity and the mean of the last epochs. Both are scored on the
 validation data. `--test` scores the better one on a test set, once, after the choice. Started again, the same command

@@ -63,12 +63,12 @@ def candidate_scores(data, settings, output):
 
 
 def use_average(output):
-    """Make the average `model.keras`. A crash in between leaves a model that translates."""
+    """Make the average `model.keras`, and keep the best epoch. A crash in between leaves a model that translates."""
     from keras_transformer.files import written_beside
 
-    os.link(output / "model.keras", output / BEST_FILE)
-    with written_beside(output / "model.keras", overwrite=True, kind="file") as beside:
-        shutil.copyfile(output / "average.keras", beside)
+    for old, new in (("model.keras", BEST_FILE), ("average.keras", "model.keras")):
+        with written_beside(output / new, overwrite=True, kind="file") as beside:
+            shutil.copyfile(output / old, beside)
 
 
 def draw(history, output):

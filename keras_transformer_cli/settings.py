@@ -38,7 +38,11 @@ def settings_of(given, explicit, pairs):
     Raises:
         ValueError: the folder holds a run with other options, or the recipe is unknown. The message names them.
     """
-    given = {**given, "precision": precision(given["precision"])}
+    given = {
+        **given,
+        "precision": precision(given["precision"]),
+        "deterministic": given["deterministic"] if given["deterministic"] is not None else not has_accelerator(),
+    }
     earlier = earlier_settings(Path(given["output"]))
     if earlier is None:
         return with_recipe(given, pairs)
@@ -94,6 +98,13 @@ def precision(name):
     return "mixed_bfloat16" if has_fast_bfloat16() else "float32"
 
 
+def has_accelerator():
+    """Whether Keras trains on something else than a processor."""
+    import keras
+
+    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
 def has_fast_bfloat16():
     """Whether the first GPU, or else the processor, multiplies in bfloat16."""
     import keras
@@ -103,7 +114,7 @@ def has_fast_bfloat16():
 
         for gpu in tf.config.list_physical_devices("GPU")[:1]:
             return tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= (8, 0)
-    elif any(not device.startswith("cpu") for device in keras.distribution.list_devices()):
+    elif has_accelerator():
         return True
     if platform.machine() in ("x86_64", "AMD64") and Path("/proc/cpuinfo").exists():
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -100,8 +100,13 @@ def train(
     ] = Precision.auto,
     jit: Annotated[bool | None, option("Machine", "Compile by XLA.", show_default="on one GPU")] = None,
     deterministic: Annotated[
-        bool, option("Machine", "The same weights to the bit for the same seed, also after a break.")
-    ] = True,
+        bool | None,
+        option(
+            "Machine",
+            "The same weights to the bit for the same seed, also after a break.",
+            show_default="on processors, where it costs nothing",
+        ),
+    ] = None,
     seed: Annotated[int, option("Machine", "Of weights, dropout, shuffling and splitting.", min=0)] = 1,
     config: ConfigOption = None,
     changes: SetOption = None,

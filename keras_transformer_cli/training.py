@@ -23,7 +23,7 @@ def run_training(given, explicit):
     output = Path(given["output"])
     settings = run_settings.settings_of(given, explicit, lambda: count_pairs(read_files(given)))
     files = read_files(settings)
-    if is_finished(output, settings):
+    if is_finished(output, run_settings.earlier_settings(output), settings):
         say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
         result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
         return
@@ -44,13 +44,9 @@ def run_training(given, explicit):
     result(finish(model, data, settings, output).rstrip("\n"))
 
 
-def is_finished(output, settings):
-    """Whether the run of a folder has its result, and no epoch is left."""
-    from keras_transformer.training import read_history
-
-    if not (output / RESULT_FILE).exists() or not (output / HISTORY).exists():
-        return False
-    return read_history(output / HISTORY)[-1]["epoch"] >= settings["epochs"] or settings["patience"] is not None
+def is_finished(output, earlier, settings):
+    """Whether the run of a folder has its result, and was not asked to go on."""
+    return (output / RESULT_FILE).exists() and all(earlier[name] == settings[name] for name in ("epochs", "patience"))
 
 
 def make_deterministic():
