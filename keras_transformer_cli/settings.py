@@ -9,18 +9,6 @@ CONFIG = "config.yaml"
 DATA_FOLDER = "data"  # in the folder of the run: the tokenizer, and the validation pairs that were split off
 # Options that may change when a run goes on. All others are part of what is trained.
 CHANGEABLE = ("output", "epochs", "patience", "samples", "bleu_every", "tensorboard", "every_steps")
-# Options of which the recipe gives the usual value.
-BY_RECIPE = (
-    "preset",
-    "dropout",
-    "vocabulary_size",
-    "tokens_per_batch",
-    "schedule",
-    "peak",
-    "warmup_steps",
-    "epochs",
-    "average",
-)
 LONGEST_WARMUP = 10  # a recipe's warm-up takes at most one of so many updates
 
 

@@ -104,7 +104,7 @@ def train(
         option(
             "Machine",
             "The same weights to the bit for the same seed, also after a break.",
-            show_default="on processors, where it costs nothing",
+            show_default="on processors",
         ),
     ] = None,
     seed: Annotated[int, option("Machine", "Of weights, dropout, shuffling and splitting.", min=0)] = 1,
