@@ -17,8 +17,8 @@ def example_sentences(tokenizer, max_length):
 
     Returns:
         A list of strings: sentences of one, five and seventeen pieces from all parts of the vocabulary. Pieces that
-        begin a word are preferred. Sentences over `max_length` are left out. If no sentence can be made, the list
-        is one empty string.
+        begin a word are preferred. Of a tokenizer with target languages, each sentence begins with the first one.
+        Sentences over `max_length` are left out. If no sentence can be made, the list is one empty string.
     """
     pieces = list(enumerate(tokenizer.pieces(range(tokenizer.vocabulary_size))))[NUM_RESERVED:]
     words = [i for i, piece in pieces if piece.strip("▁#").isalnum()]
@@ -26,6 +26,8 @@ def example_sentences(tokenizer, max_length):
     if not words:
         return [""]
     texts = [tokenizer.decode([begin[i * len(begin) // length] for i in range(length)]) for length in LENGTHS]
+    if codes := getattr(tokenizer, "language_codes", ()):
+        texts = [f"{codes[0]} {text}" for text in texts]
     short = [text for text, ids in zip(texts, tokenizer.encode(texts), strict=True) if len(ids) < max_length]
     return short or [""]
 
