@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+DOCS, MARIAN = ROOT / "docs", ROOT / "tests" / "support" / "recorded_marian"
 # A fenced block, indented or not: its first line may have options after the language.
 BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
@@ -50,14 +50,14 @@ def write_texts(folder):
             (folder / f"{name}.{language}").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
 
 
-def write_run(folder):
-    """`runs/en_de`, as a training leaves it."""
+def write_models(folder):
+    """The models that the pages name: `runs/en_de`, as a training leaves it, and a Marian model."""
     from keras_transformer import Tokenizer, Transformer, Translator
 
     tokenizer = Tokenizer.train([folder / "train.en", folder / "train.de"], MOST_PIECES)
     model = Transformer(vocabulary_size=tokenizer.vocabulary_size, dropout=0.0, **TINY)
     Translator(model, tokenizer).save(folder / "runs" / "en_de")
-    shutil.copy(folder / "runs/en_de/model.keras", folder / "runs/en_de/last.keras")
+    shutil.copytree(MARIAN, folder / "opus-mt-en-fr")
 
 
 def prepare(folder, template, without=()):
@@ -71,6 +71,7 @@ def prepare(folder, template, without=()):
 def stand_ins():
     """Large things become small ones: presets, vocabularies, batches, epochs. No process checks an export."""
     from keras_transformer import Tokenizer, Transformer, Translator, data, presets
+    from keras_transformer.backend import int8
 
     train, fit, export, corpus = Tokenizer.train.__func__, Transformer.fit, Translator.export, data.parallel_corpus
 
@@ -90,6 +91,7 @@ def stand_ins():
     small = {name: {**preset, **TINY} for name, preset in presets.PRESETS.items()}
     with (
         mock.patch.dict(presets.PRESETS, small),
+        mock.patch.object(int8, "SMALLEST", MOST_PIECES),
         mock.patch.object(Tokenizer, "train", classmethod(small_train)),
         mock.patch.object(data, "parallel_corpus", small_corpus),
         mock.patch.object(Transformer, "fit", short_fit),
