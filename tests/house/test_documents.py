@@ -9,9 +9,7 @@ import pytest
 from pages import BLOCK, blocks
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md")
-]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md")]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))  # `mkdocs build --strict` checks their links
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 each_page = pytest.mark.parametrize("path", [*DOCUMENTS, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))

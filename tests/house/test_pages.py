@@ -72,6 +72,8 @@ def test_pages_are_found():
 def test_a_block_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     page = tmp_path / "page.md"
-    page.write_text('# A page\n```python\na = 1\n```\n\n=== "a tab"\n    ```python title="b.py"\n    b = a / 0\n    ```\n')
+    page.write_text(
+        '# A page\n```python\na = 1\n```\n\n=== "a tab"\n    ```python title="b.py"\n    b = a / 0\n    ```\n'
+    )
     with pytest.raises(RuntimeError, match=r"page\.md, block 2: division by zero"):
         pages.run_page(page)

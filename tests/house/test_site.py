@@ -76,6 +76,17 @@ def test_the_reference_has_each_public_name(site):
     assert missing == [], "describe them in docs/reference/api/, with a line «::: name»"
 
 
+def test_docstrings_have_special_pieces_in_backquotes():
+    """A page would take `</s>` for a tag of HTML, and not show it."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = re.sub(r"```.*?```|`[^`]*`", "", ast.get_docstring(node) or "", flags=re.DOTALL)
+                found += [f"{path.name}: {tag}" for tag in re.findall(r"</?[a-z][^>\n]*>", text)]
+    assert found == []
+
+
 def test_pages_load_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         html = page.read_text(encoding="utf-8")

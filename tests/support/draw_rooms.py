@@ -54,6 +54,7 @@ def places(imports):
         storeys.setdefault(storey(room, imports), []).append(room)
     found, widest = {}, max(map(len, storeys.values()))
     for level in sorted(storeys):
+
         def middle(room):
             columns = [found[other][0] for other in imports[room]]
             return sum(columns) / len(columns) if columns else 0

@@ -23,7 +23,13 @@ TINY = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 16, "num_he
 MOST_PIECES, MOST_EPOCHS, MOST_TOKENS = 310, 1, 512
 
 GERMAN = {
-    **{"A man": "Ein Mann", "A woman": "Eine Frau", "A child": "Ein Kind", "The dog": "Der Hund", "My friend": "Mein Freund"},
+    **{
+        "A man": "Ein Mann",
+        "A woman": "Eine Frau",
+        "A child": "Ein Kind",
+        "The dog": "Der Hund",
+        "My friend": "Mein Freund",
+    },
     **{"sees": "sieht", "likes": "mag", "draws": "malt", "looks for": "sucht", "finds": "findet"},
     **{"a horse": "ein Pferd", "the house": "das Haus", "a red ball": "einen roten Ball", "the sea": "das Meer"},
 }
@@ -44,7 +50,12 @@ def blocks(text, language):
 def write_texts(folder):
     """The files that the pages name: corpora of two languages, for training, validation and tests."""
     english, german = zip(*pairs(), strict=True)
-    sides = {"en": english, "de": german, "zh": [line[::-1] for line in german], "fr": [line.upper() for line in german]}
+    sides = {
+        "en": english,
+        "de": german,
+        "zh": [line[::-1] for line in german],
+        "fr": [line.upper() for line in german],
+    }
     for language, lines in sides.items():
         for name, part in (("train", lines), ("valid", lines[::25]), ("test", lines[::20]), ("news", lines[::5])):
             (folder / f"{name}.{language}").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
