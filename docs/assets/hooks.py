@@ -1,7 +1,7 @@
 """Puts the documents of the repository into the site, at the paths that they have beside docs/.
 
-A page links to them as on GitHub, for example `../../benchmarks/RESULTS.md`. On the site, one `../` less is right,
-because there docs/ is the root.
+A page links to them as on GitHub, for example `../../benchmarks/RESULTS.md`. On the site, one
+`../` less is right, because there docs/ is the root.
 """
 
 import posixpath

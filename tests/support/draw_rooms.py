@@ -90,7 +90,8 @@ def draw(rooms, core):
         return round(MARGIN + column * (BOX[0] + GAP)), MARGIN + (highest - level) * STOREY
 
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="14">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="14">',
         "<title>The rooms of keras_transformer and their imports</title>",
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#7986cb"/></marker></defs>',
