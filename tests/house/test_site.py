@@ -14,6 +14,7 @@ import draw_rooms
 import pytest
 import test_rooms
 
+from keras_transformer import Translator
 from keras_transformer.export import Batching, export
 from keras_transformer.export.readme import SIGNATURES
 from keras_transformer.presets import PRESETS
@@ -74,6 +75,14 @@ def test_the_reference_has_each_public_name(site):
         if not (name in documented or (name.count(".") == 1 and name.rpartition(".")[2] in last_parts))
     ]
     assert missing == [], "describe them in docs/reference/api/, with a line «::: name»"
+
+
+def test_the_reference_has_each_method_of_a_translator(site):
+    """The page lists them, so that a call comes first."""
+    methods = {name for name, _ in inspect.getmembers(Translator, callable) if name[0] != "_"}
+    methods -= {"log_probabilities_and_attention"}  # for the graph of an export
+    missing = {f"keras_transformer.translation.Translator.{name}" for name in methods} - documented_names(site)
+    assert missing == set(), "list them in docs/reference/api/translation.md"
 
 
 def test_docstrings_have_special_pieces_in_backquotes():
