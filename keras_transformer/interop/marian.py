@@ -38,7 +38,7 @@ __all__ = ["load", "save"]
 def load(folder):
     """Read a `MarianMTModel` folder of Hugging Face transformers, for example a download of an OPUS-MT model.
 
-    The model gives the same logits as transformers. Its ids are those of this package: Marian's </s> is END, and its
+    The model gives the same logits as transformers. Its ids are those of this package: Marian's `</s>` is END, and its
     pad is PAD. Marian's decoder starts with pad, and ours with START. START has a copy of pad's embedding, and its
     logit is that of pad minus 100. So the model has one piece more than Marian's. (If the folder's decoder starts with
     a piece of its own, as in some folders that `save` writes, START is this piece.) The model can be trained further in
@@ -47,7 +47,7 @@ def load(folder):
     Some things differ from transformers. Positions are sinusoids, so a sentence may be longer than
     `max_position_embeddings`. The folder's `generation_config.json` is not read: beam size and length penalty are
     options of `Translator`. Moses' punctuation normalizer is not applied; transformers applies it if sacremoses is
-    installed. A typed "</s>" is text here, and a control piece in transformers.
+    installed. A typed `</s>` is text here, and a control piece in transformers.
 
     Example, with the downloaded folder of an OPUS-MT model:
 

@@ -60,7 +60,7 @@ def save(model, tokenizer, folder, overwrite=False):
     them different. Then START is one piece more, after PAD, so that nothing is lost. (CTranslate2's own converter
     starts every Marian model from zeros and would ignore START. `keras_transformer.interop.ctranslate2` does not.)
 
-    In a text, transformers takes a typed "</s>", "<pad>" or "<unk>" as the special piece, and a `>>code<<` in front as
+    In a text, transformers takes a typed `</s>`, `<pad>` or `<unk>` as the special piece, and a `>>code<<` in front as
     one piece. For an own tokenizer they are text.
 
     Example:

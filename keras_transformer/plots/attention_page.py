@@ -47,7 +47,7 @@ def attention_html(pairs, path=None):
     """Make a page of HTML to look at the attention between two sentences: choose the kind, the layer and the head.
 
     Point at a token, or move to it with Tab and the arrow keys, to see to whom it attends. Small maps show all heads
-    of all layers. The page needs a browser and no network. Labels are shown literally ("▁The", "<b>"), and the tokens
+    of all layers. The page needs a browser and no network. Labels are shown literally (`▁The`, `<b>`), and the tokens
     of right-to-left scripts run from right to left.
 
     The page holds the weights rounded to thousandths.

@@ -54,7 +54,7 @@ def read(data):
 class MarianSubwords(tf.Module):
     """The subwords of one side. Its SentencePiece model cuts the text, and the list of pieces gives the ids.
 
-    A piece that is not in the list is UNK. So is a control piece, "</s>" for example, that is typed in the text.
+    A piece that is not in the list is UNK. So is a control piece, `</s>` for example, that is typed in the text.
     A `>>code<<` before the text is one piece.
     """
 

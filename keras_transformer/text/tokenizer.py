@@ -43,7 +43,7 @@ class Tokenizer(tf.Module):
       so `decode` need not give it back exactly. A piece that the list lacks is UNK, which is decoded as "⁇". A
       `>>code<<` before the text is one piece, or UNK if the list lacks it.
 
-    In the first three kinds a typed "[PAD]" or "</s>" is text and never a control id. U+2581 (▁) is the only character
+    In the first three kinds a typed `[PAD]` or `</s>` is text and never a control id. U+2581 (▁) is the only character
     that does not come back: pieces write a space with it, so it comes back as a space. Bytes that are not UTF-8 can
     reach only `tokenize`. They come back as U+FFFD, or as UNK in WordPiece.
 

@@ -1,4 +1,4 @@
-"""The models in ONNX Runtime and LiteRT, with dynamic shapes. The programs are those of docs/portable.md."""
+"""The models in ONNX Runtime and LiteRT, with dynamic shapes. The programs are those of docs/guides/portable.md."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ for module in ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 # Keras' own repair of tf2onnx asks NumPy for a name that it no longer has.
 pytestmark = pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
 
-PAGE = Path(__file__).parents[2] / "docs" / "portable.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "portable.md"
 SIZES = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 12, "num_heads": 3, "d_ff": 7}
 MODELS = {
     "paper": {},
@@ -59,7 +59,8 @@ def batch(rows, source_length, target_length):
 
 @pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
 def test_they_give_the_logits_of_the_model(changes, tmp_path, monkeypatch):
-    Transformer(vocabulary_size=23, **SIZES, **changes).save(tmp_path / "model.keras")
+    (tmp_path / "runs" / "en_de").mkdir(parents=True)
+    Transformer(vocabulary_size=23, **SIZES, **changes).save(tmp_path / "runs" / "en_de" / "model.keras")
     model = run_page(tmp_path, monkeypatch)["model"]
     for suffix, load in ((".onnx", onnx), (".tflite", litert)):
         whole, encode, step = (load(tmp_path / f"{name}{suffix}") for name in ("model", "encoder", "step"))

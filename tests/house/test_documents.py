@@ -6,24 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import BLOCK, blocks
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [
-    ROOT / name
-    for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md", "docs/portable.md")
-]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md")]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))  # `mkdocs build --strict` checks their links
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-
-
-def blocks(text, language):
-    """The fenced blocks of a language; "" stands for blocks without a language."""
-    return [
-        body for kind, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if kind == language
-    ]
+each_page = pytest.mark.parametrize("path", [*DOCUMENTS, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def prose(text):
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return BLOCK.sub("", text)
 
 
 def anchors(text):
@@ -72,7 +65,7 @@ def missing_names(code):
     return found
 
 
-@each_document
+@each_page
 def test_python_imports_names_that_exist(path):
     for code in blocks(path.read_text(encoding="utf-8"), "python"):
         assert missing_names(code) == [], code
@@ -98,11 +91,11 @@ def unknown_options(command):
     return [o for o in options if not re.search(rf"--{o}\b|\b{o.replace('-', '_')}:", source)]
 
 
-@each_document
+@each_page
 def test_scripts_have_the_options_of_their_commands(path):
     text = path.read_text(encoding="utf-8")
     inline = [re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", prose(text))]
-    fenced = "\n".join(blocks(text, "")).replace("\\\n", " ").splitlines()
+    fenced = "\n".join(blocks(text, "") + blocks(text, "bash")).replace("\\\n", " ").splitlines()
     commands = [line for line in fenced + inline if "python " in line]
     assert {command: bad for command in commands if (bad := unknown_options(command))} == {}
 
@@ -113,7 +106,7 @@ def test_an_unknown_option_is_found():
 
 
 def test_the_section_where_things_are_names_paths_that_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/explanation/design.md").read_text(encoding="utf-8")
     section = text.partition("## Where things are\n")[2].partition("\n## ")[0]
     names = [
         name
