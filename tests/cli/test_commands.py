@@ -16,6 +16,7 @@ from keras_transformer_cli.app import app
 PAIRS = tiny.digit_pairs(97, seed=3, longest=5)
 SMALL = {
     "preset": "quickstart",
+    "dropout": 0.3,
     "model": ["num_encoder_layers=1", "num_decoder_layers=1", "d_model=16", "num_heads=2", "d_ff=24"],
     "subwords": "wordpiece",
     "vocabulary_size": 25,
