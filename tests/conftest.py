@@ -18,6 +18,9 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
+    # Most graphs run once, and optimizing one takes longer than running it. Sessions and other processes optimize:
+    # those of exports, of workers, of runs that are killed, and of the examples.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_collection_finish():
