@@ -150,10 +150,12 @@ def compiled(model, optimizer=None, epsilon=0.1):
 
 @functools.cache
 def _traced():
-    """The model of `compiled_again`, and the first values of its variables and of those of its optimizer."""
+    """The model of `compiled_again`, its training step, and the first values of its variables and its optimizer's."""
     model = compiled(make_model())
     model.optimizer.build(model.trainable_variables)
-    return model, [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    model.make_train_function()
+    first = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    return model, model.train_function, first
 
 
 def compiled_again():
@@ -161,11 +163,11 @@ def compiled_again():
 
     It is the same model each time, with its first weights, so that the training step is traced once for all tests.
     """
-    model, first = _traced()
+    model, step, first = _traced()
     for variable, value in zip((*model.variables, *model.optimizer.variables), first, strict=True):
         variable.assign(value)
     model.reset_metrics()
-    model.stop_training = False
+    model.train_function, model.stop_training = step, False
     return model
 
 
