@@ -39,9 +39,9 @@ def same_start():
     keras.config.set_dtype_policy(policy)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def optimized_graphs():
-    """TensorFlow optimizes graphs, as it does in other processes. For results that must be theirs bit for bit."""
+    """TensorFlow optimizes graphs, as it does in other processes. For results that must be theirs, rounded alike."""
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     yield
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
