@@ -1,5 +1,6 @@
 """The same machine for every test: a CPU, two logical devices, a fixed seed and the same dtype policy."""
 
+import gc
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -17,6 +18,16 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
+    # Most graphs run once, and optimizing one takes longer than running it. Sessions and other processes optimize:
+    # those of exports, of workers, of runs that are killed, and of the examples. So does `optimized_graphs`.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector away from what the imports made. Graphs and quantization start it all the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
@@ -28,25 +39,28 @@ def same_start():
     keras.config.set_dtype_policy(policy)
 
 
-@pytest.fixture(scope="session")
-def digits_translator(tmp_path_factory):
-    """A translator with an untrained model. The imports are here because the core's tests run without TensorFlow."""
-    import tiny
-
-    from keras_transformer import Translator
-
-    keras.utils.set_random_seed(0)
-    tokenizer = tiny.make_tokenizer(tmp_path_factory.mktemp("corpus"), "bpe")
-    model = tiny.make_opinionated(vocabulary_size=tokenizer.vocabulary_size)
-    return Translator(model, tokenizer, beam_size=2, max_extra_length=4)
+@pytest.fixture(scope="module")
+def optimized_graphs():
+    """TensorFlow optimizes graphs, as it does in other processes. For results that must be theirs, rounded alike."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
-def digits_export(digits_translator, tmp_path_factory):
-    """The SavedModel of `digits_translator`: version 7 of "digits"."""
-    path = tmp_path_factory.mktemp("saved_models") / "digits" / "7"
-    digits_translator.export(path, check=False)
-    return path
+def digits_translator():
+    """A translator with an untrained model. The import is here because the core's tests run without TensorFlow."""
+    from tiny_exports import tiny_translator
+
+    return tiny_translator("bpe")
+
+
+@pytest.fixture(scope="session")
+def digits_export():
+    """The SavedModel of `digits_translator`."""
+    from tiny_exports import tiny_export
+
+    return tiny_export("bpe").path
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import hand_made
 import keras
 import pytest
 import tensorflow as tf
@@ -15,21 +17,41 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from keras_transformer import Translator
 from keras_transformer.export import write
 from keras_transformer.export.checks.doctor import doctor
-from keras_transformer.export.server.serving_files import name_and_version
+from keras_transformer.export.checks.saved_model import read_saved_model
+from keras_transformer.export.server.serving_files import Batching, ServingFiles, name_and_version
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SENTENCES = ["4", "3 1 4 1 5", "", "9 8", "1 2 3 4 5 6 7"]
 
 
-@pytest.fixture
-def translator(tmp_path):
-    """A translator whose files were removed."""
-    tokenizer = tiny.make_tokenizer(tmp_path / "training", "wordpiece")
+class Exported(NamedTuple):
+    """An export that was moved away, the translator that wrote it, and how often which files were read meanwhile."""
+
+    path: Path
+    translator: Translator
+    counts: dict
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The `Exported` of a translator whose files were removed. Another version of its model is there already."""
+    folder = tmp_path_factory.mktemp("exported")
+    tokenizer = tiny.make_tokenizer(folder / "training", "wordpiece")
     model = tiny.make_opinionated(use_bias=True, output_bias=True)
-    Translator(model, tokenizer).save(tmp_path / "training" / "run")
-    loaded = Translator.load(tmp_path / "training" / "run", beam_size=2, max_extra_length=4)
-    shutil.rmtree(tmp_path / "training")
-    return loaded
+    Translator(model, tokenizer).save(folder / "training" / "run")
+    loaded = Translator.load(folder / "training" / "run", beam_size=2, max_extra_length=4)
+    shutil.rmtree(folder / "training")
+    existing = hand_made.save(folder / "here" / "1", ids=hand_made.ids)
+    ServingFiles(existing, Batching()).write(read_saved_model(existing).signatures)
+    with pytest.MonkeyPatch.context() as patch:
+        paths = count_calls(patch, name_and_version)
+        parsed, checked = count_reads(patch, "read_bytes"), count_reads(patch, "read_text")
+        loaded.export(folder / "here" / "2", serving=True)
+    counts = {"path": len(paths)} | {name: (parsed + checked).count(name) for name in READ_ONCE}
+    (folder / "there").mkdir()
+    moved = shutil.move(folder / "here" / "2", folder / "there" / "7")
+    shutil.rmtree(folder / "here")
+    return Exported(moved, loaded, counts)
 
 
 def graph_nodes(path):
@@ -39,11 +61,8 @@ def graph_nodes(path):
     return [*meta.graph_def.node, *(node for function in functions for node in function.node_def)], functions
 
 
-def test_an_export_gives_the_same_without_this_package(translator, tmp_path):
-    translator.export(tmp_path / "here" / "1", serving=True)
-    (tmp_path / "there").mkdir()
-    moved = shutil.move(tmp_path / "here" / "1", tmp_path / "there" / "7")
-    shutil.rmtree(tmp_path / "here")
+def test_an_export_gives_the_same_without_this_package(exported, tmp_path):
+    moved, translator, _ = exported
     expected = [[best.text, pytest.approx(best.score, rel=1e-5)] for [best] in translator.n_best(SENTENCES, 1)]
     assert len({text for text, _ in expected}) > 3
     batches = [SENTENCES, *([sentence] for sentence in SENTENCES)]
@@ -106,13 +125,8 @@ def count_reads(monkeypatch, method):
 READ_ONCE = ("saved_model.pb", "models.config", "batching.config")
 
 
-def test_an_export_parses_its_graph_once_and_checks_path_and_files_once(translator, tmp_path, monkeypatch):
-    translator.export(tmp_path / "en_de" / "1", serving=True, check=False)
-    paths = count_calls(monkeypatch, name_and_version)
-    parsed, checked = count_reads(monkeypatch, "read_bytes"), count_reads(monkeypatch, "read_text")
-    translator.export(tmp_path / "en_de" / "2", serving=True)
-    counts = {"path": len(paths)} | {name: (parsed + checked).count(name) for name in READ_ONCE}
-    assert counts == {"path": 1, **dict.fromkeys(READ_ONCE, 1)}
+def test_an_export_parses_its_graph_once_and_checks_path_and_files_once(exported):
+    assert exported.counts == {"path": 1, **dict.fromkeys(READ_ONCE, 1)}
 
 
 @pytest.fixture

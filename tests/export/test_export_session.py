@@ -19,32 +19,34 @@ def state(folder):
     return [(path.name, path.stat().st_mode, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
-@pytest.fixture(scope="module", params=["bpe", "wordpiece", "unigram"])
-def moved(request, tmp_path_factory):
-    """The kind of tokenizer and its export, moved to another folder that is read-only."""
-    folder = tmp_path_factory.mktemp("moved") / "7"
-    shutil.copytree(tiny_export(request.param).path, folder)
-    paths = [folder, *folder.rglob("*")]
+@pytest.fixture
+def read_only(tmp_path):
+    """{kind of tokenizer: its export}, each moved to another folder that is read-only."""
+    folders = {kind: tmp_path / kind / "7" for kind in ("bpe", "wordpiece", "unigram")}
+    for kind, folder in folders.items():
+        shutil.copytree(tiny_export(kind).path, folder)
+    paths = [path for folder in folders.values() for path in (folder, *folder.rglob("*"))]
     for path in paths:
         path.chmod(path.stat().st_mode & ~0o222)
-    yield request.param, folder
+    yield folders
     for path in paths:
         path.chmod(path.stat().st_mode | 0o200)
 
 
-def call_in_a_clean_process(folder, calls):
-    """The signatures, then the outputs of each call, from a process that cannot import Keras."""
+def call_in_a_clean_process(folders, calls, cwd):
+    """For each folder, the signatures and the outputs of its calls, from one process that cannot import Keras."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
     result = subprocess.run(
-        [sys.executable, CLIENT, folder],
-        input="".join(f"{json.dumps(call)}\n" for call in calls),
-        cwd=folder.parent,
+        [sys.executable, CLIENT, *folders],
+        input="".join(f"{json.dumps(call)}\n" for of_one in calls for call in of_one),
+        cwd=cwd,
         env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    lines = map(json.loads, result.stdout.splitlines())
+    return [[next(lines) for _ in range(1 + len(of_one))] for of_one in calls]
 
 
 def calls_of_every_signature(ids, texts):
@@ -60,19 +62,25 @@ def calls_of_every_signature(ids, texts):
     return [*full.items(), *((name, {key: [] for key in inputs}) for name, inputs in full.items())]
 
 
-def test_every_signature_answers_from_a_moved_read_only_folder(moved):
-    kind, folder = moved
-    before = state(folder)
-    translator = tiny_export(kind).translator
-    hypotheses = translator.n_best(SENTENCES)
+def test_every_signature_answers_from_a_moved_read_only_folder(read_only, tmp_path):
+    before = {kind: state(folder) for kind, folder in read_only.items()}
+    translators = [tiny_export(kind).translator for kind in read_only]
+    found = [translator.n_best(SENTENCES) for translator in translators]
+    calls = [
+        calls_of_every_signature(translator.tokenizer.encode(SENTENCES), [beam[0].text for beam in hypotheses])
+        for translator, hypotheses in zip(translators, found, strict=True)
+    ]
+    answers = call_in_a_clean_process(read_only.values(), calls, tmp_path)
+    for translator, hypotheses, answer in zip(translators, found, answers, strict=True):
+        assert_equals_the_translator(translator, hypotheses, *answer)
+    assert {kind: state(folder) for kind, folder in read_only.items()} == before
+
+
+def assert_equals_the_translator(translator, hypotheses, first, plain, n_best, score, ids, align, *empty):
     best = [beam[0] for beam in hypotheses]
     texts = [hypothesis.text for hypothesis in best]
     scores = pytest.approx([hypothesis.score for hypothesis in best], rel=1e-5)
-    calls = calls_of_every_signature(translator.tokenizer.encode(SENTENCES), texts)
-    first, *answers = call_in_a_clean_process(folder, calls)
-    assert state(folder) == before
-    assert set(first["signatures"]) == {name for name, _ in calls}
-    plain, n_best, score, ids, align, *empty = answers
+    assert set(first["signatures"]) == {"serving_default", "n_best", "score", "ids", "align"}
     assert (plain["translations"], plain["scores"]) == (texts, scores)
     assert (align["translations"], align["scores"]) == (texts, scores)
     assert [row[: len(beam)] for row, beam in zip(n_best["translations"], hypotheses, strict=True)] == [

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.core
 V = 23
 SOURCE = np.array([[5, 6, 7, 22, 3], [9, 8, 3, 0, 0], [11, 3, 0, 0, 0], [4, 4, 9, 3, 0]], "int32")
 STEPS = 5
+MOST_ROWS = 3 * len(SOURCE)  # of the sentences with up to three hypotheses
 
 
 def make_model():
@@ -53,11 +54,15 @@ class Plan:
         return np.array(sentences, "int32")
 
     def whole(self, model):
-        """The logits of the whole model after the last token, (B, W, V). Padding after it makes the shapes few."""
+        """The logits of the whole model after the last token, (B, W, V).
+
+        Padding after it, and rows that come again, make one shape of all: JAX compiles each shape, which takes long.
+        """
         source = np.repeat(SOURCE[self.sentences], self.width, axis=0)
-        length = self.history.shape[2]
-        target = np.pad(self.history.reshape(len(source), length), [(0, 0), (0, STEPS + 2 - length)])
-        return values(model({"source": source, "target": target}))[:, length - 1].reshape(-1, self.width, V)
+        rows, length = len(source), self.history.shape[2]
+        target = np.pad(self.history.reshape(rows, length), [(0, 0), (0, STEPS + 2 - length)])
+        source, target = (np.resize(ids, (MOST_ROWS, ids.shape[1])) for ids in (source, target))
+        return values(model({"source": source, "target": target}))[:rows, length - 1].reshape(-1, self.width, V)
 
 
 def make_decoder():
@@ -69,9 +74,19 @@ def start(decoder, width, room, **options):
     return decoder.start(memory, ops.convert_to_tensor(SOURCE), room, num_hypotheses=width, **options)
 
 
-@pytest.mark.each_case
-@pytest.mark.parametrize("width", [1, 3])
-@pytest.mark.parametrize("change", ["keep", "grow", "reorder", "all"])
+every_backend = {"marks": pytest.mark.each_case}  # these have all changes, growing room and fixed room
+
+
+@pytest.mark.parametrize(
+    ("change", "width"),
+    [
+        pytest.param("all", 1, **every_backend),
+        pytest.param("all", 3, **every_backend),
+        pytest.param("reorder", 3, **every_backend),
+        ("reorder", 1),
+        *[(change, width) for change in ("keep", "grow") for width in (1, 3)],
+    ],
+)
 def test_steps_after_a_change_equal_the_whole(change, width):
     decoder, plan = make_decoder(), Plan(width)
     grows = change in ("grow", "all")

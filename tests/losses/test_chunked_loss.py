@@ -1,5 +1,7 @@
 """The loss in chunks is compared with its dense definition, and training with it is compared with whole logits."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -41,11 +43,17 @@ def compute(vectors, matrix, bias, epsilon, training, dtype="float32"):
     return loss_of_vectors(vectors, output_map, labels, weights, epsilon, training, with_hits=True)
 
 
+def dense_cases():
+    """Every size of chunks, with and without bias and smoothing. JAX has the first, and each size with both."""
+    for most, multiple in [(most, 1) for most in MOST] + [(4, 8), (1024, 64)]:
+        for bias, epsilon in itertools.product([None, BIAS], [0.0, 0.1]):
+            name = f"{most}-{multiple}-{'no bias' if bias is None else 'bias'}-{epsilon}"
+            marks = pytest.mark.each_case if bias is not None and epsilon else ()
+            yield pytest.param(most, multiple, bias, epsilon, id=name, marks=marks)
+
+
 @pytest.mark.trains
-@pytest.mark.each_case
-@pytest.mark.parametrize("epsilon", [0.0, 0.1])
-@pytest.mark.parametrize("bias", [None, BIAS], ids=["no bias", "bias"])
-@pytest.mark.parametrize(("most", "multiple"), [(most, 1) for most in MOST] + [(4, 8), (1024, 64)])
+@pytest.mark.parametrize(("most", "multiple", "bias", "epsilon"), list(dense_cases()))
 def test_equals_the_dense_definition(monkeypatch, most, multiple, bias, epsilon):
     """On a GPU, rows and pieces are padded to a multiple. That is tested, too."""
     monkeypatch.setattr(chunks, "MOST_TOKENS", most)

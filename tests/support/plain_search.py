@@ -1,9 +1,22 @@
 """A simple beam search to compare with: in Python, with whole models, and without a state between steps."""
 
+import functools
+
 import keras
 import numpy as np
 
 from keras_transformer.ids import END, PAD, START
+
+
+@functools.lru_cache(maxsize=4)
+def whole(model):
+    """The model as a function of source and target. On TensorFlow it is a graph, which is ten times as fast."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda source, target: model({"source": source, "target": target})
+    import tensorflow as tf
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    return tf.function(lambda source, target: model({"source": source, "target": target}), [ids, ids])
 
 
 def next_log_probabilities(models, source, prefixes, room=16):
@@ -13,7 +26,7 @@ def next_log_probabilities(models, source, prefixes, room=16):
         target[row, : len(prefix) + 1] = [START, *prefix]
     total = 0
     for model in models:
-        logits = model({"source": np.tile(np.array(source, "int32"), (len(prefixes), 1)), "target": target})
+        logits = whole(model)(np.tile(np.array(source, "int32"), (len(prefixes), 1)), target)
         logits = np.asarray(keras.ops.convert_to_numpy(logits), "float64")[:, len(prefixes[0])]
         total = total + np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     log_probabilities = np.log(total / len(models))

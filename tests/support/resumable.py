@@ -11,15 +11,40 @@ from keras_transformer.training import Checkpoint, Throughput
 EPOCHS = 3
 
 
-class Run:
-    """A user's program: it makes corpus, model and callbacks, and calls `fit`."""
+def forgotten(model):
+    """The model with zeros in all its variables and those of its optimizer. Its traced steps stay."""
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(keras.ops.zeros_like(variable))
+    return model
 
-    def __init__(self, folder, paths, tokenizer, strategy=None, model=None, corpus=None, optimizer=None, **checkpoint):
+
+class Run:
+    """A user's program: it makes corpus, model and callbacks, and calls `fit`.
+
+    With `after`, it takes the model of that run and forgets its variables. That stands for a new model of a run that
+    resumes, and tracing its steps again would take most of the time.
+    """
+
+    def __init__(
+        self,
+        folder,
+        paths,
+        tokenizer,
+        strategy=None,
+        model=None,
+        corpus=None,
+        optimizer=None,
+        after=None,
+        **checkpoint,
+    ):
         options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
         self.corpus = parallel_corpus(*paths, tokenizer, **options)
         self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False)
-        with (strategy or tf.distribute.get_strategy()).scope():
-            self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
+        if after is not None:
+            self.model = forgotten(after.model)
+        else:
+            with (strategy or tf.distribute.get_strategy()).scope():
+                self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
         self.stopping = keras.callbacks.EarlyStopping("loss", patience=9)
         self.throughput = Throughput()
         counting = {"callbacks": [self.stopping, self.throughput]}

@@ -1,9 +1,10 @@
 """Answers calls to an export in a process that cannot import Keras or this package.
 
-    python tests/support/session_process.py EXPORT < CALLS
+    python tests/support/session_process.py EXPORT... < CALLS
 
-Each line of CALLS is JSON: [signature, inputs]. The first line of the output is JSON with TensorFlow's version and the
-signatures. One line with the outputs of each call follows. The process needs only TensorFlow and TensorFlow Text, in
+Each line of CALLS is JSON: [signature, inputs], for each export the same number of lines, one export after another. For
+each export, the first line of the output is JSON with TensorFlow's version and the signatures. One line with the
+outputs of each call follows. The process needs only TensorFlow and TensorFlow Text, in
 any versions that read the export.
 """
 
@@ -20,17 +21,19 @@ def to_json(value):
     return [to_json(entry) for entry in value] if isinstance(value, list) else value
 
 
-def main(path):
+def main(*paths):
     sys.modules.update(dict.fromkeys(FORBIDDEN))  # TensorFlow imports Keras if it can
     import session_client
 
     session_client.load_text_ops()
-    served = session_client.Served(path)
-    print(json.dumps({"tensorflow": session_client.tf.__version__, "signatures": served.described()}))
-    for line in sys.stdin:
-        signature, inputs = json.loads(line)
-        outputs = served(signature, **inputs)
-        print(json.dumps({name: to_json(array.tolist()) for name, array in outputs.items()}))
+    calls = [json.loads(line) for line in sys.stdin]
+    count = len(calls) // len(paths)
+    for index, path in enumerate(paths):
+        served = session_client.Served(path)
+        print(json.dumps({"tensorflow": session_client.tf.__version__, "signatures": served.described()}))
+        for signature, inputs in calls[index * count : (index + 1) * count]:
+            outputs = served(signature, **inputs)
+            print(json.dumps({name: to_json(array.tolist()) for name, array in outputs.items()}))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,7 @@ def main():
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     four = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(4)])
     expected = trained(tf.distribute.get_strategy())
-    for parts in (1, 2):
-        compare(trained(four, accumulate_steps=parts), expected)
+    compare(trained(four, accumulate_steps=2), expected)
     print(four.num_replicas_in_sync, "replicas agree")
 
 

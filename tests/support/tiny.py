@@ -148,6 +148,29 @@ def compiled(model, optimizer=None, epsilon=0.1):
     return model
 
 
+@functools.cache
+def _traced():
+    """The model of `compiled_again`, its training step, and the first values of its variables and its optimizer's."""
+    model = compiled(make_model())
+    model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    first = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    return model, model.train_function, first
+
+
+def compiled_again():
+    """`compiled(make_model())`, for tests of what goes on around `fit`, which have one such model at a time.
+
+    It is the same model each time, with its first weights, so that the training step is traced once for all tests.
+    """
+    model, step, first = _traced()
+    for variable, value in zip((*model.variables, *model.optimizer.variables), first, strict=True):
+        variable.assign(value)
+    model.reset_metrics()
+    model.train_function, model.stop_training = step, False
+    return model
+
+
 class Broken(Exception):
     """Ends a run, in place of a crash."""
 

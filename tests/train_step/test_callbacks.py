@@ -16,7 +16,7 @@ early = keras.callbacks.EarlyStopping
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny.compiled(tiny.make_model())
+    return tiny.compiled_again()
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def warnings_of_fit(caplog, warmup, **options):
     caplog.clear()
     model = make_model()
     schedule = TransformerSchedule.with_peak(1e-3, 4, warmup)
-    model.compile(keras.optimizers.Adam(schedule), LabelSmoothedCrossEntropy())
+    model.compile(keras.optimizers.Adam(schedule), LabelSmoothedCrossEntropy(), run_eagerly=True)
     for _ in range(2):
         model.fit(X, Y, batch_size=3, verbose=0, **options)  # three updates an epoch
     return caplog.messages

@@ -157,7 +157,7 @@ def test_logs_and_screen_of_a_real_fit():
     terminal, file = io.StringIO(), io.StringIO()
     shown = TrainingProgress(Console(file=terminal, force_terminal=True, width=200))
     printed = TrainingProgress(Console(file=file, width=40))
-    logs = fit(tiny.compiled(tiny.make_model()), [Throughput(), shown, printed], epochs=2, validate=True)
+    logs = fit(tiny.compiled_again(), [Throughput(), shown, printed], epochs=2, validate=True)
 
     assert logs["target_tokens"] == [TOKENS, 2 * TOKENS]
     assert logs["learning_rate"] == pytest.approx([3e-3 * 4 / 60, 3e-3 * 7 / 60])

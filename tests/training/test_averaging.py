@@ -138,7 +138,7 @@ def test_the_last_and_the_best_epochs_and_states_are_averaged(tmp_path):
 
 def test_epochs_that_hold_their_variables_in_another_order_are_averaged_by_their_paths(tmp_path):
     record = Record([1.0] * 2)
-    fit(tiny.compiled(tiny.make_model()), [record, AverageWeights(tmp_path, 2)], 2)
+    fit(tiny.compiled_again(), [record, AverageWeights(tmp_path, 2)], 2)
     path = states_in(tmp_path / "averaged", "epoch")[2]
     facts, arrays = read_state(path)
     names = facts["paths"]["model"]
@@ -183,8 +183,8 @@ def test_models_that_hold_their_layers_in_another_order_are_averaged_by_their_pa
 def test_an_average_resumes_with_its_run(tmp_path):
     """Three epochs, then a new run from the third one: the mean is that of the second and the new third epoch."""
     record = Record([1.0] * 5)
-    fit(tiny.compiled(tiny.make_model()), [record, AverageWeights(tmp_path, 2)], 3)
-    resumed = tiny.compiled(tiny.make_model())
+    fit(tiny.compiled_again(), [record, AverageWeights(tmp_path, 2)], 3)
+    resumed = tiny.compiled_again()
     resumed.set_weights(record.stored[1])
     again = Record([1.0] * 5)
     data = tf.data.Dataset.from_tensors(tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2]))
@@ -205,18 +205,18 @@ def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
         ValueError,
         match=r"AverageWeights\(monitor='val_los'\): this value is not logged\. Logged are accuracy, loss, perp",
     ):
-        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path, monitor="val_los")], 1)
+        fit(tiny.compiled_again(), [AverageWeights(tmp_path, monitor="val_los")], 1)
     remove = keras.callbacks.LambdaCallback(on_train_end=lambda logs: shutil.rmtree(tmp_path / "averaged"))
     with pytest.raises(ValueError, match=rf"^{tmp_path}/averaged holds nothing to average"):
-        fit(tiny.compiled(tiny.make_model()), [remove, AverageWeights(tmp_path)], 1)
+        fit(tiny.compiled_again(), [remove, AverageWeights(tmp_path)], 1)
 
 
 def test_a_fit_with_nothing_left_to_do_averages_what_there_is_if_anything(tmp_path):
-    fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / "there", 2)], 2)
+    fit(tiny.compiled_again(), [AverageWeights(tmp_path / "there", 2)], 2)
     written = weights(load(tmp_path / "there" / "average.keras"))
     (tmp_path / "there" / "average.keras").unlink()  # as if the run had been killed before it
     for folder in ("there", "nowhere"):
-        fit(tiny.compiled(tiny.make_model()), [AverageWeights(tmp_path / folder, 2)], 0)
+        fit(tiny.compiled_again(), [AverageWeights(tmp_path / folder, 2)], 0)
     assert_equal(weights(load(tmp_path / "there" / "average.keras")), written)
     assert not (tmp_path / "nowhere").exists()
 

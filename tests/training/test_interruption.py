@@ -84,7 +84,7 @@ def test_an_interruption_while_steps_are_skipped_leaves_nothing_behind(tmp_path,
 
 
 def test_a_run_without_states_says_what_its_folder_holds(tmp_path, tokenizer, caplog):
-    model = tiny.compiled(tiny.make_model())
+    model = tiny.compiled_again()
     for options, epoch, message in (
         ({}, 0, rf"Nothing was saved in {tmp_path}/0 yet\. Start the same command again\."),
         (

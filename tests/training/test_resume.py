@@ -20,11 +20,13 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tm
     """Interrupted twice inside an epoch, and once before an epoch's first state: variables and logs are the same."""
     whole, expected, history = unbroken
     keras.utils.set_random_seed(7)
+    run = None
     for at in ((0, 9), (1, 6), (1, 1)):
+        run = Run(tmp_path / "run", paths, tokenizer, after=run)
         with pytest.raises(tiny.Broken):
-            Run(tmp_path / "run", paths, tokenizer).fit(tiny.BreakAt(*at))
+            run.fit(tiny.BreakAt(*at))
         keras.utils.set_random_seed(8)  # a resumed run needs no seed
-    last = Run(tmp_path / "run", paths, tokenizer)
+    last = Run(tmp_path / "run", paths, tokenizer)  # a new model
     found = last.fit()
     assert_same(state_of(last.model), expected)
     # The last process trained from the middle of the second epoch, and logged that epoch as a whole one.
@@ -37,12 +39,13 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tm
     again = Run(tmp_path / "run", paths, tokenizer)  # of a finished run, nothing is left to do
     assert again.fit() == {}
     assert_same(state_of(again.model), expected)
-    longer = Run(tmp_path / "run", paths, tokenizer)
+    longer = Run(tmp_path / "run", paths, tokenizer, after=last)
     more = longer.fit(epochs=EPOCHS + 1)
     assert [len(values) for values in more.values()] == [1] * len(more)
     assert int(longer.model.optimizer.iterations.numpy()) == (EPOCHS + 1) * longer.corpus.report.batches
 
 
+@pytest.mark.usefixtures("optimized_graphs")
 def test_a_process_that_is_killed_resumes_when_it_is_started_again(tmp_path):
     """SIGKILL inside an epoch. The second start of the program ends with the weights of a program that ran through."""
     start = lambda folder, *options: tiny.python(kill_and_resume.__file__, "train", tmp_path / folder, *options)  # noqa: E731
@@ -66,10 +69,11 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
     whole = Run(tmp_path / "whole", paths, tokenizer, strategy)
     history = whole.fit(epochs=1)
     keras.utils.set_random_seed(7)
+    broken = Run(tmp_path / "run", paths, tokenizer, strategy)
     with pytest.raises(tiny.Broken):
-        Run(tmp_path / "run", paths, tokenizer, strategy).fit(tiny.BreakAt(0, 6), epochs=1)
+        broken.fit(tiny.BreakAt(0, 6), epochs=1)
     keras.utils.set_random_seed(8)
-    resumed = Run(tmp_path / "run", paths, tokenizer, strategy)
+    resumed = Run(tmp_path / "run", paths, tokenizer, strategy, after=broken)
     found = resumed.fit(epochs=1)
     for name in ("loss", "accuracy", "perplexity", "target_tokens"):
         assert found[name] == pytest.approx(history[name], rel=1e-5)
@@ -111,7 +115,7 @@ def test_only_the_newest_states_stay_and_a_damaged_one_is_not_read(unbroken, tmp
     newest.write_bytes(newest.read_bytes()[:-1000])
     (folder / ".step-000000099.npz.abcdefgh").mkdir()  # a process was killed while it wrote
     (tmp_path / ".model.keras.abcdefgh").mkdir()
-    run = Run(tmp_path, paths, tokenizer)
+    run = Run(tmp_path, paths, tokenizer, after=run)
     run.fit()
     assert f"{newest} is damaged, or no training state" in caplog.text
     assert_same(state_of(run.model), expected)
@@ -158,7 +162,7 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
     assert list(states_in(tmp_path / "checkpoints", "step")) == [0, 7]
     assert (run.corpus.position.epoch, run.corpus.position.batch) == (0, 7)
 
-    resumed, watching = Run(tmp_path, paths, tokenizer), StopOnNaN()
+    resumed, watching = Run(tmp_path, paths, tokenizer, after=run), StopOnNaN()
     epoch = [source[0, :8].numpy().tolist() for source, _ in resumed.corpus.map(lambda x, _: (x["source"], 0))]
     resumed.corpus.position.move_to(0)
     resumed.corpus = watching.watch(resumed.corpus)
@@ -167,8 +171,8 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
 
 
 def test_a_run_that_early_stopping_ended_is_finished(tmp_path, paths, tokenizer):
-    def run(patience):
-        new = Run(tmp_path, paths, tokenizer)
+    def run(patience, after=None):
+        new = Run(tmp_path, paths, tokenizer, after=after)
         new.stopping.patience, new.stopping.min_delta = patience, 100.0  # no epoch is better than the first
         return new
 
@@ -178,7 +182,7 @@ def test_a_run_that_early_stopping_ended_is_finished(tmp_path, paths, tokenizer)
     again = run(patience=1)
     assert again.fit(epochs=5) == {} and (tmp_path / "last.keras").stat().st_mtime_ns == written
     assert_same(state_of(again.model), state_of(first.model))
-    assert len(run(patience=2).fit(epochs=5)["loss"]) == 1
+    assert len(run(patience=2, after=first).fit(epochs=5)["loss"]) == 1
 
 
 def test_arguments_that_make_no_sense(tmp_path, paths, tokenizer):

@@ -1,6 +1,7 @@
 """A state is put back by the paths of its variables, and a state of another run is refused."""
 
 import copy
+import shutil
 
 import keras
 import pytest
@@ -15,18 +16,29 @@ from keras_transformer.training.states import read_state, states_in, write_state
 pytestmark = pytest.mark.usefixtures("determinism")
 
 
-def interrupted_in_its_second_epoch(folder, paths, tokenizer):
-    """Interrupt a run inside its second epoch, and return the path of its newest state."""
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory, determinism, paths, tokenizer):
+    """The folder of a run that was interrupted inside its second epoch."""
+    folder = tmp_path_factory.mktemp("broken") / "run"
     keras.utils.set_random_seed(7)
     with pytest.raises(tiny.Broken):
         Run(folder, paths, tokenizer, keep=1).fit(tiny.BreakAt(1, 9))
+    return folder
+
+
+@pytest.fixture
+def interrupted(broken, tmp_path):
+    """A copy of the folder `broken`, and the path of its newest state."""
+    folder = shutil.copytree(broken, tmp_path / "run")
     [path] = states_in(folder / "checkpoints", "step").values()
-    return path
+    return folder, path
 
 
-def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(unbroken, tmp_path, paths, tokenizer):
+def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(
+    unbroken, interrupted, paths, tokenizer
+):
     """The state is stored backwards. Many variables have the same shape: the kernels, their moments, the metrics."""
-    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
+    folder, path = interrupted
     facts, arrays = read_state(path)
     assert list(facts["paths"]) == ["model", "optimizer", "metrics"]
     backwards = {}
@@ -35,7 +47,7 @@ def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(
         backwards |= {f"{kind}/{number}": value for number, value in enumerate(reversed(values))}
         names.reverse()
     write_state(path, facts, backwards)
-    run = Run(tmp_path, paths, tokenizer)
+    run = Run(folder, paths, tokenizer)
     history = run.fit()
     assert_same(state_of(run.model), unbroken[1])
     assert without_times(history) == {name: values[1:] for name, values in without_times(unbroken[2]).items()}
@@ -48,8 +60,8 @@ def test_variables_that_a_state_holds_in_another_order_are_found_by_their_paths(
         ("reshape", r"token_embedding/embeddings has the shape \(16, 25\) in the file and \(25, 16\) in the model"),
     ],
 )
-def test_a_state_of_other_variables_is_refused_and_they_are_named(tmp_path, paths, tokenizer, change, message):
-    path = interrupted_in_its_second_epoch(tmp_path, paths, tokenizer)
+def test_a_state_of_other_variables_is_refused_and_they_are_named(interrupted, paths, tokenizer, change, message):
+    folder, path = interrupted
     facts, arrays = read_state(path)
     if change == "rename":
         names = facts["paths"]["model"]
@@ -58,7 +70,7 @@ def test_a_state_of_other_variables_is_refused_and_they_are_named(tmp_path, path
         arrays["model/0"] = arrays["model/0"].T
     write_state(path, facts, arrays)
     with pytest.raises(ValueError, match=rf"checkpoints has other variables: {message}\."):
-        Run(tmp_path, paths, tokenizer).fit()
+        Run(folder, paths, tokenizer).fit()
 
 
 def test_variables_that_keras_gives_one_path_are_resumed_in_their_order(tmp_path, paths, tokenizer):

@@ -38,7 +38,7 @@ class Replace(keras.callbacks.Callback):
 def test_keras_reads_the_train_function_again_for_each_step(hook, at, steps):
     """Of five steps, those after the replacement call the new function."""
     replace = Replace(hook, at)
-    model = tiny.compiled(tiny.make_model())
+    model = tiny.compiled_again()
     model.fit(tiny.dataset(), epochs=1, verbose=0, shuffle=False, callbacks=[replace])
     assert len(replace.noted) == steps, REASON
 
@@ -60,7 +60,7 @@ def test_keras_reads_a_train_function_that_a_step_has_replaced():
             self.model.train_function = first_step
 
     replace = ReplaceOnce()
-    model = tiny.compiled(tiny.make_model())
+    model = tiny.compiled_again()
     model.fit(tiny.dataset(), epochs=2, verbose=0, shuffle=False, callbacks=[replace])
     assert replace.calls == 2, REASON
     assert int(model.optimizer.iterations.numpy()) == 10

@@ -123,14 +123,14 @@ class SkipTwoSteps(keras.callbacks.Callback):
 def test_steps_that_are_skipped_are_neither_drawn_nor_timed(tmp_path):
     progress = TrainingProgress(Console(file=io.StringIO()))
     callbacks = [TensorBoardLog(tmp_path, every=1), progress, SkipTwoSteps()]
-    tiny.compiled(tiny.make_model()).fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=callbacks)
+    tiny.compiled_again().fit(tiny.dataset(), verbose=0, shuffle=False, callbacks=callbacks)
     assert [step for step, _ in events(tmp_path / "train")["perplexity"]] == [1, 2, 3]
     assert progress.time_left.steps == 3
 
 
 @pytest.mark.parametrize("validate", [False, True])
 def test_an_epoch_of_fewer_steps_than_a_point_needs_is_a_point(tmp_path, validate):
-    model, log = tiny.compiled(tiny.make_model()), TensorBoardLog(tmp_path, every=100)
+    model, log = tiny.compiled_again(), TensorBoardLog(tmp_path, every=100)
     model.evaluate(tiny.dataset(), verbose=0, callbacks=[log])  # draws nothing
     valid = tiny.dataset(tiny.batches()[:1]) if validate else None
     logs = model.fit(tiny.dataset(), validation_data=valid, epochs=2, verbose=0, shuffle=False, callbacks=[log]).history

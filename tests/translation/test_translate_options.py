@@ -1,5 +1,6 @@
 """Every option of the Translator against the plain search, which calls the whole models."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,11 @@ def tokenizer(tmp_path_factory):
     return tiny.make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
+make_model = functools.cache(tiny.make_opinionated)  # no test changes a model
+
+
 def make_translator(tokenizer, seeds=(0,), **options):
-    models = [tiny.make_opinionated(seed) for seed in seeds]
+    models = [make_model(seed) for seed in seeds]
     return Translator(models, tokenizer, **{"beam_size": 3, "max_extra_length": 5, **options})
 
 
@@ -56,19 +60,16 @@ def assert_as_planned(translator, found, prefixes=("", "", "", "")):
 @pytest.mark.parametrize(
     "options",
     [
-        {"length_normalization": "power", "length_penalty": 1.3},
+        {"length_normalization": "power", "length_penalty": 1.3, "min_extra_length": 2},
         {"coverage_penalty": 0.7},
         {"coverage_penalty": 0.7, "beam_size": 1},
-        {"max_length": 4},
-        {"min_length": 5},
-        {"min_extra_length": 2},
+        {"max_length": 4, "suppress": [UNK, 9, 11]},
         {"min_length": 7, "min_extra_length": -1, "max_length": 7},
-        {"no_repeat_ngram": 2},
-        {"suppress": [UNK, 9, 11]},
+        {"no_repeat_ngram": 2, "min_length": 5},
     ],
     ids=str,
 )
-def test_an_option_does_what_the_plain_search_does(tokenizer, default_found, options):
+def test_options_do_what_the_plain_search_does(tokenizer, default_found, options):
     translator = make_translator(tokenizer, **options)
     found = translator.n_best(SENTENCES, batch_size=3)
     assert_as_planned(translator, found)
@@ -242,8 +243,8 @@ def test_folders_load_as_an_ensemble(tokenizer, tmp_path):
     one, other = (make_translator(tokenizer, seeds=(seed,)) for seed in (0, 1))
     one.save(tmp_path / "one")
     other.save(tmp_path / "other")
-    loaded = Translator.load([tmp_path / "one", tmp_path / "other"], beam_size=3, max_extra_length=5)
-    both = make_translator(tokenizer, seeds=(0, 1))
+    loaded = Translator.load([tmp_path / "one", tmp_path / "other"], beam_size=1, max_extra_length=5)
+    both = make_translator(tokenizer, seeds=(0, 1), beam_size=1)
     assert loaded.n_best(SENTENCES) == both.n_best(SENTENCES)
     with pytest.raises(ValueError, match=r"this translator has 2\. Save each in its own folder"):
         loaded.save(tmp_path / "both")
