@@ -18,9 +18,6 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
-    # Most graphs run once, and optimizing one takes longer than running it. Sessions and other processes optimize:
-    # those of exports, of workers, of runs that are killed, and of the examples. So does `optimized_graphs`.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_collection_finish():
@@ -37,14 +34,6 @@ def same_start():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
-
-
-@pytest.fixture(scope="module")
-def optimized_graphs():
-    """TensorFlow optimizes graphs, as it does in other processes. For results that must be theirs, rounded alike."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_stored_values(precision):
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory, optimized_graphs):
+def answers(tmp_path_factory):
     """For each of CASES: what the translator gives with weights rounded in NumPy, and what a clean process gives."""
     folder = tmp_path_factory.mktemp("precision")
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")

@@ -45,7 +45,6 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tm
     assert int(longer.model.optimizer.iterations.numpy()) == (EPOCHS + 1) * longer.corpus.report.batches
 
 
-@pytest.mark.usefixtures("optimized_graphs")
 def test_a_process_that_is_killed_resumes_when_it_is_started_again(tmp_path):
     """SIGKILL inside an epoch. The second start of the program ends with the weights of a program that ran through."""
     start = lambda folder, *options: tiny.python(kill_and_resume.__file__, "train", tmp_path / folder, *options)  # noqa: E731
