@@ -120,16 +120,24 @@ class IncrementalDecoder:
         Returns:
             Logits (B, W', V) float32, and the new state.
         """
+        x, state = self.vectors(ids, state)
+        return self.logits(x, state), state
+
+    def vectors(self, ids, state):
+        """The first part of `step`, up to the vectors before the output map: (B, W', D), and the new state."""
         model, position, weights = self.model, state.position, state.weights
         variables = map(id, self._matrices()) if weights.cast else ()
         with weights_as(dict(zip(variables, weights.cast, strict=True))):
             x = model.target_embedding.lookup(ids) + model.target_positions.at(position[None])  # (B, W', D)
             x, state, memory_weights = self._through_layers(x, state)
-        logits = model.add_output_bias(model.output_map.logits(x, weights.output))
         attention = state.attention
         if not isinstance(attention, tuple):
             attention = ops.mean(memory_weights, axis=1)
-        return logits, state._replace(position=position + 1, filled=state.filled + 1, attention=attention)
+        return x, state._replace(position=position + 1, filled=state.filled + 1, attention=attention)
+
+    def logits(self, x, state):
+        """The second part of `step`: vectors (B, W', D) and their state -> logits (B, W', V) float32."""
+        return self.model.add_output_bias(self.model.output_map.logits(x, state.weights.output))
 
     def _through_layers(self, x, state):
         """(B, W', D) through all layers: the output (B, W', D), the state with new caches, the last memory weights."""

@@ -13,6 +13,14 @@ import keras_transformer
 # The public names, by the module from which a user imports them.
 PUBLIC = {
     "keras_transformer": keras_transformer.__all__,
+    "keras_transformer.interop.keras_hub": [
+        "TransformerBackbone",
+        "TransformerSeq2SeqLM",
+        "TransformerSeq2SeqLMPreprocessor",
+        "TransformerTokenizer",
+        "as_task",
+        "load",
+    ],
     "keras_transformer.training": [
         "AverageWeights",
         "Checkpoint",

@@ -42,7 +42,9 @@ ROOMS = {
     "data": "tensorflow numpy rich console files inputs readers",
     "training": "tensorflow numpy rich console files inputs readers keras_files presets evaluate backend losses "
     "metrics model",
-    "interop": "numpy safetensors torch ctranslate2 files inputs backend layers text model",  # torch in one function
+    # torch and huggingface_hub each in one function
+    "interop": "numpy safetensors torch ctranslate2 keras_hub huggingface_hub tensorflow files inputs backend layers "
+    "incremental text model",
     "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
     "training",
     "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
