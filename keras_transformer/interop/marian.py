@@ -27,12 +27,15 @@ from keras_transformer.interop.marian_format import (
     layers_table,
 )
 from keras_transformer.interop.marian_writer import save
-from keras_transformer.interop.tensors import read_tensors, weights_file
+from keras_transformer.interop.tensors import PYTORCH, SAFETENSORS, read_tensors, weights_file
 from keras_transformer.model import Transformer
+from keras_transformer.readers.addresses import local_folder
 from keras_transformer.text.marian_subwords import pack
 from keras_transformer.text.tokenizer import Tokenizer
 
 __all__ = ["load", "save"]
+
+FILES = (CONFIG, VOCABULARY, *MODELS.values(), SAFETENSORS, PYTORCH)  # what is downloaded from an address
 
 
 def load(folder):
@@ -57,7 +60,8 @@ def load(folder):
 
     Args:
         folder: the path of a folder with `config.json`, `vocab.json`, `source.spm`, `target.spm`, and the weights:
-            `model.safetensors`, which needs the extra `interop`, or `pytorch_model.bin`, which needs torch.
+            `model.safetensors`, which needs the extra `interop`, or `pytorch_model.bin`, which needs torch. Or an
+            address, "hf://Helsinki-NLP/opus-mt-en-de", from which the folder is downloaded.
 
     Returns:
         A `Transformer` in the current dtype policy, and its `Tokenizer`.
@@ -67,9 +71,10 @@ def load(folder):
         ValueError: a file is damaged; the configuration is not supported, for example because it has two vocabularies;
             a tensor is missing, has no place, has another shape or is not finite. The message names the file and the
             rule.
-        ImportError: the package that reads the weights is not installed.
+        ImportError: the package that reads the weights, or that downloads, is not installed.
+        OSError: the download failed.
     """
-    folder = check_source(folder, "folder", "folder")
+    folder = check_source(local_folder(folder, FILES), "folder", "folder")
     config = _read_json(folder / CONFIG)
     _check_config(config, folder / CONFIG)
     pieces = _read_vocabulary(folder / VOCABULARY, config)

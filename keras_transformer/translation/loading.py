@@ -7,10 +7,12 @@ import keras
 from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE
+from keras_transformer.inputs.addresses import read_address
 from keras_transformer.inputs.paths import check_source, checked_path
 from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, tokenizer_files
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
+from keras_transformer.readers.addresses import local_folder
 from keras_transformer.text import Tokenizer, TokenizerPair
 
 # What a folder is that holds no model, by a file in it, and what to do.
@@ -18,7 +20,10 @@ OTHER_FOLDERS = {
     "saved_model.pb": "an export. Run it with tf.saved_model.load, or give the training folder that it was made from",
     "model.bin": "a folder for CTranslate2. Give the training folder that it was made from",
     "vocab.json": "a folder of Hugging Face. Read it with keras_transformer.interop.marian.load",
+    "task.json": "a preset of keras-hub. Read it with keras_transformer.interop.keras_hub.load",
 }
+# What is downloaded from an address. The small files of the other folders tell what the folder is instead.
+DOWNLOADED = (MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values(), "vocab.json", "task.json")
 
 
 def load_model(path, dtype=None):
@@ -86,30 +91,38 @@ def training_folders(folder):
     """Return the paths that the argument `folder` of `Translator.load` names: one folder, or a list of them.
 
     Raises:
-        ValueError: an empty list.
-        OSError: see `training_folder`.
+        ValueError: an empty list, or an address of another form: before the first download.
+        OSError, ImportError: see `training_folder`.
     """
     if not isinstance(folder, list | tuple):
         return [training_folder(folder)]
     if not folder:
         raise ValueError("folder is an empty list. Give a folder, or a list of at least one.")
-    return [training_folder(path, f"folder[{index}]") for index, path in enumerate(folder)]
+    named = {f"folder[{index}]": path for index, path in enumerate(folder)}
+    for argument, path in named.items():
+        read_address(path, argument)
+    return [training_folder(path, argument) for argument, path in named.items()]
 
 
 def training_folder(folder, argument="folder"):
     """Return the `Path` of a folder that holds a model and its tokenizer.
 
+    Args:
+        folder: a path, or an address; see `local_folder`, which downloads it.
+        argument: the name of the argument, for messages.
+
     Raises:
         OSError: there is no such folder, one of the files is missing, or one may not read it. The message says what is
-            there instead, and what to do.
-        ValueError: the files of two tokenizers are there.
+            there instead, and what to do. Or a download failed.
+        ValueError: the files of two tokenizers are there, or the address has another form.
+        ImportError: the package that downloads is not installed.
     """
-    path = Path(checked_path(folder, argument))
+    path = Path(checked_path(local_folder(folder, DOWNLOADED, argument), argument))
     if path.is_file():
         raise NotADirectoryError(f"{argument}={str(path)!r} is a file, and no folder. {_remedy_for_file(path)}")
     path = check_source(path, "folder", argument)
     if not (path / MODEL_FILE).exists():
-        raise FileNotFoundError(f"{argument}={str(path)!r} holds no {MODEL_FILE}. {_what_is_in(path)}.")
+        raise FileNotFoundError(f"{argument}={str(folder)!r} holds no {MODEL_FILE}. {_what_is_in(path)}.")
     tokenizer_files(path)
     return path
 

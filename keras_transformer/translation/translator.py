@@ -235,16 +235,20 @@ class Translator(GivenPairs):
 
         Args:
             folder: holds `model.keras` and `tokenizer.model`, or `source_tokenizer.model` and
-                `target_tokenizer.model`; a list of them for an ensemble.
+                `target_tokenizer.model`; a list of them for an ensemble. In place of a path, "hf://user/model" or
+                "hf://user/model@revision" downloads the folder from Hugging Face, and
+                "kaggle://user/model/framework/variation" from Kaggle.
             dtype: the Keras dtype policy to translate under, such as "float32" after training in
                 "mixed_bfloat16", or "int8_from_float32" for products in 8-bit integers, see
                 `Transformer.quantize`. Default: the trained one.
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
-            OSError: no such folder, or one of its files is missing. The message says what is there instead.
+            OSError: no such folder, or one of its files is missing. The message says what is there instead. Or the
+                download failed.
+            ImportError: the package that downloads is not installed.
             ValueError: a file that is no such model or tokenizer, or tokenizers that differ; a `dtype` that is no
-                policy for a model; an empty list.
+                policy for a model; an empty list; an address of another form.
             RuntimeError: another backend of Keras than TensorFlow; 8-bit integers on a machine that cannot add them up
                 exactly.
         """

@@ -19,7 +19,7 @@ ROOMS = {
     "ids": "",
     "inputs": "",
     "files": "inputs",
-    "readers": "files inputs",
+    "readers": "files inputs huggingface_hub kagglehub",  # the hubs' clients each in one function
     "console": "rich",
     "presets": "",
     "recipes": "yaml inputs",
@@ -43,8 +43,8 @@ ROOMS = {
     "training": "tensorflow numpy rich console files inputs readers keras_files presets evaluate backend losses "
     "metrics model",
     # torch and huggingface_hub each in one function
-    "interop": "numpy safetensors torch ctranslate2 keras_hub huggingface_hub tensorflow files inputs backend layers "
-    "incremental text model",
+    "interop": "numpy safetensors torch ctranslate2 keras_hub huggingface_hub tensorflow files inputs readers backend "
+    "layers incremental text model",
     "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
     "training",
     "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
