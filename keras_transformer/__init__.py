@@ -1,6 +1,7 @@
 """The Transformer of "Attention Is All You Need" for Keras: train, decode, serve."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 try:
     import keras  # noqa: F401
@@ -27,6 +28,11 @@ from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
 from keras_transformer.metrics import MaskedAccuracy, Perplexity
 from keras_transformer.model import Transformer
 from keras_transformer.schedules import TransformerSchedule
+
+if TYPE_CHECKING:  # an editor sees the names of `_LAZY` too
+    from keras_transformer.data import parallel_corpus
+    from keras_transformer.text import Tokenizer, TokenizerPair
+    from keras_transformer.translation.translator import Translator
 
 __version__ = "0.1.0"
 
@@ -59,10 +65,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+if not TYPE_CHECKING:  # a type checker would believe that every name exists
+
+    def __getattr__(name):
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__():

@@ -1,11 +1,12 @@
 """BLEU and chrF of translations, computed by sacreBLEU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from keras_transformer.inputs.kinds import check_iterable, read_sentences, shown
+from keras_transformer.inputs.kinds import Texts, check_iterable, read_sentences, shown
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,14 @@ class Scores:
     chrf: float
     chrf_signature: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"BLEU {self.bleu:.2f}  {self.bleu_details}\n  {self.bleu_signature}\n"
             f"chrF {self.chrf:.2f}\n  {self.chrf_signature}"
         )
 
 
-def evaluate(translations, references, tokenize="13a"):
+def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize: str = "13a") -> Scores:
     """Score translations with BLEU and chrF against one reference each, or several.
 
     Example:

@@ -76,7 +76,7 @@ class MaskedAccuracy(TokenMetric):
         name: the name in the logs.
     """
 
-    def __init__(self, name="accuracy", dtype="float32"):
+    def __init__(self, name: str = "accuracy", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)
 
     def token_values(self, labels, logits):
@@ -107,7 +107,7 @@ class Perplexity(TokenMetric):
         name: the name in the logs.
     """
 
-    def __init__(self, name="perplexity", dtype="float32"):
+    def __init__(self, name: str = "perplexity", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)
 
     def token_values(self, labels, logits):

@@ -1,6 +1,8 @@
 """The encoder-decoder Transformer as a functional Keras model, section 3."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -75,31 +77,31 @@ class Transformer(compat.CloneHook, TokenTraining):
     def __init__(
         self,
         *,
-        vocabulary_size,
-        target_vocabulary_size=None,
-        num_encoder_layers=6,
-        num_decoder_layers=6,
-        d_model=512,
-        num_heads=8,
-        d_ff=2048,
-        d_k=None,
-        d_v=None,
-        dropout=0.1,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        activation="relu",
-        norm="post",
-        positions="sinusoidal",
-        max_length=None,
-        tie_embeddings="all",
-        use_bias=False,
-        layer_norm_epsilon=1e-6,
-        scale_embeddings=True,
-        output_bias=False,
-        name="transformer",
-        dtype=None,
-        trainable=True,
-    ):
+        vocabulary_size: int,
+        target_vocabulary_size: int | None = None,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        d_model: int = 512,
+        num_heads: int = 8,
+        d_ff: int = 2048,
+        d_k: int | None = None,
+        d_v: int | None = None,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        activation: str | Callable[..., Any] = "relu",
+        norm: str = "post",
+        positions: str = "sinusoidal",
+        max_length: int | None = None,
+        tie_embeddings: str = "all",
+        use_bias: bool = False,
+        layer_norm_epsilon: float = 1e-6,
+        scale_embeddings: bool = True,
+        output_bias: bool = False,
+        name: str = "transformer",
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
         config = plain_config(
             {key: value for key, value in locals().items() if key in CONFIG}
         )  # of the arguments above
@@ -126,7 +128,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         if policy.quantization_mode:
             self.quantize(policy.quantization_mode)
 
-    def quantize(self, mode, config=None, filters=None):
+    def quantize(self, mode: str, config: Any = None, filters: Any = None) -> None:
         """Turn matrices into 8-bit integers, and multiply by them in integers: for decoding on a processor.
 
         Each column of a matrix has its own scale; of the embeddings, each piece. Each row that is multiplied by a
@@ -167,7 +169,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         }
 
     @property
-    def has_one_vocabulary(self):
+    def has_one_vocabulary(self) -> bool:
         """Whether the same ids are the same pieces in source and target: they have the same vectors."""
         return self.source_embedding is self.target_embedding
 
@@ -182,11 +184,11 @@ class Transformer(compat.CloneHook, TokenTraining):
                 return f"{layer.name} has its own call"
         return None
 
-    def encode(self, source):
+    def encode(self, source: Any) -> Any:
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
         return self.encoder(embed_source(self, source), mask=padding_mask(source))
 
-    def decoder_vectors(self, inputs, training=None):
+    def decoder_vectors(self, inputs: Any, training: bool | None = None) -> Any:
         """The vectors before the output map: the model's inputs -> (B, T, D)."""
         source, target = (inputs["source"], inputs["target"]) if isinstance(inputs, dict) else inputs
         source, target = ops.convert_to_tensor(source, "int32"), ops.convert_to_tensor(target, "int32")
@@ -197,7 +199,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         """Logits with the output bias, if the model has one."""
         return logits if self.output_bias is None else self.output_bias(logits)
 
-    def attention_weights(self, source, target):
+    def attention_weights(self, source: Any, target: Any) -> dict[str, Any]:
         """The attention weights of every head, for plots.
 
         Args:
@@ -210,7 +212,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         """
         return self.call_with_weights(source, target)[1]
 
-    def call_with_weights(self, source, target):
+    def call_with_weights(self, source: Any, target: Any) -> tuple[Any, dict[str, Any]]:
         """The logits of a call (B, T, V) float32, and `attention_weights` of the same pass."""
         with record() as found:
             logits = self({"source": source, "target": target})
@@ -218,7 +220,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         weights = {"encoder": encoder, "decoder": decoder, "cross": cross}
         return logits, {name: ops.stack(of_layers) for name, of_layers in weights.items()}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, flat. If something was set on parts afterwards, also `changed_parts`."""
         name = f"int8_from_{self.dtype_policy.name}" if self.quantized else self.dtype_policy
         policy = keras.dtype_policies.serialize(keras.dtype_policies.get(name))
@@ -227,7 +229,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         return {**self._config, "name": self.name, "trainable": self.trainable, "dtype": policy, **changes}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         model = cls(**{name: value for name, value in config.items() if name != "changed_parts"})
         change_parts(model, config.get("changed_parts", {}))
         return model
@@ -240,7 +242,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         )
 
     @classmethod
-    def from_preset(cls, name, **changes):
+    def from_preset(cls, name: str, **changes: Any) -> Self:
         """A model of a named preset, with any of the constructor's arguments changed.
 
         Raises:

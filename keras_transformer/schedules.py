@@ -1,6 +1,7 @@
 """Learning rates: the paper's, section 5.3, and one that falls to zero at the end of a run."""
 
 import logging
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -44,7 +45,7 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
             above 0.
     """
 
-    def __init__(self, d_model, warmup_steps=4000, scale=1.0):
+    def __init__(self, d_model: int, warmup_steps: int = 4000, scale: float = 1.0) -> None:
         super().__init__()
         self.d_model = whole("d_model", d_model)
         self.warmup_steps = whole("warmup_steps", warmup_steps)
@@ -58,17 +59,17 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
             )
 
     @property
-    def peak(self):
+    def peak(self) -> float:
         """The highest rate, that of step `warmup_steps`."""
         return self.scale * (self.d_model * self.warmup_steps) ** -0.5
 
     @classmethod
-    def with_peak(cls, peak, d_model, warmup_steps=4000):
+    def with_peak(cls, peak: float, d_model: int, warmup_steps: int = 4000) -> Self:
         """The schedule whose highest rate, at `warmup_steps`, is `peak`. Recipes of fairseq are written in this way."""
         d_model, warmup_steps = whole("d_model", d_model), whole("warmup_steps", warmup_steps)
         return cls(d_model, warmup_steps, scale=positive("peak", peak) * (d_model * warmup_steps) ** 0.5)
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32") + 1.0
         return self.scale * self.d_model**-0.5 * ops.minimum(ops.rsqrt(step), step * self.warmup_steps**-1.5)
 

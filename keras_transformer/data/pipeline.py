@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from keras_transformer.data.aligned_texts import aligned_texts, corpus_pairs
 from keras_transformer.data.batches import Position, stream
@@ -14,12 +15,13 @@ from keras_transformer.data.report import make_report
 from keras_transformer.data.store import PairStore
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.tokenizers import check_tokenizer, has_one_vocabulary, vocabulary_sizes
+from keras_transformer.inputs.tokenizers import AnyTokenizer, check_tokenizer, has_one_vocabulary, vocabulary_sizes
+from keras_transformer.readers.corpora import Corpora
 
 logger = logging.getLogger("keras_transformer")
 
 
-def read_pairs(source, target):
+def read_pairs(source: Corpora, target: Corpora) -> list[tuple[str, str]]:
     r"""Read a small aligned corpus, for example a test set, as a list of (source, target) strings. Keeps all pairs.
 
     Example:
@@ -44,19 +46,19 @@ def read_pairs(source, target):
 
 
 def parallel_corpus(
-    source,
-    target,
-    tokenizer,
+    source: Corpora,
+    target: Corpora,
+    tokenizer: AnyTokenizer,
     *,
-    weights=None,
-    tokens_per_batch=8192,
-    max_length=256,
-    num_shapes=12,
-    shuffle=True,
-    seed=0,
-    start=(0, 0),
-    rows_multiple=8,
-):
+    weights: Sequence[float] | None = None,
+    tokens_per_batch: int = 8192,
+    max_length: int = 256,
+    num_shapes: int = 12,
+    shuffle: bool = True,
+    seed: int = 0,
+    start: tuple[int, int] = (0, 0),
+    rows_multiple: int = 8,
+) -> Any:
     r"""Read aligned sentences as a dataset of batches for `Transformer.fit`.
 
     The call reads and tokenizes the sentences once. It leaves out each pair that has an empty side (without a visible

@@ -1,6 +1,7 @@
 """Writes a translator as a SavedModel that takes strings and gives strings, for TF Serving."""
 
 import logging
+from typing import Any
 
 from keras_transformer.export.checks.saved_model import contents_of
 from keras_transformer.export.finish import facts_of, finish
@@ -10,11 +11,20 @@ from keras_transformer.export.readme import FILES
 from keras_transformer.export.server.server_protos import prediction_log
 from keras_transformer.export.server.serving_files import Batching, ServingFiles
 from keras_transformer.files import written_beside
+from keras_transformer.inputs.paths import AnyPath
 
 logger = logging.getLogger("keras_transformer")
 
 
-def export(translator, path, overwrite=False, serving=False, precision="float32", max_source_length=256, check=True):
+def export(
+    translator: Any,
+    path: AnyPath,
+    overwrite: bool = False,
+    serving: bool | Batching = False,
+    precision: str = "float32",
+    max_source_length: int = 256,
+    check: bool = True,
+) -> None:
     """Write a translator as a SavedModel whose graph holds tokenizer, search and detokenizer.
 
     The docstring of `keras_transformer.export` describes its signatures. The folder also holds a README.md, the SHA-256

@@ -1,5 +1,7 @@
 """The decoder of a `Transformer`, one token at a time."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_transformer.backend.compat import weights_as
@@ -80,7 +82,15 @@ class IncrementalDecoder:
                 matrices += owner.matrices()
         return matrices + self.model.target_embedding.matrices()
 
-    def start(self, memory, source, room, num_hypotheses=1, weights=None, with_attention=False):
+    def start(
+        self,
+        memory: Any,
+        source: Any,
+        room: Any,
+        num_hypotheses: int = 1,
+        weights: Any = None,
+        with_attention: bool = False,
+    ) -> DecoderState:
         """The state before the first token, for W = `num_hypotheses` of each sentence.
 
         The keys and values of the source are computed here, once for each sentence.
@@ -108,7 +118,7 @@ class IncrementalDecoder:
             weights=self.step_weights() if weights is None else weights,
         )
 
-    def step(self, ids, state):
+    def step(self, ids: Any, state: DecoderState) -> tuple[Any, DecoderState]:
         """The logits of the next token.
 
         Args:

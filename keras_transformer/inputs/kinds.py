@@ -2,7 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any, Protocol
+
+
+class ListOfTexts(Protocol):
+    """A list, a tuple or a column of strings, for type checkers. One string is none: it contains only strings."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def __contains__(self, value: object, /) -> Any: ...
+
+
+Texts = ListOfTexts | Iterator[str]
 
 SHOWN = 60  # characters of a value in a message
 

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+AnyPath = str | os.PathLike[str]
+
 
 def check_target(path, kind=None, argument="path", overwrite=True):
     """Refuse a path that cannot be written, before the work whose result it will hold. Nothing is created.

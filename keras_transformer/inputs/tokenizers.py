@@ -2,8 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any, Protocol
 
 from keras_transformer.inputs.kinds import shown
+
+
+class AnyTokenizer(Protocol):
+    """What every room may ask of a `Tokenizer`, of a `TokenizerPair` or of another tokenizer, for type checkers."""
+
+    def tokenize(self, strings: Any, side: str = ...) -> Any: ...
+
 
 TOKENIZER_FILE = "tokenizer.model"
 PAIR_FILES = {"source": "source_tokenizer.model", "target": "target_tokenizer.model"}  # in its place, of a pair

@@ -8,9 +8,11 @@ import numpy as np
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, START, UNK
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer, side_of
+from keras_transformer.inputs.paths import AnyPath
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, AnyTokenizer, save_tokenizer, side_of
 from keras_transformer.interop.checks import check_model, check_pair, may_replace, weights_by_path
 from keras_transformer.interop.marian_format import MODELS
+from keras_transformer.model import Transformer
 
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
 VOCABULARIES = {f"{kind}_vocabulary.json" for kind in ("shared", "source", "target")}
@@ -54,7 +56,14 @@ _WEIGHTS = {
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
-def save(model, tokenizer, folder, quantization=None, max_length=None, overwrite=False):
+def save(
+    model: Transformer,
+    tokenizer: AnyTokenizer,
+    folder: AnyPath,
+    quantization: str | None = None,
+    max_length: int | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write a folder that `ctranslate2.Translator` reads, and put the tokenizer's file into it.
 
     CTranslate2's input and output are pieces: `tokenizer.pieces(tokenizer.encode(text))`, with `tokenizer.source` or

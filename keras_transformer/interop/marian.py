@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from keras_transformer.ids import NUM_RESERVED, PAD, START
-from keras_transformer.inputs.paths import check_source
+from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.interop.mapping import assign
 from keras_transformer.interop.marian_format import (
     ACTIVATIONS,
@@ -38,7 +38,7 @@ __all__ = ["load", "save"]
 FILES = (CONFIG, VOCABULARY, *MODELS.values(), SAFETENSORS, PYTORCH)  # what is downloaded from an address
 
 
-def load(folder):
+def load(folder: AnyPath) -> tuple[Transformer, Tokenizer]:
     """Read a `MarianMTModel` folder of Hugging Face transformers, for example a download of an OPUS-MT model.
 
     The model gives the same logits as transformers. Its ids are those of this package: Marian's `</s>` is END, and its

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
+from keras_transformer.inputs.paths import AnyPath
 from keras_transformer.inputs.tokenizers import is_pair
 from keras_transformer.interop.checks import check_pair, may_replace, weights_by_path
 from keras_transformer.interop.mapping import collect
@@ -28,6 +29,8 @@ from keras_transformer.interop.marian_format import (
     layers_table,
 )
 from keras_transformer.interop.tensors import SAFETENSORS
+from keras_transformer.model import Transformer
+from keras_transformer.text import Tokenizer
 
 TARGET = "a Marian model"
 # Arguments of `Transformer` that have one value in every Marian model.
@@ -42,7 +45,7 @@ MAX_LENGTH = 1024  # positions that transformers computes; it fails on longer se
 SEARCH = {"max_length": 512, "num_beams": 4}
 
 
-def save(model, tokenizer, folder, overwrite=False):
+def save(model: Transformer, tokenizer: Tokenizer, folder: AnyPath, overwrite: bool = False) -> None:
     """Write a folder that `MarianMTModel` and `MarianTokenizer` of Hugging Face transformers read.
 
     The model is one that `load` gave, trained further or not, or one of our own with Marian's architecture. Its logits

@@ -1,5 +1,7 @@
 """Scaled dot-product attention and multi-head attention, section 3.2."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -95,7 +97,16 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
             mask that is not boolean, or that does not fit.
     """
 
-    def __init__(self, num_heads, d_k=None, d_v=None, dropout=0.0, use_bias=False, initial_gain=1.0, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        d_k: int | None = None,
+        d_v: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = False,
+        initial_gain: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads, self.d_k, self.d_v = plain(num_heads=num_heads, d_k=d_k, d_v=d_v)
         self.dropout, self.use_bias, self.initial_gain = plain(
@@ -163,7 +174,15 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         joined = ops.reshape(heads, (-1, ops.shape(heads)[1], heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights
 
-    def call(self, query, memory=None, mask=None, memory_mask=None, training=None, return_attention_scores=False):
+    def call(
+        self,
+        query: Any,
+        memory: Any = None,
+        mask: Any = None,
+        memory_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> Any:
         source = query if memory is None else memory
         sizes = query.shape[0], self.num_heads, query.shape[1], source.shape[1]
         mask, memory_mask = over_heads(mask), over_heads(memory_mask, "memory_mask")

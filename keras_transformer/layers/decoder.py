@@ -1,5 +1,7 @@
 """The decoder: causal self-attention, attention over the encoder's output, feed-forward; section 3.1."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -67,7 +69,15 @@ class DecoderLayer(LayerOptions):
         h = self.feed_forward(self.feed_forward_residual.enter(x), training=training)
         return self.feed_forward_residual.leave(x, h, training)
 
-    def call(self, x, memory, x_mask=None, memory_mask=None, training=None, return_attention_scores=False):
+    def call(
+        self,
+        x: Any,
+        memory: Any,
+        x_mask: Any = None,
+        memory_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> Any:
         if return_attention_scores:
             with record() as found:
                 x = DecoderLayer.call(self, x, memory, x_mask, memory_mask, training)
@@ -119,7 +129,15 @@ class Decoder(Stack):
     def build(self, x_shape, memory_shape):
         self.build_layers(x_shape, memory_shape)
 
-    def call(self, x, memory, x_mask=None, memory_mask=None, training=None, return_attention_scores=False):
+    def call(
+        self,
+        x: Any,
+        memory: Any,
+        x_mask: Any = None,
+        memory_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> Any:
         if return_attention_scores:
             with record() as found:
                 x = Decoder.call(self, x, memory, x_mask, memory_mask, training)

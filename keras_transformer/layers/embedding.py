@@ -1,5 +1,7 @@
 """Token embeddings and the output map that shares their matrix, section 3.4."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -78,7 +80,7 @@ class TokenEmbedding(keras.layers.Layer):
         ValueError: a size that is not a whole number of at least 1.
     """
 
-    def __init__(self, vocabulary_size, d_model, scale=True, **kwargs):
+    def __init__(self, vocabulary_size: int, d_model: int, scale: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size, self.d_model, self.scale = plain(
             vocabulary_size=vocabulary_size, d_model=d_model, scale=scale
@@ -127,7 +129,7 @@ class TokenEmbedding(keras.layers.Layer):
         """Vectors to logits: (..., D) -> (..., V) float32; `prepared` is `rows.prepare()`, for many small calls."""
         return self.rows.logits(x, prepared)
 
-    def call(self, x, reverse=False):
+    def call(self, x: Any, reverse: bool = False) -> Any:
         return self.logits(x) if reverse else self.lookup(x)
 
     def compute_output_spec(self, x, reverse=False):

@@ -1,5 +1,7 @@
 """The encoder: self-attention and feed-forward sub-layers, section 3.1."""
 
+from typing import Any
+
 import keras
 
 from keras_transformer.layers.attention_scores import record
@@ -44,7 +46,9 @@ class EncoderLayer(LayerOptions):
         self.feed_forward_residual = self.make_residual("feed_forward_residual", x_shape)
         self.built = True
 
-    def call(self, x, mask=None, training=None, return_attention_scores=False):
+    def call(
+        self, x: Any, mask: Any = None, training: bool | None = None, return_attention_scores: bool = False
+    ) -> Any:
         if return_attention_scores:
             with record() as found:
                 x = EncoderLayer.call(self, x, mask, training)
@@ -94,7 +98,9 @@ class Encoder(Stack):
     def build(self, x_shape):
         self.build_layers(x_shape)
 
-    def call(self, x, mask=None, training=None, return_attention_scores=False):
+    def call(
+        self, x: Any, mask: Any = None, training: bool | None = None, return_attention_scores: bool = False
+    ) -> Any:
         if return_attention_scores:
             with record() as found:
                 x = Encoder.call(self, x, mask, training)

@@ -1,5 +1,8 @@
 """The position-wise feed-forward network, section 3.3."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from keras_transformer.backend.xla import relu
@@ -42,7 +45,14 @@ class FeedForward(LayerOfParts):
         ValueError: an argument of another kind or range, or an unknown activation.
     """
 
-    def __init__(self, d_ff, activation="relu", dropout=0.0, initial_gain=1.0, **kwargs):
+    def __init__(
+        self,
+        d_ff: int,
+        activation: str | Callable[..., Any] = "relu",
+        dropout: float = 0.0,
+        initial_gain: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.d_ff, self.activation = plain(d_ff=d_ff, activation=activation)
         self.dropout, self.initial_gain = plain(dropout=dropout, initial_gain=initial_gain)
@@ -60,7 +70,7 @@ class FeedForward(LayerOfParts):
         self.outer.build((None, self.d_ff))
         self.built = True
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None) -> Any:
         return self.outer(self.inner_dropout(self.inner(x), training=training))
 
     def compute_output_shape(self, input_shape):

@@ -1,5 +1,8 @@
 """The options of a layer, and the stack of layers: what encoder and decoder share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from keras_transformer.layers.arguments import choice, plain
@@ -43,20 +46,20 @@ class LayerOptions(GivesWeights, LayerOfParts):
 
     def __init__(
         self,
-        num_heads=8,
-        d_ff=2048,
-        d_k=None,
-        d_v=None,
-        dropout=0.1,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        activation="relu",
-        norm="post",
-        use_bias=False,
-        layer_norm_epsilon=1e-6,
-        initial_gain=1.0,
-        **kwargs,
-    ):
+        num_heads: int = 8,
+        d_ff: int = 2048,
+        d_k: int | None = None,
+        d_v: int | None = None,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        activation: str | Callable[..., Any] = "relu",
+        norm: str = "post",
+        use_bias: bool = False,
+        layer_norm_epsilon: float = 1e-6,
+        initial_gain: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         options = {
             "num_heads": num_heads,
@@ -120,7 +123,14 @@ class Stack(GivesWeights, LayerOfParts):
 
     layer_class = None
 
-    def __init__(self, num_layers=6, name=None, dtype=None, trainable=True, **layer_options):
+    def __init__(
+        self,
+        num_layers: int = 6,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        **layer_options: Any,
+    ) -> None:
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         [self.num_layers] = plain(num_layers=num_layers)
         if "initial_gain" not in layer_options:

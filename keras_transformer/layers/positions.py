@@ -1,5 +1,7 @@
 """Positional encoding, section 3.5."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -60,7 +62,7 @@ class PositionalEncoding(keras.layers.Layer):
         ValueError: another kind; learned positions without `max_length`; an input longer than `max_length`.
     """
 
-    def __init__(self, kind="sinusoidal", max_length=None, **kwargs):
+    def __init__(self, kind: str = "sinusoidal", max_length: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kind = choice("kind of positions", kind, POSITION_KINDS)
         [self.max_length] = plain(max_length=max_length)
@@ -85,7 +87,7 @@ class PositionalEncoding(keras.layers.Layer):
         halves = self.kind == "sinusoidal_halves"
         return ops.cast(sinusoids(positions, self.d_model, halves), self.compute_dtype)
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         length = ops.shape(x)[1]
         if self.kind == "learned":
             length = at_most(length, self.max_length, "learned positions")

@@ -1,5 +1,7 @@
 """Label-smoothed cross-entropy over target tokens, section 5.4."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -60,7 +62,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         ValueError: an `epsilon` outside [0, 1), or another `reduction` than "sum".
     """
 
-    def __init__(self, epsilon=0.1, name="label_smoothed_cross_entropy", **kwargs):
+    def __init__(self, epsilon: float = 0.1, name: str = "label_smoothed_cross_entropy", **kwargs: Any) -> None:
         kwargs = {"reduction": "sum", "dtype": "float32", **kwargs}  # whatever `keras.config.floatx()` is
         super().__init__(name=name, **kwargs)
         if not 0 <= epsilon < 1:
@@ -71,7 +73,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
             )
         self.epsilon = epsilon
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if sample_weight is not None:
             sample_weight = token_weights(sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)

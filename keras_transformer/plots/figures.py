@@ -8,9 +8,13 @@ import contextlib
 import logging
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+
+from keras_transformer.inputs.paths import AnyPath
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,7 +34,9 @@ SMALLEST_PANEL = 1.6  # inches
 TITLES = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "learning_rate": "learning rate"}
 
 
-def attention_map(weights, source_labels, target_labels, path=None):
+def attention_map(
+    weights: Any, source_labels: Sequence[str], target_labels: Sequence[str], path: AnyPath | None = None
+) -> Figure:
     """Draw attention weights: a row for each target piece, a column for each source piece, a panel for each head.
 
     All panels share one color scale, from 0 to the largest weight. Labels are drawn literally ("▁The", "$5").
@@ -103,7 +109,13 @@ def _label_pieces(panel, source_labels, target_labels):
     panel.set_yticks(range(len(target_labels)), list(map(_unicode, target_labels)), **literal)
 
 
-def learning_curves(curves, x_label, y_label, path=None, log_y=False):
+def learning_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x_label: str,
+    y_label: str,
+    path: AnyPath | None = None,
+    log_y: bool = False,
+) -> Figure:
     """Draw several curves in one picture, with their names in the legend.
 
     Example:
@@ -154,7 +166,7 @@ def learning_curves(curves, x_label, y_label, path=None, log_y=False):
     return figure
 
 
-def training_curves(epochs, folder):
+def training_curves(epochs: Sequence[Mapping[str, Any]], folder: AnyPath) -> dict[str, Figure]:
     """Draw the course of a training: one picture each of loss, perplexity, BLEU and learning rate.
 
     The files are `loss.png`, `perplexity.png`, `bleu.png` and `learning_rate.png`. Each shows training and validation.
@@ -199,7 +211,7 @@ def training_curves(epochs, folder):
     return figures
 
 
-def learning_rate(schedule_values, path=None):
+def learning_rate(schedule_values: Any, path: AnyPath | None = None) -> Figure:
     """Draw a schedule: the learning rate of steps 1, 2, …, with a mark at its peak.
 
     Example:

@@ -1,11 +1,14 @@
 """Folders on the hubs of Hugging Face and Kaggle, downloaded by the hubs' own clients. This needs the network."""
 
+from collections.abc import Iterable
+
 from keras_transformer.inputs.addresses import read_address
+from keras_transformer.inputs.paths import AnyPath
 
 PACKAGES = {"hf": "huggingface_hub", "kaggle": "kagglehub"}
 
 
-def local_folder(value, names, argument="folder"):
+def local_folder(value: AnyPath, names: Iterable[str], argument: str = "folder") -> AnyPath:
     """The folder that an address names, downloaded unless it is in the hub's cache. A path is returned unchanged.
 
     Private models need a login: `hf auth login`, or `kagglehub.login()`. Without the network, a folder that was

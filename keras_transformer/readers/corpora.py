@@ -2,12 +2,16 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from keras_transformer.files import read_lines
-from keras_transformer.inputs.kinds import check_iterable, check_text
+from keras_transformer.inputs.kinds import Texts, check_iterable, check_text
+from keras_transformer.inputs.paths import AnyPath
 from keras_transformer.readers.pipes import is_pipe
+
+Corpora = AnyPath | Texts | Sequence[AnyPath] | Sequence[Texts]
 
 # A string that must be meant as a path, even if there is no such file: no white space, and a "/" or an extension.
 _LOOKS_LIKE_A_PATH = re.compile(r"\S*/\S+|\S*[^\s.]\.[A-Za-z]\w{0,9}")

@@ -1,9 +1,12 @@
 """Two tokenizers for a model of two vocabularies, one for each language."""
 
+from collections.abc import Sequence
+from typing import Any, Self, overload
+
 import tensorflow as tf
 
-from keras_transformer.inputs.kinds import shown
-from keras_transformer.inputs.paths import check_source, checked_path
+from keras_transformer.inputs.kinds import Texts, shown
+from keras_transformer.inputs.paths import AnyPath, check_source, checked_path
 from keras_transformer.inputs.tokenizers import PAIR_FILES, save_tokenizer
 from keras_transformer.text.tokenizer import Tokenizer
 
@@ -38,7 +41,7 @@ class TokenizerPair(tf.Module):
         TypeError: one is no `Tokenizer`, for example a path.
     """
 
-    def __init__(self, source, target):
+    def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
         for side, tokenizer in (("source", source), ("target", target)):
             if not isinstance(tokenizer, Tokenizer):
                 raise TypeError(
@@ -52,7 +55,7 @@ class TokenizerPair(tf.Module):
         return type(self), (self.source, self.target)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: AnyPath) -> Self:
         """Read the two files that `save` or training wrote into a folder.
 
         Raises:
@@ -62,7 +65,7 @@ class TokenizerPair(tf.Module):
         folder = check_source(folder, "folder", "folder")
         return cls(*(Tokenizer.load(folder / PAIR_FILES[side]) for side in ("source", "target")))
 
-    def save(self, folder, overwrite=False):
+    def save(self, folder: AnyPath, overwrite: bool = False) -> None:
         """Write `source_tokenizer.model` and `target_tokenizer.model` into a folder. See `Tokenizer.save`.
 
         With `overwrite`, a `tokenizer.model` in the folder is removed: the pair takes its place.
@@ -73,7 +76,7 @@ class TokenizerPair(tf.Module):
         save_tokenizer(self, checked_path(folder, "folder"), overwrite)
 
     @property
-    def vocabulary_sizes(self):
+    def vocabulary_sizes(self) -> dict[str, int]:
         """How many pieces each side has: {"source": int, "target": int}."""
         return {"source": self.source.vocabulary_size, "target": self.target.vocabulary_size}
 
@@ -85,28 +88,40 @@ class TokenizerPair(tf.Module):
         )
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> dict[str, str]:
         """The fingerprint of each: {"source": str, "target": str}."""
         return {"source": self.source.fingerprint, "target": self.target.fingerprint}
 
     @property
-    def language_codes(self):
+    def language_codes(self) -> tuple[str, ...]:
         """The target languages that a sentence can begin with, pieces of the source. See `Tokenizer`."""
         return self.source.language_codes
+
+    @overload
+    def encode(self, text: str, side: str = ...) -> list[int]: ...
+
+    @overload
+    def encode(self, text: Texts, side: str = ...) -> list[list[int]]: ...
 
     def encode(self, text, side="source"):
         """Text of a side to ids, without START and END. See `Tokenizer.encode`."""
         return self._of(side).encode(text, side)
 
+    @overload
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    @overload
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]: ...
+
     def decode(self, ids):
         """Ids of the target to text. See `Tokenizer.decode`; `pair.source.decode` takes ids of the source."""
         return self.target.decode(ids)
 
-    def tokenize(self, strings, side="source"):
+    def tokenize(self, strings: Any, side: str = "source") -> Any:
         """Text of a side to ids as tensors. See `Tokenizer.tokenize`."""
         return self._of(side).tokenize(strings, side)
 
-    def detokenize(self, ids):
+    def detokenize(self, ids: Any) -> Any:
         """Ids of the target to text as tensors. See `Tokenizer.detokenize`."""
         return self.target.detokenize(ids)
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
+from typing import Any, Self, overload
 
 import numpy as np
 import tensorflow as tf
@@ -10,11 +12,12 @@ import tensorflow_text as tf_text
 from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START
-from keras_transformer.inputs.kinds import read_texts, shown
-from keras_transformer.inputs.paths import check_source
-from keras_transformer.readers.corpora import read_corpora, refuse_shared_pipes
+from keras_transformer.inputs.kinds import Texts, read_texts, shown
+from keras_transformer.inputs.paths import AnyPath, check_source
+from keras_transformer.readers.corpora import Corpora, read_corpora, refuse_shared_pipes
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
+from keras_transformer.text.given_ids import check_ids, in_python
 from keras_transformer.text.learning import MODELS, learn
 from keras_transformer.text.subwords import NORMALIZATIONS, read
 from keras_transformer.text.trainer_options import read_options
@@ -76,7 +79,7 @@ class Tokenizer(tf.Module):
         RuntimeError: the process was forked after TensorFlow was used.
     """
 
-    def __init__(self, data):
+    def __init__(self, data: bytes) -> None:
         check_process()
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"data must be the bytes of a tokenizer file, got {shown(data)}. Use Tokenizer.load(path).")
@@ -91,7 +94,14 @@ class Tokenizer(tf.Module):
         return type(self), (self._data,)
 
     @classmethod
-    def train(cls, files, vocabulary_size=10_000, model="bpe", normalization="none", **options):
+    def train(
+        cls,
+        files: Corpora,
+        vocabulary_size: int = 10_000,
+        model: str = "bpe",
+        normalization: str = "none",
+        **options: Any,
+    ) -> Self:
         """Learn a vocabulary from sentences. The same sentences give the same tokenizer.
 
         The texts are read once, and blank ones are left out. If there are more than 1 million, the pieces are learned
@@ -144,7 +154,7 @@ class Tokenizer(tf.Module):
         return cls(learn(corpora, int(vocabulary_size), model, normalization, options))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: AnyPath) -> Self:
         """Read a file that `save` wrote, or a SentencePiece model whose ids 0 to 3 are the same as here.
 
         Raises:
@@ -159,7 +169,7 @@ class Tokenizer(tf.Module):
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
-    def from_sentencepiece(cls, path):
+    def from_sentencepiece(cls, path: AnyPath) -> Self:
         """Read a SentencePiece model that was trained elsewhere, with whatever ids.
 
         The ids are rearranged: PAD 0, UNK 1, START 2, END 3, then the other pieces in their order. A special piece that
@@ -193,7 +203,7 @@ class Tokenizer(tf.Module):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def save(self, path, overwrite=False):
+    def save(self, path: AnyPath, overwrite: bool = False) -> None:
         """Write the tokenizer to one file.
 
         The file is a SentencePiece `.model`, a WordPiece vocabulary with one piece a line, or JSON for kind "marian".
@@ -205,22 +215,22 @@ class Tokenizer(tf.Module):
             beside.write_bytes(self._data)
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """str, the SHA-256 of the file that `save` writes. Equal tokenizers have equal fingerprints."""
         return hashlib.sha256(self._data).hexdigest()
 
     @property
-    def model(self):
+    def model(self) -> str:
         """str, the kind: "bpe", "unigram", "wordpiece" or "marian"."""
         return self._source.kind
 
     @property
-    def vocabulary_size(self):
+    def vocabulary_size(self) -> int:
         """int, the number of pieces. The four special pieces count. Ids run from 0 to one less."""
         return self._source.size
 
     @property
-    def normalization(self):
+    def normalization(self) -> str:
         """str, the normal form of Unicode that texts are put into first: "none", "nfc" or "nfkc".
 
         A Marian tokenizer, or a SentencePiece model from elsewhere, can have other rules in its file.
@@ -228,26 +238,32 @@ class Tokenizer(tf.Module):
         return self._source.normalization
 
     @property
-    def fallback_ids(self):
+    def fallback_ids(self) -> tuple[int, ...]:
         """The ids that stand for text without a piece of its own: UNK, and the pieces of single bytes."""
         return tuple(sorted({*self._source.fallback_ids.tolist(), *self._target.fallback_ids.tolist()}))
 
     @property
-    def sentencepiece_models(self):
+    def sentencepiece_models(self) -> tuple[bytes | None, bytes | None]:
         """The SentencePiece model of the source and that of the target: two bytes; two None in "wordpiece"."""
         return self._source.sentencepiece_model, self._target.sentencepiece_model
 
     @property
-    def language_codes(self):
+    def language_codes(self) -> tuple[str, ...]:
         """The target languages that a sentence can begin with, as pieces: `(">>deu<<", ">>fra<<")`. Most have none."""
         pieces = (self._source.piece(i) for i in range(NUM_RESERVED, self.vocabulary_size))
         return tuple(piece for piece in pieces if _CODE.fullmatch(piece))
 
-    def pieces(self, ids):
+    def pieces(self, ids: Any) -> list[str]:
         """The piece of each id of one sequence, for plots and inspection: list of int -> list of str."""
-        row = _to_python(ids)
-        self._check_ids(row)
+        row = in_python(ids)
+        check_ids(row, self.vocabulary_size)
         return [self._source.piece(i) for i in row]
+
+    @overload
+    def encode(self, text: str, side: str = ...) -> list[int]: ...
+
+    @overload
+    def encode(self, text: Texts, side: str = ...) -> list[list[int]]: ...
 
     def encode(self, text, side="source"):
         """Text to ids, without START and END: str -> list of int, list of str -> list of lists.
@@ -272,6 +288,12 @@ class Tokenizer(tf.Module):
         rows = self.tokenize(tf.constant(encoded, tf.string), side).to_list()
         return rows[0] if isinstance(text, str) else rows
 
+    @overload
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    @overload
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]: ...
+
     def decode(self, ids):
         """Ids to text, without PAD, START and END: list of int -> str, list of lists -> list of str.
 
@@ -281,17 +303,17 @@ class Tokenizer(tf.Module):
             ValueError: an id is outside the vocabulary.
             TypeError: an id is not an integer.
         """
-        rows = _to_python(ids)
+        rows = in_python(ids)
         is_single = not (isinstance(rows, list) and rows and isinstance(rows[0], list))
         rows = [rows] if is_single else rows
         for row in rows:
-            self._check_ids(row)
+            check_ids(row, self.vocabulary_size)
         flat = np.array([i for row in rows for i in row], np.int32)
         ragged = tf.RaggedTensor.from_row_lengths(flat, [len(row) for row in rows])
         texts = [text.decode() for text in self.detokenize(ragged).numpy()]
         return texts[0] if is_single else texts
 
-    def tokenize(self, strings, side="source"):
+    def tokenize(self, strings: Any, side: str = "source") -> Any:
         """Text to ids as tensors, without START and END: (N,) string -> ragged (N, None) int32. See `encode`."""
         check_process()
         if side not in SIDES:
@@ -303,7 +325,7 @@ class Tokenizer(tf.Module):
             strings = tf_text.normalize_utf8(strings, self.normalization.upper())
         return (self._source if side == "source" else self._target).tokenize(strings)
 
-    def detokenize(self, ids):
+    def detokenize(self, ids: Any) -> Any:
         """Ids to text as tensors, without PAD, START and END.
 
         Args:
@@ -321,24 +343,6 @@ class Tokenizer(tf.Module):
         is_text = (ids != PAD) & (ids != START) & (ids != END)
         return self._target.detokenize(tf.ragged.boolean_mask(ids, is_text).with_row_splits_dtype(tf.int64))
 
-    def _check_ids(self, ids):
-        if not isinstance(ids, list):
-            raise TypeError(f"ids must be a list of integers, got {ids!r} ({type(ids).__name__}).")
-        for i in ids:
-            if not isinstance(i, int) or isinstance(i, bool):
-                raise TypeError(f"ids must be integers, got {i!r} ({type(i).__name__}).")
-            if not 0 <= i < self.vocabulary_size:
-                raise ValueError(f"id {i} is outside the vocabulary of {self.vocabulary_size} pieces (ids from 0).")
-
     def __repr__(self):
         form = "" if self.normalization == "none" else f", normalization={self.normalization!r}"
         return f"Tokenizer(model={self.model!r}, vocabulary_size={self.vocabulary_size}{form})"
-
-
-def _to_python(ids):
-    """Ids as Python's own values. Tensors, ragged tensors, arrays and tuples become lists."""
-    if isinstance(ids, tf.RaggedTensor):
-        return ids.to_list()
-    if isinstance(ids, (tf.Tensor, np.ndarray, np.generic)):
-        return np.asarray(ids).tolist()
-    return [_to_python(i) for i in ids] if isinstance(ids, (list, tuple, range)) else ids

@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+from typing import Any
 
 import keras
 
@@ -46,7 +47,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
     _gradient_norm = None
     logged = frozenset()
 
-    def compile(self, *args, accumulate_steps=1, log_gradient_norm=False, **kwargs):
+    def compile(self, *args: Any, accumulate_steps: int = 1, log_gradient_norm: bool = False, **kwargs: Any) -> None:
         """`keras.Model.compile` with two more options.
 
         `jit_compile="auto"`, the default, leaves the choice to Keras. It compiles on one GPU and on JAX. On processors

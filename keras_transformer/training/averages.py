@@ -7,7 +7,7 @@ import keras
 
 from keras_transformer.files import AVERAGE_FILE, AVERAGED_FOLDER
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.paths import check_target, checked_path
+from keras_transformer.inputs.paths import AnyPath, check_target, checked_path
 from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.states import read_state, states_in, write_state
@@ -51,7 +51,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     adds_to_logs = ()  # and so `fit` checks the monitor
 
-    def __init__(self, folder, n=5, monitor=None, mode="auto"):
+    def __init__(self, folder: AnyPath, n: int = 5, monitor: str | None = None, mode: str = "auto") -> None:
         super().__init__()
         self.folder, self.n, self.monitor = Path(checked_path(folder, "folder")), whole("n", n), monitor
         self.sign = sign_of(monitor, mode)

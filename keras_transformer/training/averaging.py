@@ -1,19 +1,20 @@
 """Average the weights of several checkpoints of one training. The mean often translates better than any of them."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_transformer.files import written_beside
-from keras_transformer.inputs.paths import check_source, check_target
+from keras_transformer.inputs.paths import AnyPath, check_source, check_target
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 from keras_transformer.training.states import differences, read_state
 from keras_transformer.training.variables import match_arrays
 
 
-def average(paths, output, overwrite=False):
+def average(paths: Sequence[AnyPath], output: AnyPath, overwrite: bool = False) -> None:
     """Write the mean of the weights of some checkpoints as a model without an optimizer.
 
     The paper averages the last 5 checkpoints of its base models and the last 20 of its big ones (section 6.1). The

@@ -1,9 +1,11 @@
 """BLEU and chrF of the validation set in the logs of `fit`, for early stopping and for the choice of the best epoch."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 
 from keras_transformer.evaluate import evaluate, reference_streams
-from keras_transformer.inputs.kinds import check_function, check_iterable, read_sentences
+from keras_transformer.inputs.kinds import Texts, check_function, check_iterable, read_sentences
 from keras_transformer.inputs.numbers import whole
 
 
@@ -50,7 +52,14 @@ class ValidationBLEU(keras.callbacks.Callback):
 
     adds_to_logs = ("val_bleu", "val_chrf")  # `fit` checks that they are there for the callbacks that watch them
 
-    def __init__(self, translate, sources, references, every=1, tokenize="13a"):
+    def __init__(
+        self,
+        translate: Callable[[list[str]], Sequence[str]],
+        sources: Texts,
+        references: Texts | Sequence[Texts],
+        every: int = 1,
+        tokenize: str = "13a",
+    ) -> None:
         super().__init__()
         check_function("translate", translate)
         self.translate = translate

@@ -7,18 +7,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from keras_transformer.files import json_text, written_beside
-from keras_transformer.inputs.paths import check_target
+from keras_transformer.inputs.paths import AnyPath, check_target
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "sentencepiece", "sacrebleu", "numpy")
 
 
-def provenance():
+def provenance() -> dict[str, Any]:
     """Return the command, machine, versions and program's revision of a result, as a dictionary of strings."""
     return {
         "command": command(),
@@ -61,7 +63,7 @@ def revision():
     return {"revision": head.stdout.strip() + (", with local changes" if changes else "")}
 
 
-def result_card(title, facts):
+def result_card(title: str, facts: Mapping[str, Any]) -> str:
     """Return the card of a result as Markdown: `provenance` and `facts`.
 
     Args:
@@ -81,7 +83,7 @@ def _markdown_list(facts, indent=""):
             yield f"{indent}- {name}: {'none' if value in (None, {}) else value}"
 
 
-def write_card(folder, title, facts):
+def write_card(folder: AnyPath, title: str, facts: Mapping[str, Any]) -> None:
     """Write a card as `RESULT.md`, and the same facts as `result.json`. Older files of these names are replaced.
 
     Example:

@@ -2,7 +2,9 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,8 +15,16 @@ from keras_transformer.files import (
     remove_leftovers,
     written_beside,
 )
-from keras_transformer.inputs.paths import checked_path
-from keras_transformer.inputs.tokenizers import PAIR_FILES, SIDES, TOKENIZER_FILE, check_sizes, save_tokenizer, side_of
+from keras_transformer.inputs.paths import AnyPath, checked_path
+from keras_transformer.inputs.tokenizers import (
+    PAIR_FILES,
+    SIDES,
+    TOKENIZER_FILE,
+    AnyTokenizer,
+    check_sizes,
+    save_tokenizer,
+    side_of,
+)
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import sign_of
 from keras_transformer.training.resume import STEM, Resumption
@@ -102,17 +112,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        tokenizer,
-        monitor=None,
-        overwrite=False,
+        folder: AnyPath,
+        tokenizer: AnyTokenizer,
+        monitor: str | None = None,
+        overwrite: bool = False,
         *,
-        corpus=None,
-        every_steps=None,
-        keep=3,
-        callbacks=(),
-        mode="auto",
-    ):
+        corpus: Any = None,
+        every_steps: int | None = None,
+        keep: int = 3,
+        callbacks: Sequence[Any] = (),
+        mode: str = "auto",
+    ) -> None:
         super().__init__()
         for name in ("fingerprint", "save", "vocabulary_size"):
             if not all(hasattr(side_of(tokenizer, side), name) for side in SIDES):

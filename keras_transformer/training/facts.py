@@ -3,12 +3,15 @@
 import gzip
 import inspect
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
+from keras_transformer.inputs.paths import AnyPath
 from keras_transformer.model import Transformer
 from keras_transformer.presets import preset as preset_arguments
 from keras_transformer.readers.pipes import is_pipe
@@ -18,7 +21,17 @@ from keras_transformer.training.sums import updates
 NO_ARCHITECTURE = ("name", "trainable", "dtype")  # fields of a model's config
 
 
-def training_facts(model, report, history, *, preset=None, seed=None, files=(), scores=None, averaged="no"):
+def training_facts(
+    model: Any,
+    report: Any,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
+    files: Sequence[AnyPath] = (),
+    scores: Mapping[str, Any] | None = None,
+    averaged: str = "no",
+) -> dict[str, Any]:
     """Collect the facts of a result for `write_card`, as numbers and names that JSON can hold.
 
     Example:

@@ -3,11 +3,12 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from keras_transformer.files import append_or_restore, explained_disk_errors, plain
-from keras_transformer.inputs.paths import check_source, check_target
+from keras_transformer.inputs.paths import AnyPath, check_source, check_target
 from keras_transformer.training.sums import updates
 from keras_transformer.training.workers import is_chief
 
@@ -42,7 +43,7 @@ class HistoryFile(keras.callbacks.Callback):
             names the path and the free space. The lines before are intact.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: AnyPath) -> None:
         super().__init__()
         self.path = check_target(path, "file") if is_chief() else Path(path)
 
@@ -69,7 +70,7 @@ class HistoryFile(keras.callbacks.Callback):
                 append_or_restore(stream, line, end)
 
 
-def read_history(path):
+def read_history(path: AnyPath) -> list[dict[str, Any]]:
     """Read the epochs of a `HistoryFile` as a list of dictionaries.
 
     Training may have gone back to an earlier epoch, or started again from the first. Then the later lines replace the

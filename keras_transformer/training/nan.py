@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -49,11 +49,11 @@ class StopOnNaN(keras.callbacks.Callback):
         ```
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.watched, self.length = deque(maxlen=NUM_WATCHED), None
 
-    def watch(self, dataset):
+    def watch(self, dataset: Any) -> Any:
         """Return the same dataset, and remember what an error message needs of each batch that it yields.
 
         Args:

@@ -3,6 +3,7 @@
 import atexit
 import datetime
 import time
+from typing import Any
 
 import keras
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -152,7 +153,7 @@ class TrainingProgress(keras.callbacks.Callback):
             Printing never ends the training, see `SampleTranslations`.
     """
 
-    def __init__(self, console=None):
+    def __init__(self, console: Any = None) -> None:
         super().__init__()
         self.console = safe_console(console, quiet=not is_chief())
         self.bar = None

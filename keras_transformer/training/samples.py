@@ -1,9 +1,12 @@
 """Print translations of a few sentences while the model trains."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 from keras_transformer.console import safe_console, show
-from keras_transformer.inputs.kinds import check_function, read_sentences
+from keras_transformer.inputs.kinds import Texts, check_function, read_sentences
 from keras_transformer.inputs.numbers import whole
 
 
@@ -34,7 +37,14 @@ class SampleTranslations(keras.callbacks.Callback):
         TypeError: `translate` is no function, or a list is none of strings, for example a path.
     """
 
-    def __init__(self, translate, sentences, references, every=1, console=None):
+    def __init__(
+        self,
+        translate: Callable[[list[str]], Sequence[str]],
+        sentences: Texts,
+        references: Texts,
+        every: int = 1,
+        console: Any = None,
+    ) -> None:
         super().__init__()
         check_function("translate", translate)
         self.translate = translate

@@ -4,13 +4,14 @@ import importlib.util
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_transformer.files import explained_disk_errors, is_disk_full
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.paths import check_target, checked_path
+from keras_transformer.inputs.paths import AnyPath, check_target, checked_path
 from keras_transformer.training.skipping import SkippedSteps
 from keras_transformer.training.sums import Window, learning_rate, target_tokens, updates
 from keras_transformer.training.workers import is_chief
@@ -62,7 +63,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             folder and the free space. The points before are intact.
     """
 
-    def __init__(self, folder, every=100, report=None):
+    def __init__(self, folder: AnyPath, every: int = 100, report: Any = None) -> None:
         super().__init__()
         self.folder, self.every = Path(checked_path(folder, "folder")), whole("every", every)
         self.padding = {}

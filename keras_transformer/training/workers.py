@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +75,7 @@ def replica_rows(rows, number, replicas):
         return rows[number * size : (number + 1) * size]
 
 
-def workers_strategy():
+def workers_strategy() -> Any:
     """Return the strategy that trains on all machines that TF_CONFIG names, with plain `fit`.
 
     Start the same program on each machine, with TF_CONFIG in its environment. Call this function before anything else
@@ -199,7 +200,7 @@ def strategy_scope(model):
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def is_chief():
+def is_chief() -> bool:
     """Return whether this process writes the files: it is the first worker, or there is no `workers_strategy`.
 
     Example:

@@ -1,10 +1,14 @@
 """Scores and attention of sentences with given translations."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_transformer.ids import START
-from keras_transformer.inputs.kinds import check_text
+from keras_transformer.inputs.kinds import Texts, check_text
+from keras_transformer.translation.hypotheses import Score
 from keras_transformer.translation.requests import check_pair
 from keras_transformer.translation.scorer import check_translation
 from keras_transformer.translation.teacher_forcing import teacher_forced
@@ -13,7 +17,9 @@ from keras_transformer.translation.teacher_forcing import teacher_forced
 class GivenPairs:
     """The methods of a `Translator` that take translations instead of searching for them."""
 
-    def score(self, sources, targets, batch_size=64, progress=False):
+    def score(
+        self, sources: Texts, targets: Texts | Sequence[Texts], batch_size: int = 64, progress: bool = False
+    ) -> list[Score]:
         """The models' scores of given translations: a list of `Score`.
 
         The score has the length and coverage penalties of the search. So the tokens of a finished hypothesis get the
@@ -47,7 +53,9 @@ class GivenPairs:
         """
         return self._scorer.score(sources, targets, batch_size, progress)
 
-    def attention(self, sentence, translation):
+    def attention(
+        self, sentence: str, translation: str | Sequence[str]
+    ) -> tuple[list[str], list[str], dict[str, np.ndarray]]:
         """The attention of every head of the first model for a sentence and its translation, for plots.
 
         Args:
@@ -79,7 +87,7 @@ class GivenPairs:
         arrays = {name: keras.ops.convert_to_numpy(array)[:, 0] for name, array in weights.items()}
         return self._pieces.source.pieces(source), self._pieces.target.pieces(target), arrays
 
-    def alignment(self, sentence, translation):
+    def alignment(self, sentence: str, translation: str | Sequence[str]) -> tuple[list[str], list[str], np.ndarray]:
         """The attention of each token of a translation to the source: the mean over the last layer's heads and models.
 
         Args:
@@ -96,7 +104,7 @@ class GivenPairs:
         [array] = self._teacher_forcing.alignments([source], [target])
         return self._pieces.source.pieces(source), self._pieces.target.pieces(target), array
 
-    def align_words(self, sentences, translations, batch_size=64):
+    def align_words(self, sentences: Texts, translations: Texts | Sequence[Texts], batch_size: int = 64) -> list[Any]:
         """The source word of each word of given translations: the one that it attends to most.
 
         Words are what white space separates. The attention is that of `alignment`. Attention says where the model

@@ -11,8 +11,8 @@ class Hypothesis:
     score: float  # log P over the length penalty, plus the coverage penalty: the search ranks by it
     log_probability: float  # natural logarithm of P(translation | sentence), END included
     finished: bool  # False where the length limit cut it off
-    tokens: tuple = ()  # its pieces, END included where it is finished; none for an empty sentence
-    token_log_probabilities: tuple | None = None  # one for each token, if details were asked for
+    tokens: tuple[str, ...] = ()  # its pieces, END included where it is finished; none for an empty sentence
+    token_log_probabilities: tuple[float, ...] | None = None  # one for each token, if details were asked for
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Score:
 
     score: float  # the search ranks by it
     log_probability: float  # natural logarithm of P(translation | sentence), END included
-    tokens: tuple  # its pieces, END included; none for an empty translation of an empty sentence
-    token_log_probabilities: tuple  # one for each token
+    tokens: tuple[str, ...]  # its pieces, END included; none for an empty translation of an empty sentence
+    token_log_probabilities: tuple[float, ...]  # one for each token
 
 
 # The translation of a blank sentence.

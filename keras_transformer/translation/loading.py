@@ -1,6 +1,7 @@
 """Read the files that training or `Translator.save` wrote."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -8,7 +9,7 @@ from keras_transformer.backend.forks import check_process
 from keras_transformer.backend.int8 import floating_policy
 from keras_transformer.files import MODEL_FILE
 from keras_transformer.inputs.addresses import read_address
-from keras_transformer.inputs.paths import check_source, checked_path
+from keras_transformer.inputs.paths import AnyPath, check_source, checked_path
 from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, tokenizer_files
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
@@ -26,7 +27,7 @@ OTHER_FOLDERS = {
 DOWNLOADED = (MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values(), "vocab.json", "task.json")
 
 
-def load_model(path, dtype=None):
+def load_model(path: AnyPath, dtype: Any = None) -> Transformer:
     """Read a `.keras` file that holds a `Transformer`, for translating: without its optimizer.
 
     Args:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TypedDict
 
 from keras_transformer.decoding.penalties import LENGTH_NORMALIZATIONS
 from keras_transformer.ids import END, PAD, START, UNK
@@ -110,6 +111,27 @@ class SearchOptions:
         if self.min_extra_length is None:
             return self.min_length + 0 * length if self.min_length else None
         return larger(length + self.min_extra_length, self.min_length)
+
+
+class MoreOptions(TypedDict, total=False):
+    """The options that the constructor of `Translator` takes as `**more`, for type checkers."""
+
+    length_normalization: str
+    coverage_penalty: float
+    max_length: int | None
+    min_length: int
+    min_extra_length: int | None
+    no_repeat_ngram: int
+    suppress: Iterable[str | int]
+    replace_unknown: bool
+
+
+class AllOptions(MoreOptions, total=False):
+    """The options that `Translator.load` takes, for type checkers."""
+
+    beam_size: int
+    length_penalty: float
+    max_extra_length: int
 
 
 def _piece_or_id(entry):

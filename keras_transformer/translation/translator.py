@@ -1,19 +1,24 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any, Self, Unpack
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, written_beside
-from keras_transformer.inputs.kinds import read_sentences
+from keras_transformer.inputs.kinds import Texts, read_sentences
 from keras_transformer.inputs.numbers import real, whole
 from keras_transformer.inputs.options import check_arguments, check_options
+from keras_transformer.inputs.paths import AnyPath
 from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
+from keras_transformer.model import Transformer
+from keras_transformer.text import Tokenizer, TokenizerPair
 from keras_transformer.translation.batches import WORKERS, Batches
 from keras_transformer.translation.given_pairs import GivenPairs
 from keras_transformer.translation.graph import TranslationGraph
 from keras_transformer.translation.hypotheses import Hypothesis, Score
 from keras_transformer.translation.loading import load_model, load_tokenizer, training_folders
-from keras_transformer.translation.options import SearchOptions
+from keras_transformer.translation.options import AllOptions, MoreOptions, SearchOptions
 from keras_transformer.translation.pieces import Pieces
 from keras_transformer.translation.requests import check_backend, check_models, check_vocabulary
 from keras_transformer.translation.scorer import Scorer
@@ -63,7 +68,15 @@ class Translator(GivenPairs):
         ```
     """
 
-    def __init__(self, model, tokenizer, beam_size=4, length_penalty=0.6, max_extra_length=50, **more):
+    def __init__(
+        self,
+        model: Transformer | Sequence[Transformer],
+        tokenizer: Tokenizer | TokenizerPair,
+        beam_size: int = 4,
+        length_penalty: float = 0.6,
+        max_extra_length: int = 50,
+        **more: Unpack[MoreOptions],
+    ) -> None:
         check_backend()
         check_options(more, OPTIONS, "Translator")
         self.models = tuple(model) if isinstance(model, (list, tuple)) else (model,)
@@ -84,18 +97,26 @@ class Translator(GivenPairs):
         return _remade, (type(self), self.models, self.tokenizer, asdict(self.options), self.folder)
 
     @property
-    def beam_size(self):
+    def beam_size(self) -> int:
         return self.options.beam_size
 
     @property
-    def length_penalty(self):
+    def length_penalty(self) -> float:
         return self.options.length_penalty
 
     @property
-    def max_extra_length(self):
+    def max_extra_length(self) -> int:
         return self.options.max_extra_length
 
-    def __call__(self, sentences, prefixes=None, batch_size=64, progress=False, workers=WORKERS, split_sentences=False):
+    def __call__(
+        self,
+        sentences: Texts,
+        prefixes: Texts | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        workers: int = WORKERS,
+        split_sentences: bool = False,
+    ) -> list[str]:
         """Translate a list of strings. The result has the same order.
 
         Args:
@@ -130,7 +151,16 @@ class Translator(GivenPairs):
             raise ValueError("prefixes and split_sentences=True cannot go together: give each sentence its own prefix.")
         return translated_by_sentence(translate, texts)
 
-    def n_best(self, sentences, n=None, prefixes=None, batch_size=64, progress=False, details=False, workers=WORKERS):
+    def n_best(
+        self,
+        sentences: Texts,
+        n: int | None = None,
+        prefixes: Texts | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        details: bool = False,
+        workers: int = WORKERS,
+    ) -> list[list[Hypothesis]]:
         """The `n` best translations of each sentence, best first, as lists of `Hypothesis`.
 
         The texts are different: where different pieces make the same text, only the best of these hypotheses is given,
@@ -161,7 +191,18 @@ class Translator(GivenPairs):
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
         return self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), n, details)
 
-    def sample(self, sentences, n=1, temperature=1.0, top_k=0, top_p=1.0, seed=0, prefixes=None, batch_size=64, **more):
+    def sample(
+        self,
+        sentences: Texts,
+        n: int = 1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        prefixes: Texts | None = None,
+        batch_size: int = 64,
+        **more: Any,
+    ) -> list[list[Hypothesis]]:
         """`n` translations of each sentence, drawn by chance, as lists of `Hypothesis` in the order drawn.
 
         The draws depend on the seed and on the sentence's place in the list, and not on the batches.
@@ -195,7 +236,15 @@ class Translator(GivenPairs):
         check_sampling(sampling)
         return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
-    def translate_file(self, source_path, target_path, batch_size=64, window=2000, overwrite=False, **more):
+    def translate_file(
+        self,
+        source_path: AnyPath,
+        target_path: AnyPath,
+        batch_size: int = 64,
+        window: int = 2000,
+        overwrite: bool = False,
+        **more: bool,
+    ) -> None:
         """Translate a file line by line, and resume after a break; see `keras_transformer.translation.whole_file`.
 
         Example:
@@ -212,7 +261,7 @@ class Translator(GivenPairs):
         check_options(more, ("progress", "split_sentences"), "translate_file")
         translate_file(self, source_path, target_path, batch_size, window, overwrite, **more)
 
-    def save(self, folder, overwrite=False):
+    def save(self, folder: AnyPath, overwrite: bool = False) -> None:
         """Write `model.keras` and the tokenizer's file, or the two of a `TokenizerPair`, into a new folder.
 
         Raises:
@@ -230,7 +279,7 @@ class Translator(GivenPairs):
             save_tokenizer(self.tokenizer, beside)
 
     @classmethod
-    def load(cls, folder, dtype=None, **options):
+    def load(cls, folder: AnyPath | Sequence[AnyPath], dtype: Any = None, **options: Unpack[AllOptions]) -> Self:
         """Read a folder that `save` or training wrote, or several: an ensemble.
 
         Args:
@@ -260,7 +309,7 @@ class Translator(GivenPairs):
         translator.folder = folders[0] if len(folders) == 1 else None
         return translator
 
-    def export(self, path, overwrite=False, **options):
+    def export(self, path: AnyPath, overwrite: bool = False, **options: Any) -> None:
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`.
 
         Args:

@@ -1,19 +1,24 @@
 """From a model and its tokenizer to a task of keras-hub and back, and onto a hub."""
 
 import json
+from typing import Any
 
 import keras_hub
 
 from keras_transformer.inputs.addresses import FORMS, read_address
-from keras_transformer.inputs.paths import check_source
+from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.inputs.tokenizers import check_sizes, check_tokenizer
 from keras_transformer.interop.keras_hub.backbone import TransformerBackbone
 from keras_transformer.interop.keras_hub.preprocessor import TransformerSeq2SeqLMPreprocessor
 from keras_transformer.interop.keras_hub.task import TransformerSeq2SeqLM
 from keras_transformer.interop.keras_hub.tokenizer import TransformerTokenizer
+from keras_transformer.model import Transformer
+from keras_transformer.text import Tokenizer, TokenizerPair
 
 
-def as_task(model, tokenizer, max_extra_length=50):
+def as_task(
+    model: Transformer, tokenizer: Tokenizer | TokenizerPair, max_extra_length: int = 50
+) -> TransformerSeq2SeqLM:
     """A `TransformerSeq2SeqLM` of a model and its tokenizer. The task and the model share their weights.
 
     Args:
@@ -46,7 +51,7 @@ def as_task(model, tokenizer, max_extra_length=50):
     return TransformerSeq2SeqLM(backbone, preprocessor)
 
 
-def load(preset, dtype=None):
+def load(preset: AnyPath, dtype: Any = None) -> tuple[Transformer, Tokenizer | TokenizerPair]:
     """The `Transformer` and the tokenizer of a preset, for `Translator`, training or an export.
 
     `hf://` and `kaggle://` need the network.
@@ -91,7 +96,7 @@ print(task.generate(["..."]))
 """
 
 
-def upload_preset(uri, preset):
+def upload_preset(uri: str, preset: AnyPath) -> None:
     """Put a folder that `save_to_preset` wrote on a hub, by `keras_hub.upload_preset`. This needs the network.
 
     One must be logged in, with `hf auth login` or `kagglehub.login()`. A repository of Hugging Face that has no
