@@ -3,9 +3,9 @@
     python benchmarks/bulk.py --export saved_models/en_de/1 --source test.en --output benchmarks/results/bulk
 
 runs `examples/bulk/bulk_translate.py` on --copies of a file in processes of Beam's local runner. The seconds count from
-the start of the program to its end, so each run also loads the export. Then it starts two workers again, kills one by
-SIGKILL after the first parts are there, ends what is left of the run, and starts the same command again. The output must
-be that of the run without a break, byte for byte. It needs the extra `bulk`.
+the start of the program to its end, so each run also loads the export. Then it starts two workers again, and kills one
+by SIGKILL after the first parts are there. Beam's local runner does not notice this, so it ends the run and starts the
+same command again. The output must be that of the run without a break, byte for byte. It needs the extra `bulk`.
 """
 
 import os

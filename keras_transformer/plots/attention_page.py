@@ -3,14 +3,15 @@
 import html
 import string
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_transformer.files import json_text, written_beside
 from keras_transformer.inputs.kinds import check_iterable, read_texts, shown
-from keras_transformer.inputs.paths import check_target
+from keras_transformer.inputs.paths import AnyPath, check_target
 
 HERE = Path(__file__).parent
 UNIT = 1000  # the page holds weights as whole numbers of thousandths
@@ -43,7 +44,9 @@ class AttentionPage:
         return f'<iframe title="Attention" srcdoc="{page}" style="width: 100%; height: 40rem; border: 0"></iframe>'
 
 
-def attention_html(pairs, path=None):
+def attention_html(
+    pairs: Sequence[tuple[Sequence[str], Sequence[str], Mapping[str, Any]]], path: AnyPath | None = None
+) -> "AttentionPage":
     """Make a page of HTML to look at the attention between two sentences: choose the kind, the layer and the head.
 
     Point at a token, or move to it with Tab and the arrow keys, to see to whom it attends. Small maps show all heads
