@@ -46,7 +46,7 @@ class AttentionPage:
 
 def attention_html(
     pairs: Sequence[tuple[Sequence[str], Sequence[str], Mapping[str, Any]]], path: AnyPath | None = None
-) -> "AttentionPage":
+) -> AttentionPage:
     """Make a page of HTML to look at the attention between two sentences: choose the kind, the layer and the head.
 
     Point at a token, or move to it with Tab and the arrow keys, to see to whom it attends. Small maps show all heads
