@@ -106,10 +106,12 @@ def _one_pass(position):
     def bounds():
         return tuple(map(np.int64, position.begin_pass()))
 
+    @tf.autograph.experimental.do_not_convert
     def one_pass(_):
         first, begin = tf.numpy_function(bounds, [], [tf.int64] * 2)
         steps = tf.data.Dataset.range(first, first + count)
-        return steps.map(lambda step: (step, step >= begin, step == first + count - 1))
+        mark = tf.autograph.experimental.do_not_convert(lambda step: (step, step >= begin, step == first + count - 1))
+        return steps.map(mark)
 
     return one_pass
 
@@ -130,6 +132,7 @@ def _reader(pairs, shapes):
         shape, numbers = pairs.order.batch(int(step)) if is_due else (0, [])
         return fill(pairs.store, shapes, shape, numbers)
 
+    @tf.autograph.experimental.do_not_convert
     def read(step, is_due, is_last):
         # Not stateful: a step always gives the same batch, so TensorFlow may read several at a time.
         parts = tf.numpy_function(batch, [step, is_due], [tf.int32] * 3, stateful=False)
@@ -145,6 +148,7 @@ def _mover(position):
         position.end_pass(int(step))
         return True
 
+    @tf.autograph.experimental.do_not_convert
     def hand_over(step, is_last, source, target, labels):
         moved = tf.cond(is_last, lambda: tf.numpy_function(end_pass, [step], tf.bool), lambda: True)
         with tf.control_dependencies([moved]):

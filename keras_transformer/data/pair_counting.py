@@ -122,7 +122,7 @@ def _tokenize_graph(tokenizer, max_length):
         }
 
     texts = tf.TensorSpec([None], tf.string)
-    return tf.function(tokenize).get_concrete_function(texts, texts)
+    return tf.function(tokenize, autograph=False).get_concrete_function(texts, texts)
 
 
 def _fallback_table(tokenizer):
