@@ -11,16 +11,17 @@ EXAMPLE = "keras-transformer import opus-mt-en-de --output runs/opus_en_de"
 
 
 def import_model(
-    folder: Annotated[Path, typer.Argument(help="Folder of a MarianMTModel of Hugging Face, for example an OPUS-MT.")],
+    folder: Annotated[
+        str, typer.Argument(help="Folder of a MarianMTModel, or its address: hf://Helsinki-NLP/opus-mt-en-de.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The training folder to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ):
     """Read a Marian or OPUS-MT model, and write it as a training folder, to translate, fine-tune and export."""
     from keras_transformer import Translator
-    from keras_transformer.inputs.paths import check_source, check_target
+    from keras_transformer.inputs.paths import check_target
     from keras_transformer.interop import marian
 
-    check_source(folder, "folder", "folder")
     check_target(output, "folder", "output", overwrite)
     model, tokenizer = marian.load(folder)
     Translator(model, tokenizer).save(output, overwrite)

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-ModelArgument = Annotated[str, typer.Argument(help="Training folder, for example runs/en_de.")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="Training folder, for example runs/en_de, or an address: hf://user/model.")
+]
 EnsembleOption = Annotated[
     list[str] | None, typer.Option(help="One more training folder: the models translate together.")
 ]
