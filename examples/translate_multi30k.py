@@ -25,7 +25,6 @@ from keras_transformer import (
     Perplexity,
     Tokenizer,
     Transformer,
-    TransformerSchedule,
     Translator,
     parallel_corpus,
     plots,
@@ -34,6 +33,7 @@ from keras_transformer.console import safe_console, show
 from keras_transformer.data import read_pairs
 from keras_transformer.evaluate import evaluate
 from keras_transformer.files import written_beside
+from keras_transformer.schedules import SCHEDULES, named_schedule
 from keras_transformer.training import (
     Checkpoint,
     HistoryFile,
@@ -52,12 +52,6 @@ SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 # "raw" is the original text. "tok" is lower-cased, normalized and tokenized by Moses; published scores are for it.
 VARIANTS = {"raw": "raw/{split}.{language}.gz", "tok": "tok/{split}.lc.norm.tok.{language}"}
 SACREBLEU_TOKENIZE = {"raw": "13a", "tok": "none"}
-SCHEDULES = {
-    "paper": lambda peak, d_model, warmup, updates: TransformerSchedule.with_peak(peak, d_model, warmup),
-    "cosine": lambda peak, d_model, warmup, updates: keras.optimizers.schedules.CosineDecay(
-        0.0, max(updates - warmup, 1), warmup_target=peak, warmup_steps=warmup
-    ),
-}
 MONITORS = ("val_perplexity", "val_bleu")
 
 
@@ -214,7 +208,9 @@ def main(
     tokenizer, train, valid = make_data(files, vocabulary_size, tokens_per_batch, seed)
     show(console, f"training corpus: {train.report}")
     model = make_model(preset, tokenizer.vocabulary_size, precision, dropout)
-    compile_model(model, SCHEDULES[schedule](peak, model.d_model, warmup_steps, epochs * train.report.batches), jit)
+    compile_model(
+        model, named_schedule(schedule, peak, model.d_model, warmup_steps, epochs * train.report.batches), jit
+    )
     show(console, f"{preset}: {model.count_params():,} parameters")
     options = {"epochs": epochs, "monitor": monitor, "tokenize": tokenize, "output": output, "console": console}
     training = fit(model, tokenizer, train, valid, validation, **options)
