@@ -15,6 +15,7 @@ from test_rooms import QUICK_TO_COMPILE
 # Pages that run in a process of their own, with variables of the environment.
 OWN_PROCESS = {
     "guides/jax.md": lambda: {"KERAS_BACKEND": "jax", "XLA_FLAGS": " ".join(QUICK_TO_COMPILE)},
+    "guides/several_devices.md": dict,  # a second strategy of this process would break the collectives of the first
     "guides/several_machines.md": lambda: {"TF_CONFIG": config(0, free_ports(1))},
 }
 # Entries of the template that a page makes itself.

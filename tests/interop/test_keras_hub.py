@@ -190,7 +190,7 @@ def test_a_keras_file_holds_the_task_its_tokenizer_and_its_sampler(parts, tmp_pa
     task.compile(optimizer="sgd", sampler=keras_hub.samplers.BeamSampler(num_beams=3), run_eagerly=True)
     task.save(tmp_path / "task.keras")
     loaded = keras.saving.load_model(tmp_path / "task.keras")
-    assert loaded.sampler.num_beams == 3 and loaded.optimizer.name.lower() == "sgd"
+    assert loaded.sampler.num_beams == 3 and isinstance(loaded.optimizer, keras.optimizers.SGD)
     assert loaded.generate(SOURCES[:5]) == task.generate(SOURCES[:5])
 
 
