@@ -1,7 +1,6 @@
 """One training: settings, data, model, `fit`, and the files of the run."""
 
 import contextlib
-from pathlib import Path
 
 from keras_transformer_cli import settings as run_settings
 from keras_transformer_cli.finishing import BEST_FILE, RESULT_FILE, finish
@@ -20,7 +19,9 @@ def run_training(given, explicit):
     """
     import keras
 
-    output = Path(given["output"])
+    from keras_transformer.inputs.paths import check_target
+
+    output = check_target(given["output"], "folder", "output")
     settings = run_settings.settings_of(given, explicit, lambda: count_pairs(read_files(given)))
     files = read_files(settings)
     if is_finished(output, run_settings.earlier_settings(output), settings):

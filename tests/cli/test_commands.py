@@ -116,6 +116,8 @@ def test_a_folder_of_other_files_is_refused(trained, tmp_path):
     (tmp_path / "thesis.txt").touch()
     message = refused("train", "--config", folder / "small.yaml", "-o", tmp_path)
     assert message == f"{tmp_path} is not empty, and holds no config.yaml of a run. Choose another --output."
+    message = refused("train", "--config", folder / "small.yaml", "-o", tmp_path / "thesis.txt")
+    assert message == f"output={str(tmp_path / 'thesis.txt')!r} is a file. Choose the name of a folder."
 
 
 def test_translations_are_those_of_the_translator_and_lines_stay_aligned(trained, tmp_path):
