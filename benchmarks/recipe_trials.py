@@ -4,7 +4,7 @@
         --valid dev.de --pairs 10000 --preset multi30k_small --vocabulary-size 4000 --epochs 15
 
 The run keeps the epoch of the best validation perplexity and the mean of the last epochs. Both are scored on the
-validation data. `--test` scores the better one on a test set, once, after the choice. Started again, the same command
+validation data. `--test` scores both on a test set too: give it once, after the choice. Started again, the same command
 resumes.
 """
 
@@ -56,12 +56,12 @@ def first_pairs(paths, number, folder):
     return copies
 
 
-def score(folder, paths, dtype="float32"):
+def score(folder, paths):
     """The scores of the models of a training folder on aligned files: {"best epoch": …, "average": …}."""
     sources, references = zip(*read_pairs(*paths), strict=True)
     found = {}
     for name, model in (("best epoch", "model.keras"), ("average", "average.keras")):
-        translator = Translator(load_model(folder / model, dtype), Tokenizer.load(folder / "tokenizer.model"))
+        translator = Translator(load_model(folder / model, "float32"), Tokenizer.load(folder / "tokenizer.model"))
         found[name] = evaluate(translator(sources, progress=True), references)
     return found
 

@@ -19,9 +19,12 @@ class Answer:
 
 
 def answerer(request):
-    """A function from a list of texts to a list of `Answer`s for each, the best first."""
+    """A function from a list of texts to a list of `Answer`s for each, the best first; and its `Translator`.
+
+    An export has no `Translator`: None.
+    """
     if any(is_export(folder) for folder in request.model):
-        return exported_answers(request)
+        return exported_answers(request), None
     translator = load(request.model, request.precision, **request.search)
 
     def answer(texts):
@@ -36,7 +39,7 @@ def answerer(request):
             add_alignments(translator, texts, answers, request.batch_size)
         return answers
 
-    return answer
+    return answer, translator
 
 
 def add_alignments(translator, texts, answers, batch_size):

@@ -19,7 +19,6 @@ from keras_transformer_cli import (
 )
 
 DISTRIBUTION = "keras-transformer-translation"
-EXAMPLE = "keras-transformer train train.en train.de --output runs/en_de"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, decode and serve the Transformer of “Attention Is All You Need”, from two text files.",
-    epilog="Start with:  keras-transformer train train.en train.de --output runs/en_de",
+    epilog=f"Start with:  {train.EXAMPLE}",
 )
 
 

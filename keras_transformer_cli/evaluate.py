@@ -46,6 +46,8 @@ def evaluate(
     changes: SetOption = None,
 ):
     """Translate a test set, and compare the translations with references: BLEU and chrF by sacreBLEU."""
+    from keras_transformer.inputs.paths import check_target
+
     search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
     if translated:
         translations, reference_files = read_texts(model), [source, *(references or [])]
@@ -56,7 +58,7 @@ def evaluate(
         sentences = read_texts(source)
         columns = read_columns(references, len(sentences), source)
         if output is not None:
-            check_output(output, overwrite)
+            check_target(output, "file", "output", overwrite)
         folders = [model, *(ensemble or [])]
         translations = load(folders, precision, **search)(sentences, batch_size=batch_size, progress=True)
         if output is not None:
@@ -85,20 +87,13 @@ def read_columns(paths, count, other):
     return [list(row) for row in zip(*streams, strict=True)]
 
 
-def check_output(path, overwrite):
-    """Refuse an output that cannot be written, before the work."""
-    from keras_transformer.inputs.paths import check_target
-
-    check_target(path, "file", "output", overwrite)
-
-
 def write_texts(path, texts, overwrite):
     """Write a text a line."""
     from keras_transformer.files import written_beside
-    from keras_transformer.translation.whole_file import LINE_BREAK
+    from keras_transformer.translation.whole_file import one_line
 
     with written_beside(path, overwrite, kind="file", argument="output") as beside:
-        beside.write_text("".join(f"{LINE_BREAK.sub(' ', text)}\n" for text in texts), encoding="utf-8")
+        beside.write_text("".join(f"{one_line(text)}\n" for text in texts), encoding="utf-8")
 
 
 def print_scores(translations, references, tokenize, as_json):

@@ -3,7 +3,7 @@
 import json
 import re
 
-from keras_transformer.translation.whole_file import LINE_BREAK
+from keras_transformer.translation.whole_file import one_line
 
 SEPARATOR = " ||| "  # as in Moses and Marian
 
@@ -108,8 +108,3 @@ class JsonLines:
 
 
 KINDS = {"plain": PlainLines, "tsv": TabLines, "jsonl": JsonLines}
-
-
-def one_line(text):
-    """A text without line breaks."""
-    return LINE_BREAK.sub(" ", text)

@@ -38,3 +38,11 @@ def load(folders, precision="float32", **options):
     from keras_transformer import Translator
 
     return Translator.load(folders if len(folders) > 1 else folders[0], dtype=precision, **options)
+
+
+def load_tokenizer(path):
+    """The `Tokenizer` or `TokenizerPair` of a tokenizer's file, or of a folder that holds one."""
+    from keras_transformer import Tokenizer
+    from keras_transformer.translation import loading
+
+    return loading.load_tokenizer([path]) if path.is_dir() else Tokenizer.load(path)

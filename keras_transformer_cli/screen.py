@@ -37,11 +37,3 @@ def resumable():
     except KeyboardInterrupt:
         print(f"Interrupted. To go on, type the same command again:\n    {command_line()}", file=sys.stderr)
         raise
-
-
-@contextlib.contextmanager
-def utf8_output():
-    """In the block, the standard output is UTF-8 whatever the locale says, and a line ends in a line feed."""
-    sys.stdout.reconfigure(encoding="utf-8", errors="strict", newline="\n")
-    yield sys.stdout
-    sys.stdout.flush()

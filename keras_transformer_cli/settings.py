@@ -12,12 +12,13 @@ CHANGEABLE = ("output", "epochs", "patience", "samples", "bleu_every", "tensorbo
 LONGEST_WARMUP = 10  # a recipe's warm-up takes at most one of so many updates
 
 
-def settings_of(given, explicit, pairs):
+def settings_of(given, explicit, earlier, pairs):
     """All settings of a run.
 
     Args:
         given: {name: value} of all options.
         explicit: the names of the options that the user gave, on the command line or in a file.
+        earlier: `earlier_settings` of the folder.
         pairs: a function that counts the sentence pairs of the corpus.
 
     Returns:
@@ -31,7 +32,6 @@ def settings_of(given, explicit, pairs):
         "precision": precision(given["precision"]),
         "deterministic": given["deterministic"] if given["deterministic"] is not None else not has_accelerator(),
     }
-    earlier = earlier_settings(Path(given["output"]))
     if earlier is None:
         return with_recipe(given, pairs)
     differing = [

@@ -8,6 +8,7 @@ import typer
 
 from keras_transformer_cli.choices import Normalization, Subwords
 from keras_transformer_cli.config import ConfigOption, SetOption
+from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import result, say
 
 app = typer.Typer(no_args_is_help=True, help="Learn subwords from text, or see how a text is cut.")
@@ -50,16 +51,8 @@ def show(
     from keras_transformer.inputs.tokenizers import side_of
 
     side = "target" if target else "source"
-    loaded = load(tokenizer)
+    loaded = load_tokenizer(tokenizer)
     part = side_of(loaded, side)
     for text in texts or (line.rstrip("\n") for line in sys.stdin):
         found = loaded.encode(text, side)
         result(" ".join(map(str, found if ids else part.pieces(found))))
-
-
-def load(path):
-    """The tokenizer of a file or of a training folder."""
-    from keras_transformer import Tokenizer
-    from keras_transformer.translation.loading import load_tokenizer
-
-    return load_tokenizer([path]) if path.is_dir() else Tokenizer.load(path)

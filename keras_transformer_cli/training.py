@@ -22,9 +22,10 @@ def run_training(given, explicit):
     from keras_transformer.inputs.paths import check_target
 
     output = check_target(given["output"], "folder", "output")
-    settings = run_settings.settings_of(given, explicit, lambda: count_pairs(read_files(given)))
+    earlier = run_settings.earlier_settings(output)
+    settings = run_settings.settings_of(given, explicit, earlier, lambda: count_pairs(read_files(given)))
     files = read_files(settings)
-    if is_finished(output, run_settings.earlier_settings(output), settings):
+    if is_finished(output, earlier, settings):
         say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
         result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
         return

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import say
 from keras_transformer_cli.settings import DATA_FOLDER
 
@@ -102,12 +103,11 @@ def make_data(files, settings, output, exact_size):
 
 def make_tokenizer(source, target, settings, folder, exact_size):
     """The tokenizer that is given, or a new one. It is saved in `folder`."""
-    from keras_transformer import Tokenizer, TokenizerPair
+    from keras_transformer import TokenizerPair
     from keras_transformer.inputs.tokenizers import save_tokenizer
 
     if settings["tokenizer"]:
-        path = Path(settings["tokenizer"])
-        tokenizer = TokenizerPair.load(path) if path.is_dir() else Tokenizer.load(path)
+        tokenizer = load_tokenizer(Path(settings["tokenizer"]))
     elif settings["target_vocabulary_size"]:
         sizes = settings["vocabulary_size"], settings["target_vocabulary_size"]
         parts = [learn(texts, size, settings, exact_size) for texts, size in zip((source, target), sizes, strict=True)]

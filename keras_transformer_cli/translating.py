@@ -92,11 +92,11 @@ def translate_lines(request, source, output, window, overwrite):
         else:
             beside = stack.enter_context(written_beside(output, overwrite, kind="file", argument="output"))
             stream = stack.enter_context(open(beside, "w", encoding="utf-8", newline="\n"))
-        answer = answerer(request)
+        answer, translator = answerer(request)
         page = []
         write_translations(request, answer, path, stream, window, page)
     if request.attention:
-        write_page(request, page)
+        write_page(translator, page, request.attention)
 
 
 def write_translations(request, answer, path, stream, window, page):
@@ -121,19 +121,18 @@ def write_translations(request, answer, path, stream, window, page):
         number += len(block)
 
 
-def write_page(request, page):
+def write_page(translator, page, path):
     """Write the page of attention."""
     from keras_transformer import plots
 
-    translator = load(request.model, request.precision, **request.search)
     pairs = [translator.attention(text, answer.tokens or answer.text) for text, answer in page if text.strip()]
-    plots.attention_html(pairs, request.attention)
-    say(f"Attention of {len(pairs)} lines: {request.attention}")
+    plots.attention_html(pairs, path)
+    say(f"Attention of {len(pairs)} lines: {path}")
 
 
 def translate_typed(request):
     """Translate each line that is typed, until Ctrl-D."""
-    answer, kind = answerer(request), request.lines()
+    (answer, _), kind = answerer(request), request.lines()
     print("Type a sentence, and Enter. Ctrl-D ends.", file=sys.stderr)
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - arrow keys and history

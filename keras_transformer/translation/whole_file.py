@@ -120,9 +120,14 @@ def _unfinished_paths(source_path, target_path):
     return paths
 
 
+def one_line(text):
+    """A text with a space in the place of each line break."""
+    return LINE_BREAK.sub(" ", text)
+
+
 def _append(stream, texts):
     """Write a line for each text, and wait until it is on the disk."""
-    stream.write("".join(f"{LINE_BREAK.sub(' ', text)}\n" for text in texts).encode())
+    stream.write("".join(f"{one_line(text)}\n" for text in texts).encode())
     stream.flush()
     os.fsync(stream.fileno())
 
