@@ -18,8 +18,6 @@ from keras_transformer_cli import (
     translate,
 )
 
-DISTRIBUTION = "keras-transformer-translation"
-
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -32,7 +30,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool):
     if wanted:
-        print(f"keras-transformer {version(DISTRIBUTION)}")
+        print(f"keras-transformer {version(doctor.DISTRIBUTION)}")
         raise typer.Exit
 
 

@@ -10,7 +10,6 @@ import typer
 
 EXAMPLE = "keras-transformer doctor saved_models/en_de/1"
 DISTRIBUTION = "keras-transformer-translation"
-NAMESAKE = "keras-transformer"
 
 
 def doctor(
@@ -21,14 +20,15 @@ def doctor(
     The exit code is 1 if something is wrong.
     """
     from keras_transformer.console import safe_console
+    from keras_transformer.export.checks import doctor as checks
 
     console = safe_console()
-    problems = versions_that_do_not_fit() + namesakes()
+    problems = versions_that_do_not_fit()
+    if (installed := checks.namesake_version()) is not None:
+        problems.append(checks.namesake_warning(installed))
     print_facts(console, machine_facts())
     if export is not None:
-        from keras_transformer.export.checks.doctor import doctor as examine
-
-        report = examine(export)
+        report = checks.doctor(export)
         console.print(report)
         if not report.healthy:
             problems.append(f"a stock TensorFlow Serving does not run {export}, or its files were changed: see above.")
@@ -56,18 +56,6 @@ def versions_that_do_not_fit():
         if not requirement.specifier.contains(installed, prereleases=True):
             found.append(f"{requirement.name} {installed} does not fit {requirement}: pip install '{requirement}'")
     return found
-
-
-def namesakes():
-    """A line if the other project of this import name is installed."""
-    try:
-        installed = version(NAMESAKE)
-    except PackageNotFoundError:
-        return []
-    return [
-        f"another project, {NAMESAKE} {installed}, has the same import name: pip uninstall {NAMESAKE}, then "
-        f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
-    ]
 
 
 def machine_facts():

@@ -76,10 +76,7 @@ class Report:
             **{f"  {name}": reason for name, reason in self.unsupported.items()},
         }
         if self.namesake is not None:
-            rows["warning"] = (
-                f"another project, {NAMESAKE} {self.namesake}, is installed here. Its package has the same import "
-                f"name. Run pip uninstall {NAMESAKE}, then install keras-transformer-translation again."
-            )
+            rows["warning"] = namesake_warning(self.namesake)
         table = Table.grid(padding=(0, 2))
         for name, value in rows.items():
             table.add_row(Text(name), Text(value))
@@ -122,14 +119,23 @@ def doctor(path):
         ValueError: a file that is not a SavedModel, broken warm-up records, or a broken SHA256SUMS.
     """
     contents = read_saved_model(path)
-    return Report(contents, unsupported_ops(contents), broken_files(path), _namesake_version())
+    return Report(contents, unsupported_ops(contents), broken_files(path), namesake_version())
 
 
-def _namesake_version():
+def namesake_version():
+    """The version of the other project of this import name, or None if it is not installed."""
     try:
         return version(NAMESAKE)
     except PackageNotFoundError:
         return None
+
+
+def namesake_warning(installed):
+    """What is wrong if the other project is installed in a version, and what to do."""
+    return (
+        f"another project, {NAMESAKE} {installed}, is installed here. Its package has the same import "
+        f"name. Run pip uninstall {NAMESAKE}, then install keras-transformer-translation again."
+    )
 
 
 def main(arguments=None):
