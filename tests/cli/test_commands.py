@@ -102,6 +102,7 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
         (["--valid-source", "x"], "valid_target is missing: validation needs both sides."),
         (["--model", "norm"], "model='norm' must be NAME=VALUE, for example norm=pre."),
         (["--recipe", "pairs_7"], "unknown recipe 'pairs_7'. Known recipes: pairs_10k,"),
+        (["--steps", "7"], "epochs=2 and steps=7 are both given. Drop one."),
         (["--monitor", "val_bleu", "--bleu-every", "0"], "monitor=val_bleu needs the BLEU of the validation data, and"),
     ],
 )
@@ -211,7 +212,8 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
 
 
 def test_presets_doctor_and_import(tmp_path):
-    assert "paper_base" in run("presets").stdout
+    shown = run("presets").stdout
+    assert "paper_big_en_fr" in shown and "t2t_v3" in shown and "attention_dropout=0.1" in shown and "…" not in shown
     assert (
         "pairs_30k" in run("presets", "--pairs", 31_000).stdout
         and "pairs_10k" not in run("presets", "--pairs", 31_000).stdout

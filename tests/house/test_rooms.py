@@ -21,7 +21,7 @@ ROOMS = {
     "files": "inputs",
     "readers": "files inputs huggingface_hub kagglehub",  # the hubs' clients each in one function
     "console": "rich",
-    "presets": "",
+    "presets": "rich",  # only inside functions
     "recipes": "yaml inputs",
     "schedules": "inputs",
     "evaluate": "sacrebleu inputs",
