@@ -1,12 +1,11 @@
-"""keras-transformer evaluate: BLEU and chrF of a model, or of translations."""
+"""keras-transformer evaluate: scores of a model or of translations, and whether a difference was luck."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_transformer_cli.config import ConfigOption, SetOption
+from keras_transformer_cli.config import ConfigOption, SetOption, given_names
 from keras_transformer_cli.models import (
     BatchOption,
     BeamOption,
@@ -14,15 +13,16 @@ from keras_transformer_cli.models import (
     ExtraOption,
     PenaltyOption,
     PrecisionOption,
-    load,
 )
-from keras_transformer_cli.screen import result
 
 EXAMPLE = "keras-transformer evaluate runs/en_de test.en test.de"
+COMPARISON = f"{EXAMPLE} --against runs/other"
+FOR_TRANSLATING = ("ensemble", "beam_size", "length_penalty", "max_extra_length", "batch_size", "precision", "output")
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Training folder, or a file of translations with --translated.")],
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Training folder or export; with --translated, a file of translations.")],
     source: Annotated[str, typer.Argument(help="Source sentences; with --translated, the references.")],
     references: Annotated[
         list[str] | None, typer.Argument(help="Reference translations. Several files: several references.")
@@ -30,85 +30,71 @@ def evaluate(
     translated: Annotated[
         bool, typer.Option("--translated", help="Score a file of translations: FILE REFERENCE [REFERENCE …].")
     ] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with it: a training folder, an export or a file of translations. May be given several times."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples that --against draws from the sentences.")] = 1000,
+    more: Annotated[
+        list[str] | None, typer.Option(help="One more metric: chrf++, ter, or paper_bleu. May be given several times.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of the translations, for paper_bleu.")] = "de",
+    tokenize: Annotated[
+        str, typer.Option(help="sacreBLEU's tokenizer: 13a for running text, none for tokenized text.")
+    ] = "13a",
     ensemble: EnsembleOption = None,
     beam_size: BeamOption = 4,
     length_penalty: PenaltyOption = 0.6,
     max_extra_length: ExtraOption = 50,
     batch_size: BatchOption = 64,
     precision: PrecisionOption = "float32",
-    tokenize: Annotated[
-        str, typer.Option(help="sacreBLEU's tokenizer: 13a for running text, none for tokenized text.")
-    ] = "13a",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the translations.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the translations of MODEL.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigOption = None,
     changes: SetOption = None,
 ):
-    """Translate a test set, and compare the translations with references: BLEU and chrF by sacreBLEU."""
-    from keras_transformer.inputs.paths import check_target
+    """Translate a test set, and score the translations with BLEU and chrF by sacreBLEU.
 
-    search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
+    With --against, each other system is compared with MODEL by paired bootstrap resampling, as sacrebleu --paired-bs
+    does it: a small p says that the difference was not luck.
+    """
+    from keras_transformer.evaluate.comparison import compare_streams
+    from keras_transformer.evaluate.metrics import metrics
+    from keras_transformer.evaluate.scores import score_streams
+    from keras_transformer.inputs.paths import check_target
+    from keras_transformer_cli import evaluating
+
+    chosen = metrics(tokenize, more or [], language)
+    given = given_names(context)
     if translated:
-        translations, reference_files = read_texts(model), [source, *(references or [])]
-        columns = read_columns(reference_files, len(translations), model)
+        if useless := [name for name in FOR_TRANSLATING if name in given]:
+            option = useless[0].replace("_", "-")
+            raise typer.BadParameter(f"--{option} has no meaning with --translated: nothing is translated.")
+        paths, sentences, request = [source, *(references or [])], None, None
+        systems = {model: evaluating.read_texts(model, "translations")}
+        streams = evaluating.read_references(paths, len(systems[model]), model)
     else:
         if not references:
             raise typer.BadParameter("a reference is missing. Give: MODEL SOURCE REFERENCE.", param_hint="REFERENCES")
-        sentences = read_texts(source)
-        columns = read_columns(references, len(sentences), source)
-        if output is not None:
-            check_target(output, "file", "output", overwrite)
-        folders = [model, *(ensemble or [])]
-        translations = load(folders, precision, **search)(sentences, batch_size=batch_size, progress=True)
-        if output is not None:
-            write_texts(output, translations, overwrite)
-    print_scores(translations, columns, tokenize, as_json)
-
-
-def read_texts(path):
-    """The lines of a file."""
-    from keras_transformer.files import read_lines
-    from keras_transformer.inputs.paths import check_source
-
-    return list(read_lines(check_source(path)))
-
-
-def read_columns(paths, count, other):
-    """The references of each sentence, a list for each.
-
-    Raises:
-        ValueError: a file has another number of lines. The message names both files.
-    """
-    streams = [read_texts(path) for path in paths]
-    for path, stream in zip(paths, streams, strict=True):
-        if len(stream) != count:
-            raise ValueError(f"{other} has {count:,} lines and {path} has {len(stream):,}: they must be aligned.")
-    return [list(row) for row in zip(*streams, strict=True)]
-
-
-def write_texts(path, texts, overwrite):
-    """Write a text a line."""
-    from keras_transformer.files import written_beside
-    from keras_transformer.translation.whole_file import one_line
-
-    with written_beside(path, overwrite, kind="file", argument="output") as beside:
-        beside.write_text("".join(f"{one_line(text)}\n" for text in texts), encoding="utf-8")
-
-
-def print_scores(translations, references, tokenize, as_json):
-    """Print the scores, as lines or as JSON."""
-    from keras_transformer.evaluate import evaluate as score
-
-    scores = score(translations, references, tokenize)
-    if as_json:
-        from dataclasses import asdict
-
-        result(json.dumps(asdict(scores), indent=2))
+        paths, sentences = references, evaluating.read_texts(source, "source")
+        streams = evaluating.read_references(paths, len(sentences), source)
+        search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
+        request = evaluating.request_for([model, *(ensemble or [])], precision, search, batch_size, given)
+        evaluating.check_model(request, "model")
+        systems = {model: request}
+    systems |= evaluating.read_rivals(against or [], model, request, paths[0], len(streams[0]))
+    if output is not None:
+        check_target(output, "file", "output", overwrite)
+    translations = evaluating.translate_all(systems, sentences, output, overwrite)
+    if against:
+        evaluating.print_comparison(compare_streams(translations, streams, chosen, samples), as_json)
     else:
-        result(str(scores))
+        evaluating.print_scores(score_streams(translations[model], streams, chosen), as_json)
 
 
 def add_to(app):
     """Add the command to the application."""
-    app.command(epilog=f"Example:  {EXAMPLE}")(evaluate)
+    app.command(epilog=f"Examples:  {EXAMPLE}   |   {COMPARISON}")(evaluate)

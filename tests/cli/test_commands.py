@@ -1,6 +1,7 @@
 """The commands on one tiny run: each agrees with the Python interface, and says what is wrong in one line."""
 
 import json
+from dataclasses import asdict
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from keras_transformer import Tokenizer, Translator
-from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate import compare, evaluate
 from keras_transformer_cli.app import app
 
 PAIRS = tiny.digit_pairs(97, seed=3, longest=5)
@@ -201,9 +202,14 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
             for model, beam in ((export, []), (folder / "run", ["--beam-size", "2"]))
         )
         assert served == loaded
+    out = tmp_path / "out"
+    compared = json.loads(run("evaluate", folder / "run", text, text, "--against", export, "-o", out, "--json").stdout)
+    served = run("translate", export, text).stdout.split("\n")[:-1]
+    systems = {str(folder / "run"): out.read_text(encoding="utf-8").split("\n")[:-1], str(export): served}
+    assert compared == asdict(compare(systems, text.read_text(encoding="utf-8").split("\n")[:-1]))
     assert refused("translate", export, text, "--beam-size", 2).startswith("beam_size is fixed in an export")
     assert refused("translate", export, text, "--alignment").startswith("alignment needs the training folder")
-    assert refused("evaluate", export, text, text) == (
+    assert refused("score", export, text, text) == (
         f"{export} is an export. This needs the training folder that it was made from."
     )
     assert "--serving has no meaning with --to marian" in refused(

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCS, PACKAGE = ROOT / "docs", ROOT / "keras_transformer"
 # Modules without `__all__` whose functions and classes are all public.
 PUBLIC_MODULES = ["interop/ctranslate2.py"]
-MORE_NAMES = ["keras_transformer.evaluate.evaluate", "keras_transformer.schedules.named_schedule"]
+MORE_NAMES = ["keras_transformer.schedules.named_schedule"]
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def test_a_picture_replaces_the_one_before_and_is_a_png(tmp_path):
     path.write_text("old")
     learning_rate([1.0, 0.5], path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"path must end in \.png, got .*rate\.pdf"):
+    with pytest.raises(ValueError, match=r"path must end in \.png or \.svg, got .*rate\.pdf"):
         learning_rate([1.0, 0.5], tmp_path / "rate.pdf")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -197,3 +197,17 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         ImportError, match=r"^plots need matplotlib: pip install 'keras-transformer-translation\[plots\]'"
     ):
         importlib.import_module("keras_transformer.plots")
+
+
+def test_several_schedules_are_drawn_each_with_its_peak(tmp_path):
+    rates = {"base": [1.0, 3.0, 2.0], "big": [0.5, 0.25]}
+    figure = learning_rate(rates, tmp_path / "rates.svg")
+    base, base_peak, big, big_peak = figure.axes[0].lines
+    assert base.get_xydata().tolist() == [[1, 1.0], [2, 3.0], [3, 2.0]] and big_peak.get_xydata().tolist() == [[1, 0.5]]
+    assert (base.get_color(), big.get_color()) == (base_peak.get_color(), big_peak.get_color())
+    assert base_peak.get_label() == "base: peak 3 at step 2"
+    assert (tmp_path / "rates.svg").read_text(encoding="utf-8").startswith("<?xml")
+    with pytest.raises(ValueError, match=r"^schedule_values\['big'\] must be a sequence of finite rates, not empty"):
+        learning_rate(rates | {"big": []})
+    with pytest.raises(ValueError, match="at least one schedule"):
+        learning_rate({})
