@@ -135,7 +135,11 @@ def train(pairs, validation, recipe, output, options):
     also = [word for pair in others for word in ("--also", shlex.join(map(str, pair)))]
     valid = ["--valid-source", str(validation[0]), "--valid-target", str(validation[1])]
     command = [*map(str, first), *also, *valid, "--recipe", recipe, "--output", str(output), *options]
-    app(["train", *command], prog_name="keras-transformer", standalone_mode=False)
+    try:
+        app(["train", *command], prog_name="keras-transformer")
+    except SystemExit as end:  # also of a success
+        if end.code:
+            raise
 
 
 def scores_of(output, tests, language):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 EXAMPLE = "keras-transformer presets --pairs 50000"
-ACROSS = 3  # recipes side by side
+ACROSS = 3  # recipes side by side, in 80 columns
 
 
 def presets(
@@ -25,7 +25,8 @@ def presets(
         console.print()
     rows = [{"recipe": recipe.name, "pairs": f"{recipe.pairs:,}", **recipe.settings} for recipe in recipes]
     for start in range(0, len(rows), ACROSS):
-        console.print(table("" if start else "Recipes", rows[start : start + ACROSS]))
+        console.print(table("Recipes", rows[start : start + ACROSS]))
+        console.print()
     for recipe in recipes:
         console.print(f"{recipe.name}: {recipe.about}", markup=False, highlight=False)
 
@@ -36,7 +37,7 @@ def table(title, rows):
 
     rows = list(rows)
     first, *names = dict.fromkeys(name for row in rows for name in row)
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     drawn.add_column("", no_wrap=True)
     for row in rows:
         drawn.add_column(str(row[first]), justify="right", overflow="fold")
