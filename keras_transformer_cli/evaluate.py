@@ -69,6 +69,8 @@ def evaluate(
 
     chosen = metrics(tokenize, more or [], language)
     given = given_names(context)
+    if "samples" in given and not against:
+        raise typer.BadParameter("--samples has no meaning without --against: nothing is compared.")
     if translated:
         if useless := [name for name in FOR_TRANSLATING if name in given]:
             option = useless[0].replace("_", "-")
