@@ -140,3 +140,12 @@ def test_what_cannot_be_compared_is_refused(systems, options, error, message):
     with pytest.raises(error) as refused:
         compare(systems, ["x"], **options)
     assert str(refused.value) == message
+
+
+def test_a_wrong_seed_is_named(monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "abc")
+    with pytest.raises(ValueError) as refused:
+        compare({"a": ["x"], "b": ["y"]}, ["x"])
+    assert str(refused.value) == (
+        "SACREBLEU_SEED='abc' must be a whole number of at least 0, or none for another one each time."
+    )
