@@ -24,7 +24,7 @@ from keras_transformer import TransformerSchedule, Translator, plots
 from keras_transformer.inputs.paths import check_target
 
 FAR = "My brother is making the way from the station to the old church much more difficult."
-PRONOUN = "The company will never be perfect, but its products should be good."
+PRONOUN = "The tree is very old, but its leaves are still green."
 WARMUP_STEPS = 4000
 WIDTHS = {"base, d_model 512": 512, "big, d_model 1024": 1024}
 

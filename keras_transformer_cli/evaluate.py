@@ -61,14 +61,16 @@ def evaluate(
     With --against, each other system is compared with MODEL by paired bootstrap resampling, as sacrebleu --paired-bs
     does it: a small p says that the difference was not luck.
     """
-    from keras_transformer.evaluate.comparison import compare_streams
+    from keras_transformer.evaluate.comparison import checked_samples, compare_streams
     from keras_transformer.evaluate.metrics import metrics
     from keras_transformer.evaluate.scores import score_streams
     from keras_transformer.inputs.paths import check_target
     from keras_transformer_cli import evaluating
 
-    chosen = metrics(tokenize, more or [], language)
+    chosen, samples = metrics(tokenize, more or [], language), checked_samples(samples)
     given = given_names(context)
+    if "samples" in given and not against:
+        raise typer.BadParameter("--samples has no meaning without --against: nothing is compared.")
     if translated:
         if useless := [name for name in FOR_TRANSLATING if name in given]:
             option = useless[0].replace("_", "-")

@@ -10,6 +10,8 @@ from keras_transformer_cli.models import is_export, load
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
+WIDEST = 10_000  # characters of a table that is measured
+
 
 def read_texts(path, argument):
     """The lines of a file."""
@@ -157,33 +159,37 @@ def print_scores(scores, as_json):
 
 
 def print_comparison(comparison, as_json):
-    """Print a `Comparison`: as JSON, as a table on a terminal, otherwise as lines."""
+    """Print a `Comparison`: as JSON, as a table on a terminal that is wide enough, otherwise as lines."""
     if as_json:
         result(json.dumps(asdict(comparison), indent=2))
-    elif sys.stdout.isatty():
-        print_table(comparison)
-    else:
+    elif not (sys.stdout.isatty() and printed_as_table(comparison)):
         result(str(comparison))
 
 
-def print_table(comparison):
-    """Print a row for each system and a column for each metric, and the signatures below."""
+def printed_as_table(comparison):
+    """Print a row for each system and a column for each metric, and the signatures below, if the terminal has room.
+
+    Returns:
+        Whether it has room.
+    """
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     from keras_transformer.console import safe_console, show
     from keras_transformer.evaluate.metrics import TITLES
 
-    console = safe_console()
-    table = Table()
-    table.add_column("system", overflow="fold")
+    console, table = safe_console(), Table()
+    table.add_column("system")
     for metric in comparison.scores:
         table.add_column(TITLES[metric], justify="right")
-    first = next(iter(comparison.scores.values()))
-    for name in first:
+    for name in next(iter(comparison.scores.values())):
         cells = [Text(str(scores[name]).replace(", ", "\n")) for scores in comparison.scores.values()]
         table.add_row(Text(name), *cells, end_section=True)
+    if Measurement.get(console, console.options.update(width=WIDEST), table).maximum > console.width:
+        return False
     console.print(table)
     show(console, comparison.legend)
     for metric, signature in comparison.signatures.items():
         show(console, f"{TITLES[metric]}: {signature}")
+    return True

@@ -1,5 +1,6 @@
 """Is a system better than another one, or was it luck? Paired bootstrap resampling, computed by sacreBLEU."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,14 +109,28 @@ def compare(
     Raises:
         TypeError: `systems` is no dictionary, or see `evaluate`.
         ValueError: there are less than two systems, they have different numbers of translations, `samples` is below 1,
-            or see `evaluate`.
+            SACREBLEU_SEED is no seed, or see `evaluate`.
         ImportError: see `evaluate`.
     """
-    samples = whole("samples", samples)
+    samples = checked_samples(samples)
     chosen = metrics(tokenize, more, language)
     systems = _read_systems(systems)
     streams = reference_streams(references, len(next(iter(systems.values()))), "translations")
     return compare_streams(systems, streams, chosen, samples)
+
+
+def checked_samples(samples):
+    """The number of samples, after a look at the seed in the environment.
+
+    Raises:
+        ValueError: `samples` is no whole number above 0, or SACREBLEU_SEED is no seed.
+    """
+    seed = os.environ.get("SACREBLEU_SEED", "12345")
+    if seed.lower() != "none" and not seed.isdecimal():
+        raise ValueError(
+            f"SACREBLEU_SEED={seed!r} must be a whole number of at least 0, or none for another one each time."
+        )
+    return whole("samples", samples)
 
 
 def compare_streams(systems, streams, chosen, samples):

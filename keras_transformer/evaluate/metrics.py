@@ -7,7 +7,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from keras_transformer.evaluate.paper import moses_tokenizer, paper_tokens
+from keras_transformer.evaluate.paper import moses_cutter, paper_tokens
 from keras_transformer.inputs.kinds import check_iterable
 
 MORE = ("chrf++", "ter", "paper_bleu")
@@ -76,7 +76,7 @@ def paper_metric(language):
     Raises:
         ImportError, ValueError: see `paper_tokens`.
     """
-    moses_tokenizer(language)  # it refuses what `paper_tokens` would refuse later
+    moses_cutter(language)  # it refuses what `paper_tokens` would refuse later
     return Metric(
         make=lambda **options: BLEU(tokenize="none", smooth_method="none", force=True, **options),
         prepare=lambda texts: paper_tokens(texts, language),

@@ -10,9 +10,13 @@ COMPOUND = re.compile(r"(\S)-(\S)")
 def paper_tokens(texts: Texts, language: str = "de") -> list[str]:
     """Cut texts into the tokens of which the paper's BLEU counts n-grams, separated by spaces.
 
-    These are the steps of tensor2tensor's `get_ende_bleu.sh`: the tokens of Moses' `tokenizer.perl`, with characters
-    such as & written as `&amp;`, and then each hyphen between two characters as a token of its own, `##AT##-##AT##`.
-    No punctuation is normalized. This needs the extra `moses`.
+    These are the steps of tensor2tensor's `get_ende_bleu.sh`. Moses' `replace-unicode-punctuation.perl` writes “ and ”
+    as ", ’ as ', … as three dots, and full-width signs as plain ones. Moses' `tokenizer.perl` makes tokens, and writes
+    & as `&amp;`. Then each hyphen between two characters becomes a token of its own, `##AT##-##AT##`. This needs the
+    extra `moses`.
+
+    The script does not replace punctuation in its file of references, which had none left to replace. Here both sides
+    go through all steps.
 
     Example:
         ```python
@@ -34,18 +38,18 @@ def paper_tokens(texts: Texts, language: str = "de") -> list[str]:
         ValueError: Moses does not know the language, or `texts` holds names of files.
     """
     texts = read_sentences("texts", texts)
-    cut = moses_tokenizer(language)
+    cut = moses_cutter(language)
     return [COMPOUND.sub(r"\1 ##AT##-##AT## \2", cut(text)) for text in texts]
 
 
-def moses_tokenizer(language):
-    """A function from a text to its Moses tokens, separated by spaces.
+def moses_cutter(language):
+    """A function from a text to its Moses tokens, separated by spaces, with plain punctuation.
 
     Raises:
         ImportError, ValueError: see `paper_tokens`.
     """
     try:
-        from sacremoses import MosesTokenizer
+        from sacremoses import MosesPunctNormalizer, MosesTokenizer
         from sacremoses.corpus import NonbreakingPrefixes
     except ImportError as error:
         raise ImportError(
@@ -55,5 +59,5 @@ def moses_tokenizer(language):
     known = sorted(set(NonbreakingPrefixes().available_langs.values()))
     if language not in known:
         raise ValueError(f"language must be a language of Moses, one of {', '.join(known)}; got {language!r}.")
-    moses = MosesTokenizer(language)
-    return lambda text: moses.tokenize(text, return_str=True)
+    tokenizer, plain = MosesTokenizer(language), MosesPunctNormalizer(language).replace_unicode_punct
+    return lambda text: tokenizer.tokenize(plain(text), return_str=True)

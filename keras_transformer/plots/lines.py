@@ -1,5 +1,6 @@
 """Attention as lines between two columns of words, as figures 3 to 5 of the paper draw it."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from keras_transformer.plots.figures import check_weights, grid
 from keras_transformer.plots.heads import check_places
 
 LINE = 0.24  # inches from one word to the next
-LETTER = 0.078  # inches of a letter
+LETTER, WIDE_LETTER = 0.072, 0.12  # inches of a letter, of one of Chinese or Japanese
 BETWEEN = 1.7  # inches between the two columns
 FAINTEST = 0.02  # of the largest weight: what is less is not drawn
 SPREAD = 0.5  # of a line, for the ends of all heads at one word
@@ -70,7 +71,7 @@ def attention_lines(
     colors = _colors(len(heads))
     groups = [[number] for number in range(len(heads))] if separate else [list(range(len(heads)))]
     grid_rows, grid_columns = grid(len(groups))
-    sides = [LETTER * (2 + max(map(len, labels))) for labels in (target_labels, source_labels)]
+    sides = [2 * LETTER + max(map(_inches, labels)) for labels in (target_labels, source_labels)]
     width = BETWEEN + sum(sides)
     height = LINE * max(len(source_labels), len(target_labels)) + 0.3
     figure = new_figure(grid_columns * width + 0.2, grid_rows * height + 0.35)
@@ -89,6 +90,11 @@ def attention_lines(
         _add_legend(figure, names, colors, width)
     save(figure, path)
     return figure
+
+
+def _inches(label):
+    """The width of a label, rather too much than too little."""
+    return sum(WIDE_LETTER if unicodedata.east_asian_width(letter) in "WF" else LETTER for letter in label)
 
 
 def _colors(count):

@@ -125,6 +125,10 @@ def test_a_terminal_gets_a_table(monkeypatch):
     assert ["", "two", score, str(chrf[1]).split(", ")[0], ""] in columns
     assert any(row[2:3] == [p] for row in columns)
     assert f"BLEU: {comparison.signatures['bleu']}" in lines and comparison.legend in lines
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    evaluating.print_comparison(comparison, as_json=False)
+    assert sys.stdout.getvalue() == f"{comparison}\n"  # a narrow terminal gets lines
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_translated(files, models, tmp_path, monkeypatch):
@@ -174,4 +178,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_translated(files, model
     ):
         assert refused(*arguments) == message
     assert "--beam-size has no meaning with --translated" in refused(*scoring, "--beam-size", 2)
+    assert "--samples has no meaning without --against" in refused(*scoring, "--samples", 9)
     assert "a reference is missing. Give: MODEL" in refused(models / "a", source)

@@ -20,6 +20,10 @@ SYSTEMS = {
 }
 
 
+# The command drops white space at the end of a line. No metric may see it here either.
+SYSTEMS["close"][3] += " \t\u00a0"
+SYSTEMS["close"][7] = ""
+REFERENCES[1][5] += "  "
 # A cell of a row: score (mean ± interval), and for systems after the first: (p = 0.1234).
 CELL = re.compile(r"(\d[\d.]*) \((\d[\d.]*) ± (\d[\d.]*)\)(?: \(p = ([\d.]+)\))?(\*?)")
 DECIMALS = 12
@@ -136,3 +140,12 @@ def test_what_cannot_be_compared_is_refused(systems, options, error, message):
     with pytest.raises(error) as refused:
         compare(systems, ["x"], **options)
     assert str(refused.value) == message
+
+
+def test_a_wrong_seed_is_named(monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "abc")
+    with pytest.raises(ValueError) as refused:
+        compare({"a": ["x"], "b": ["y"]}, ["x"])
+    assert str(refused.value) == (
+        "SACREBLEU_SEED='abc' must be a whole number of at least 0, or none for another one each time."
+    )

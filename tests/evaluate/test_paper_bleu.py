@@ -20,7 +20,8 @@ def score(translations, references, language="de"):
     [
         ("de", "Ein Rich-Text-Format.", "Ein Rich ##AT##-##AT## Text ##AT##-##AT## Format ."),
         ("de", "Das kostet ca. 3,50 Euro - z. B. hier.", "Das kostet ca. 3,50 Euro - z. B. hier ."),
-        ("de", "„Müller & Söhne“", "„ Müller &amp; Söhne “"),
+        ("de", "„Müller & Söhne“", "„ Müller &amp; Söhne &quot;"),
+        ("de", "Er sagt: ’s ist … “so” （１％）。", "Er sagt : &apos; s ist ... &quot; so &quot; ( 1 % ) ."),
         ("de", "a-b-c x- -y", "a ##AT##-##AT## b-c x- -y"),  # b belongs to the first match already, as in Perl
         ("en", "It's Mr. Smith.", "It &apos;s Mr. Smith ."),
         ("fr", "Est-il là ?", "Est ##AT##-##AT## il là ?"),
