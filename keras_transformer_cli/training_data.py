@@ -95,7 +95,8 @@ def make_data(files, settings, output, exact_size):
         say(f"Validation: {len(validation):,} pairs split off {files.source[0]}, in {output / DATA_FOLDER}")
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
-    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options)
+    ways = {"segmentations": settings["segmentations"], "sampling": settings["sampling"]}
+    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options, **ways)
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)
     return Data(files, tokenizer, train, held_out, validation)

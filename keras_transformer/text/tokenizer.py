@@ -7,7 +7,6 @@ from typing import Any, Self, overload
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
@@ -19,14 +18,15 @@ from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.given_ids import check_ids, in_python
 from keras_transformer.text.learning import MODELS, learn
-from keras_transformer.text.subwords import NORMALIZATIONS, read
+from keras_transformer.text.sampling import SubwordSampling
+from keras_transformer.text.subwords import NORMALIZATIONS, normalized, read
 from keras_transformer.text.trainer_options import read_options
 
 SIDES = ("source", "target")
 _CODE = re.compile(r">>.*?<<", re.DOTALL)  # a target language before the text
 
 
-class Tokenizer(tf.Module):
+class Tokenizer(SubwordSampling, tf.Module):
     r"""Subwords of one vocabulary for both languages, with the ids PAD 0, UNK 1, START 2, END 3.
 
     `Tokenizer.train` learns a tokenizer, and `Tokenizer.load` reads one. The methods `encode` and `decode` work on
@@ -321,8 +321,7 @@ class Tokenizer(tf.Module):
         strings = tf.convert_to_tensor(strings, tf.string)
         if strings.shape.rank != 1:
             raise ValueError(f"tokenize takes strings of shape (N,), got {strings.shape}.")
-        if self.normalization != "none":
-            strings = tf_text.normalize_utf8(strings, self.normalization.upper())
+        strings = normalized(strings, self.normalization)
         return (self._source if side == "source" else self._target).tokenize(strings)
 
     def detokenize(self, ids: Any) -> Any:
