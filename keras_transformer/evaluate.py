@@ -56,8 +56,7 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
             sacreBLEU does not know the tokenizer.
     """
     translations = read_sentences("translations", translations)
-    if tokenize not in BLEU.TOKENIZERS:
-        raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
+    check_tokenize(tokenize)
     streams = reference_streams(references, len(translations), "translations")
     # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
     bleu, chrf = BLEU(tokenize=tokenize, force=tokenize == "none"), CHRF()
@@ -70,6 +69,17 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
         chrf=chrf_score.score,
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def check_tokenize(tokenize, argument="tokenize"):
+    """Raise ValueError if a value is not the name of a tokenizer of sacreBLEU.
+
+    Args:
+        tokenize: the value.
+        argument: what the message calls it.
+    """
+    if tokenize not in BLEU.TOKENIZERS:
+        raise ValueError(f"{argument} must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
 
 
 def reference_streams(references, count, of):

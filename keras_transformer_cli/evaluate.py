@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from keras_transformer_cli.config import ConfigOption, SetOption
+from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
+    SEARCH,
     BatchOption,
     BeamOption,
     EnsembleOption,
@@ -15,13 +16,16 @@ from keras_transformer_cli.models import (
     PenaltyOption,
     PrecisionOption,
     load,
+    search_options,
 )
 from keras_transformer_cli.screen import result
 
 EXAMPLE = "keras-transformer evaluate runs/en_de test.en test.de"
+OF_MODELS = ("ensemble", *SEARCH, "batch_size", "precision", "output", "overwrite")  # mean nothing with --translated
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Training folder, or a file of translations with --translated.")],
     source: Annotated[str, typer.Argument(help="Source sentences; with --translated, the references.")],
     references: Annotated[
@@ -48,30 +52,38 @@ def evaluate(
     """Translate a test set, and compare the translations with references: BLEU and chrF by sacreBLEU."""
     from keras_transformer.inputs.paths import check_target
 
-    search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
     if translated:
-        translations, reference_files = read_texts(model), [source, *(references or [])]
+        refuse_options(given_names(context), OF_MODELS, "--translated")
+        translations, reference_files = read_texts(model, "model"), [source, *(references or [])]
         columns = read_columns(reference_files, len(translations), model)
     else:
         if not references:
             raise typer.BadParameter("a reference is missing. Give: MODEL SOURCE REFERENCE.", param_hint="REFERENCES")
-        sentences = read_texts(source)
+        sentences = read_texts(source, "source")
         columns = read_columns(references, len(sentences), source)
         if output is not None:
             check_target(output, "file", "output", overwrite)
         folders = [model, *(ensemble or [])]
-        translations = load(folders, precision, **search)(sentences, batch_size=batch_size, progress=True)
+        translator = load(folders, precision, **search_options(context))
+        translations = translator(sentences, batch_size=batch_size, progress=True)
         if output is not None:
             write_texts(output, translations, overwrite)
     print_scores(translations, columns, tokenize, as_json)
 
 
-def read_texts(path):
-    """The lines of a file."""
+def read_texts(path, argument):
+    """The lines of a file.
+
+    Raises:
+        ValueError: it has none.
+    """
     from keras_transformer.files import read_lines
     from keras_transformer.inputs.paths import check_source
 
-    return list(read_lines(check_source(path)))
+    lines = list(read_lines(check_source(path, argument=argument)))
+    if not lines:
+        raise ValueError(f"{argument}={path!r} has no lines. Give a file with a sentence a line.")
+    return lines
 
 
 def read_columns(paths, count, other):
@@ -80,10 +92,12 @@ def read_columns(paths, count, other):
     Raises:
         ValueError: a file has another number of lines. The message names both files.
     """
-    streams = [read_texts(path) for path in paths]
+    streams = [read_texts(path, f"references[{number}]") for number, path in enumerate(paths)]
     for path, stream in zip(paths, streams, strict=True):
         if len(stream) != count:
-            raise ValueError(f"{other} has {count:,} lines and {path} has {len(stream):,}: they must be aligned.")
+            raise ValueError(
+                f"{other} has {count:,} lines and {path} has {len(stream):,}: they must be aligned line by line."
+            )
     return [list(row) for row in zip(*streams, strict=True)]
 
 

@@ -46,7 +46,7 @@ def as_task(
     """
     backbone = TransformerBackbone(model)
     check_tokenizer(tokenizer, "as_task(model, tokenizer)")
-    check_sizes(model, tokenizer, "they were not trained together.")
+    check_sizes(model, tokenizer)
     preprocessor = TransformerSeq2SeqLMPreprocessor(TransformerTokenizer(tokenizer), max_extra_length=max_extra_length)
     return TransformerSeq2SeqLM(backbone, preprocessor)
 
