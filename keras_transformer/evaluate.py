@@ -54,12 +54,12 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
             the place.
         ValueError: the lists are empty or differ in length, hold names of files, or can be read in both layouts; or
             sacreBLEU does not know the tokenizer.
+        ImportError, OSError: the tokenizer needs a package or a download that is not there.
     """
     translations = read_sentences("translations", translations)
     check_tokenize(tokenize)
     streams = reference_streams(references, len(translations), "translations")
-    # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
-    bleu, chrf = BLEU(tokenize=tokenize, force=tokenize == "none"), CHRF()
+    bleu, chrf = _bleu(tokenize), CHRF()
     bleu_score = bleu.corpus_score(translations, streams)
     chrf_score = chrf.corpus_score(translations, streams)
     return Scores(
@@ -69,6 +69,25 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
         chrf=chrf_score.score,
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def _bleu(tokenize):
+    """sacreBLEU's metric with a tokenizer, which it may have to download.
+
+    Raises:
+        ImportError: the tokenizer's package is not installed.
+        OSError: the download failed.
+    """
+    try:
+        # "force" silences the warning about tokenized input, which "none" asks for.
+        return BLEU(tokenize=tokenize, force=tokenize == "none")
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        language = tokenize.partition("-")[0]
+        raise ImportError(f"tokenize={tokenize!r} needs pip install 'sacrebleu[{language}]': {reason}") from error
+    except OSError as error:
+        reason = f"a file that sacreBLEU downloads, and that failed: {error}"
+        raise OSError(f"tokenize={tokenize!r} needs {reason}. Check the network, or take another tokenizer.") from error
 
 
 def check_tokenize(tokenize, argument="tokenize"):

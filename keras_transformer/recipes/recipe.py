@@ -78,7 +78,7 @@ def read_recipe(name):
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    if name not in PAIRS:
+    if not isinstance(name, str) or name not in PAIRS:
         raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(PAIRS)}.")
     path = FOLDER / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
