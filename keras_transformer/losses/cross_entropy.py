@@ -22,6 +22,7 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     Returns:
         (B, T) float32, in nats; padding is not masked.
     """
+    labels, logits = ops.convert_to_tensor(labels), ops.convert_to_tensor(logits)
     check_shapes(labels, logits)
     labels = ops.cast(labels, "int32")[..., None]  # (B, T, 1)
     size = logits.shape[-1]

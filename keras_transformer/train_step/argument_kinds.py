@@ -31,7 +31,7 @@ def check_data(name, x):
         raise TypeError(f"{must} a table ({type(x).__name__}). {REMEDY}")
     if x is None or isinstance(x, str | bytes | int | float | os.PathLike):
         raise TypeError(f"{must} {shown(x)}. {REMEDY}")
-    if isinstance(x, list | tuple) and not all(hasattr(each, "shape") for each in x):
+    if isinstance(x, list | tuple) and (not x or not all(hasattr(each, "shape") for each in x)):
         raise TypeError(f"{must} a list with {shown(x[0]) if x else 'nothing'}. {REMEDY}")
     if getattr(x, "shape", None) is not None:
         raise TypeError(f"{must} one array of shape {tuple(x.shape)}. {REMEDY}")
