@@ -57,9 +57,8 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
         ImportError, OSError: the tokenizer needs a package or a download that is not there.
     """
     translations = read_sentences("translations", translations)
-    check_tokenize(tokenize)
+    bleu, chrf = bleu_metric(tokenize), CHRF()
     streams = reference_streams(references, len(translations), "translations")
-    bleu, chrf = _bleu(tokenize), CHRF()
     bleu_score = bleu.corpus_score(translations, streams)
     chrf_score = chrf.corpus_score(translations, streams)
     return Scores(
@@ -71,34 +70,30 @@ def evaluate(translations: Texts, references: Texts | Sequence[Texts], tokenize:
     )
 
 
-def _bleu(tokenize):
-    """sacreBLEU's metric with a tokenizer, which it may have to download.
+def bleu_metric(tokenize, argument="tokenize"):
+    """sacreBLEU's metric with a tokenizer, for which it may need a package or a download.
+
+    Args:
+        tokenize: the name of the tokenizer.
+        argument: what messages call it.
 
     Raises:
+        ValueError: sacreBLEU knows no such tokenizer.
         ImportError: the tokenizer's package is not installed.
         OSError: the download failed.
     """
+    if tokenize not in BLEU.TOKENIZERS:
+        raise ValueError(f"{argument} must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
     try:
         # "force" silences the warning about tokenized input, which "none" asks for.
         return BLEU(tokenize=tokenize, force=tokenize == "none")
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         language = tokenize.partition("-")[0]
-        raise ImportError(f"tokenize={tokenize!r} needs pip install 'sacrebleu[{language}]': {reason}") from error
+        raise ImportError(f"{argument}={tokenize!r} needs pip install 'sacrebleu[{language}]': {reason}") from error
     except OSError as error:
         reason = f"a file that sacreBLEU downloads, and that failed: {error}"
-        raise OSError(f"tokenize={tokenize!r} needs {reason}. Check the network, or take another tokenizer.") from error
-
-
-def check_tokenize(tokenize, argument="tokenize"):
-    """Raise ValueError if a value is not the name of a tokenizer of sacreBLEU.
-
-    Args:
-        tokenize: the value.
-        argument: what the message calls it.
-    """
-    if tokenize not in BLEU.TOKENIZERS:
-        raise ValueError(f"{argument} must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
+        raise OSError(f"{argument}={tokenize!r} needs {reason}. Check the network, or take another one.") from error
 
 
 def reference_streams(references, count, of):

@@ -50,8 +50,10 @@ def evaluate(
     changes: SetOption = None,
 ):
     """Translate a test set, and compare the translations with references: BLEU and chrF by sacreBLEU."""
+    from keras_transformer.evaluate import bleu_metric
     from keras_transformer.inputs.paths import check_target
 
+    bleu_metric(tokenize)  # what it lacks is found before the work
     if translated:
         refuse_options(given_names(context), OF_MODELS, "--translated")
         translations, reference_files = read_texts(model, "model"), [source, *(references or [])]

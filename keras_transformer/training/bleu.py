@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_transformer.evaluate import check_tokenize, evaluate, reference_streams
+from keras_transformer.evaluate import bleu_metric, evaluate, reference_streams
 from keras_transformer.inputs.kinds import Texts, check_function, check_iterable, read_sentences
 from keras_transformer.inputs.numbers import whole
 
@@ -68,7 +68,7 @@ class ValidationBLEU(keras.callbacks.Callback):
         self.references = list(references)
         reference_streams(self.references, len(self.sources), "sources")
         every = whole("every", every)
-        check_tokenize(tokenize)
+        bleu_metric(tokenize)
         self.every, self.tokenize = every, tokenize
         self.scores = None
 

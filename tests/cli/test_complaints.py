@@ -74,6 +74,7 @@ def test_files_are_named_by_their_argument(capsys, tmp_path):
     (tmp_path / "empty").touch()
     for words, message in (
         (["evaluate", "m", files[0], tmp_path / "no"], f"references[0]={str(tmp_path / 'no')!r} does not exist."),
+        (["evaluate", "m", files[0], files[1], "--tokenize", "14a"], "tokenize must be one of none, zh, 13a, intl,"),
         (["evaluate", "m", tmp_path / "empty", files[0]], f"source={str(tmp_path / 'empty')!r} has no lines. Give a "),
         (["tokenizer", "show", tmp_path / "no", "a"], f"tokenizer={str(tmp_path / 'no')!r} does not exist."),
         (["average", "a.keras", "-o", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
