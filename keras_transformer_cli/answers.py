@@ -56,6 +56,23 @@ def pharaoh(links):
     return " ".join(f"{source}-{target}" for source, target in links)
 
 
+def check_export(request):
+    """Refuse what an export does not give.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    if len(request.model) > 1:
+        [export, *_] = [folder for folder in request.model if is_export(folder)]
+        raise ValueError(f"{export} is an export. An ensemble needs the training folders that exports were made from.")
+    for name in ("alignment", "attention", "split_sentences"):
+        if getattr(request, name):
+            export = request.model[0]
+            raise ValueError(f"{name} needs the training folder, and {export} is an export. Leave the option out.")
+    if fixed := [name for name in ("precision", *request.search) if name in request.given]:
+        raise ValueError(f"{fixed[0]} is fixed in an export, and {request.model[0]} is one. Leave the option out.")
+
+
 def exported_answers(request):
     """The answers of an export. Its search and its precision are those that it was written with.
 
@@ -65,16 +82,7 @@ def exported_answers(request):
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 - the ops of the tokenizer
 
-    if len(request.model) > 1:
-        [export, *_] = [folder for folder in request.model if is_export(folder)]
-        raise ValueError(f"{export} is an export. An ensemble needs the training folders that exports were made from.")
-    for name in ("alignment", "attention", "split_sentences"):
-        if getattr(request, name):
-            raise ValueError(
-                f"{name} needs the training folder, and {request.model[0]} is an export. Leave the option out."
-            )
-    if fixed := [name for name in ("precision", *request.search) if name in request.given]:
-        raise ValueError(f"{fixed[0]} is fixed in an export, and {request.model[0]} is one. Leave the option out.")
+    check_export(request)
     module = tf.saved_model.load(request.model[0])
     name = "n_best" if request.n_best else "serving_default"
     if name not in module.signatures:

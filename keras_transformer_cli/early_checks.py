@@ -13,20 +13,20 @@ def check_settings(settings, explicit):
     Raises:
         ValueError, TypeError: the message names the option, the value and the rule.
     """
-    from keras_transformer.evaluate import bleu_metric
+    from keras_transformer.evaluate.metrics import bleu_metric
     from keras_transformer.inputs.numbers import rate
     from keras_transformer.schedules import named_schedule
 
-    bleu_metricr_options(settings, explicit)
+    check_tokenizer_options(settings, explicit)
     check_model(settings)
     rate("label_smoothing", settings["label_smoothing"])
     warmup_steps = settings["warmup_steps"] or 1
-    named_schedule(settings["schedule"], settings["peak"], 1, warmup_steps, settings["epochs"])
+    named_schedule(settings["schedule"], settings["peak"], 1, warmup_steps, settings["epochs"] or settings["steps"])
     bleu_metric(settings["bleu_tokenize"], "bleu_tokenize")
     check_monitor(settings)
 
 
-def bleu_metricr_options(settings, explicit):
+def check_tokenizer_options(settings, explicit):
     """Read the tokenizer that is given, and refuse another number of pieces than it has.
 
     Raises:

@@ -1,6 +1,5 @@
-"""keras-transformer evaluate: BLEU and chrF of a model, or of translations."""
+"""keras-transformer evaluate: scores of a model or of translations, and whether a difference was luck."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +14,17 @@ from keras_transformer_cli.models import (
     ExtraOption,
     PenaltyOption,
     PrecisionOption,
-    load,
     search_options,
 )
-from keras_transformer_cli.screen import result
 
 EXAMPLE = "keras-transformer evaluate runs/en_de test.en test.de"
-OF_MODELS = ("ensemble", *SEARCH, "batch_size", "precision", "output", "overwrite")  # mean nothing with --translated
+COMPARISON = f"{EXAMPLE} --against runs/other"
+FOR_TRANSLATING = ("ensemble", *SEARCH, "batch_size", "precision", "output", "overwrite")
 
 
 def evaluate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Training folder, or a file of translations with --translated.")],
+    model: Annotated[str, typer.Argument(help="Training folder or export; with --translated, a file of translations.")],
     source: Annotated[str, typer.Argument(help="Source sentences; with --translated, the references.")],
     references: Annotated[
         list[str] | None, typer.Argument(help="Reference translations. Several files: several references.")
@@ -34,97 +32,71 @@ def evaluate(
     translated: Annotated[
         bool, typer.Option("--translated", help="Score a file of translations: FILE REFERENCE [REFERENCE …].")
     ] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with it: a training folder, an export or a file of translations. May be given several times."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples that --against draws from the sentences.")] = 1000,
+    more: Annotated[
+        list[str] | None, typer.Option(help="One more metric: chrf++, ter, or paper_bleu. May be given several times.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of the translations, for paper_bleu.")] = "de",
+    tokenize: Annotated[
+        str, typer.Option(help="sacreBLEU's tokenizer: 13a for running text, none for tokenized text.")
+    ] = "13a",
     ensemble: EnsembleOption = None,
     beam_size: BeamOption = 4,
     length_penalty: PenaltyOption = 0.6,
     max_extra_length: ExtraOption = 50,
     batch_size: BatchOption = 64,
     precision: PrecisionOption = "float32",
-    tokenize: Annotated[
-        str, typer.Option(help="sacreBLEU's tokenizer: 13a for running text, none for tokenized text.")
-    ] = "13a",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the translations.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the translations of MODEL.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigOption = None,
     changes: SetOption = None,
 ):
-    """Translate a test set, and compare the translations with references: BLEU and chrF by sacreBLEU."""
-    from keras_transformer.evaluate import bleu_metric
-    from keras_transformer.inputs.paths import check_target
+    """Translate a test set, and score the translations with BLEU and chrF by sacreBLEU.
 
-    bleu_metric(tokenize)  # what it lacks is found before the work
+    With --against, each other system is compared with MODEL by paired bootstrap resampling, as sacrebleu --paired-bs
+    does it: a small p says that the difference was not luck.
+    """
+    from keras_transformer.evaluate.comparison import checked_samples, compare_streams
+    from keras_transformer.evaluate.metrics import metrics
+    from keras_transformer.evaluate.scores import score_streams
+    from keras_transformer.inputs.paths import check_target
+    from keras_transformer_cli import evaluating
+
+    chosen, samples = metrics(tokenize, more or [], language), checked_samples(samples)
+    given = given_names(context)
+    if "samples" in given and not against:
+        raise typer.BadParameter("--samples has no meaning without --against: nothing is compared.")
     if translated:
-        refuse_options(given_names(context), OF_MODELS, "--translated")
-        translations, reference_files = read_texts(model, "model"), [source, *(references or [])]
-        columns = read_columns(reference_files, len(translations), model)
+        refuse_options(given, FOR_TRANSLATING, "--translated: nothing is translated")
+        paths, sentences, request = [source, *(references or [])], None, None
+        systems = {model: evaluating.read_texts(model, "translations")}
+        streams = evaluating.read_references(paths, len(systems[model]), model)
     else:
         if not references:
             raise typer.BadParameter("a reference is missing. Give: MODEL SOURCE REFERENCE.", param_hint="REFERENCES")
-        sentences = read_texts(source, "source")
-        columns = read_columns(references, len(sentences), source)
-        if output is not None:
-            check_target(output, "file", "output", overwrite)
+        paths, sentences = references, evaluating.read_texts(source, "source")
+        streams = evaluating.read_references(paths, len(sentences), source)
         folders = [model, *(ensemble or [])]
-        translator = load(folders, precision, **search_options(context))
-        translations = translator(sentences, batch_size=batch_size, progress=True)
-        if output is not None:
-            write_texts(output, translations, overwrite)
-    print_scores(translations, columns, tokenize, as_json)
-
-
-def read_texts(path, argument):
-    """The lines of a file.
-
-    Raises:
-        ValueError: it has none.
-    """
-    from keras_transformer.files import read_lines
-    from keras_transformer.inputs.paths import check_source
-
-    lines = list(read_lines(check_source(path, argument=argument)))
-    if not lines:
-        raise ValueError(f"{argument}={path!r} has no lines. Give a file with a sentence a line.")
-    return lines
-
-
-def read_columns(paths, count, other):
-    """The references of each sentence, a list for each.
-
-    Raises:
-        ValueError: a file has another number of lines. The message names both files.
-    """
-    streams = [read_texts(path, f"references[{number}]") for number, path in enumerate(paths)]
-    for path, stream in zip(paths, streams, strict=True):
-        if len(stream) != count:
-            raise ValueError(
-                f"{other} has {count:,} lines and {path} has {len(stream):,}: they must be aligned line by line."
-            )
-    return [list(row) for row in zip(*streams, strict=True)]
-
-
-def write_texts(path, texts, overwrite):
-    """Write a text a line."""
-    from keras_transformer.files import written_beside
-    from keras_transformer.translation.whole_file import one_line
-
-    with written_beside(path, overwrite, kind="file", argument="output") as beside:
-        beside.write_text("".join(f"{one_line(text)}\n" for text in texts), encoding="utf-8")
-
-
-def print_scores(translations, references, tokenize, as_json):
-    """Print the scores, as lines or as JSON."""
-    from keras_transformer.evaluate import evaluate as score
-
-    scores = score(translations, references, tokenize)
-    if as_json:
-        from dataclasses import asdict
-
-        result(json.dumps(asdict(scores), indent=2))
+        request = evaluating.request_for(folders, precision, search_options(context), batch_size, given)
+        evaluating.check_model(request, "model")
+        systems = {model: request}
+    systems |= evaluating.read_rivals(against or [], model, request, paths[0], len(streams[0]))
+    if output is not None:
+        check_target(output, "file", "output", overwrite)
+    translations = evaluating.translate_all(systems, sentences, output, overwrite)
+    if against:
+        evaluating.print_comparison(compare_streams(translations, streams, chosen, samples), as_json)
     else:
-        result(str(scores))
+        evaluating.print_scores(score_streams(translations[model], streams, chosen), as_json)
 
 
 def add_to(app):
     """Add the command to the application."""
-    app.command(epilog=f"Example:  {EXAMPLE}")(evaluate)
+    app.command(epilog=f"Examples:  {EXAMPLE}   |   {COMPARISON}")(evaluate)

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+SEARCH = ("beam_size", "length_penalty", "length_normalization", "max_extra_length")
 RESULT_FILE, BEST_FILE = "RESULT.md", "best_epoch.keras"
 
 
@@ -34,16 +35,23 @@ def finish(model, data, settings, output):
         seed=settings["seed"],
         files=paths,
         scores={f"validation, {name}": value for name, value in scores.items()},
-        averaged=f"the last {settings['average']} epochs" if averaged else "no",
+        averaged=averaged_weights(settings) if averaged else "no",
     )
     facts["kept"] = "the average" if averaged else f"the epoch of the best {settings['monitor']}"
     return write_card(output, output.resolve().name, facts)
 
 
-def candidate_scores(data, settings, output):
-    """The scores of the best epoch and of the average on the validation data, in float32, with the paper's search.
+def averaged_weights(settings):
+    """What the average is of, in words."""
+    if settings["average_every"]:
+        return f"the last {settings['average']} of the weights after every {settings['average_every']} updates"
+    return f"the last {settings['average']} epochs"
 
-    Another backend than TensorFlow does not translate, and gives no scores.
+
+def candidate_scores(data, settings, output):
+    """The scores of the best epoch and of the average on the validation data, in float32.
+
+    The search is that of the settings. Another backend than TensorFlow does not translate, and gives no scores.
     """
     import keras
 
@@ -54,10 +62,11 @@ def candidate_scores(data, settings, output):
     from keras_transformer.translation import load_model
 
     sources, references = zip(*data.validation, strict=True)
+    search = {name: settings[name] for name in SEARCH}
     scores = {}
     for name, file in {"best epoch": "model.keras", "average": "average.keras"}.items():
         if (output / file).exists():
-            candidate = Translator(load_model(output / file, "float32"), data.tokenizer)
+            candidate = Translator(load_model(output / file, "float32"), data.tokenizer, **search)
             scores[name] = evaluate(candidate(sources, progress=True), references, settings["bleu_tokenize"])
     return scores
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 EXAMPLE = "keras-transformer presets --pairs 50000"
+ACROSS = 3  # recipes side by side, in 80 columns
 
 
 def presets(
@@ -14,16 +15,18 @@ def presets(
 ):
     """List the presets of the model and the recipes of training."""
     from keras_transformer.console import safe_console
-    from keras_transformer.presets import PRESETS
+    from keras_transformer.presets import print_presets
     from keras_transformer.recipes import read_recipe, recipe_names, recommended
 
     console = safe_console()
     recipes = [recommended(pairs)] if pairs else [read_recipe(name) for name in recipe_names()]
     if not pairs:
-        columns = {name: {"preset": name, **PRESETS[name]} for name in PRESETS}
-        console.print(table("Presets", columns.values()))
+        print_presets(console)
+        console.print()
     rows = [{"recipe": recipe.name, "pairs": f"{recipe.pairs:,}", **recipe.settings} for recipe in recipes]
-    console.print(table("Recipes", rows))
+    for start in range(0, len(rows), ACROSS):
+        console.print(table("Recipes", rows[start : start + ACROSS]))
+        console.print()
     for recipe in recipes:
         console.print(f"{recipe.name}: {recipe.about}", markup=False, highlight=False)
 
@@ -34,17 +37,24 @@ def table(title, rows):
 
     rows = list(rows)
     first, *names = dict.fromkeys(name for row in rows for name in row)
-    drawn = Table(title=title, title_justify="left")
-    drawn.add_column("")
+    drawn = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    drawn.add_column("", no_wrap=True)
     for row in rows:
-        drawn.add_column(str(row[first]), justify="right")
+        drawn.add_column(str(row[first]), justify="right", overflow="fold")
     for name in names:
-        drawn.add_row(name, *(shown(row.get(name, "")) for row in rows))
+        if any(row.get(name) is not None for row in rows):
+            drawn.add_row(name, *(shown(row.get(name)) for row in rows))
     return drawn
 
 
 def shown(value):
     """A value of a table."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "\n".join(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -1,5 +1,6 @@
 """The settings of a training: options, the recipe, and those of the run that is resumed."""
 
+import math
 import platform
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from keras_transformer_cli.config import read_yaml, write_yaml
 CONFIG = "config.yaml"
 DATA_FOLDER = "data"  # in the folder of the run: the tokenizer, and the validation pairs that were split off
 # Options that may change when a run goes on. All others are part of what is trained.
-CHANGEABLE = ("output", "epochs", "patience", "samples", "bleu_every", "tensorboard", "every_steps")
-LONGEST_WARMUP = 10  # a recipe's warm-up takes at most one of so many updates
+CHANGEABLE = ("output", "epochs", "steps", "patience", "samples", "bleu_every", "tensorboard", "every_steps")
+LONGEST_WARMUP = 10  # the warm-up of a run that is shorter than its recipe takes at most one of so many updates
 
 
 def settings_of(given, explicit, earlier, pairs):
@@ -43,7 +44,9 @@ def settings_of(given, explicit, earlier, pairs):
         raise ValueError(
             f"{given['output']} holds a run with other options: {', '.join(differing)}. Choose another --output."
         )
-    return {**given, **earlier, **{name: given[name] for name in explicit if name in CHANGEABLE}}
+    return with_one_length(
+        given, {**given, **earlier, **{name: given[name] for name in explicit if name in CHANGEABLE}}
+    )
 
 
 def earlier_settings(output):
@@ -65,18 +68,38 @@ def with_recipe(given, pairs):
     from keras_transformer.recipes import read_recipe, recommended
 
     recipe = read_recipe(given["recipe"]) if given["recipe"] else recommended(pairs())
-    values = {name: value for name, value in recipe.settings.items() if given[name] is None}
+    values = {name: value for name, value in recipe.settings.items() if given[name] in (None, [])}
     if given["tokenizer"]:
         values.pop("vocabulary_size", None)
     values["warmup_steps"] = given["warmup_steps"]  # it also depends on the length of the run, see `warmup_steps`
-    return {**given, **values, "recipe": recipe.name}
+    return with_one_length(given, {**given, **values, "recipe": recipe.name})
+
+
+def with_one_length(given, settings):
+    """The settings with either epochs or steps: the one that is given, whatever the recipe or the earlier run has.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if given["epochs"] is not None and given["steps"] is not None:
+        raise ValueError(f"epochs={given['epochs']} and steps={given['steps']} are both given. Drop one.")
+    other = {"epochs": "steps", "steps": "epochs"}
+    return settings | {other[name]: None for name in other if given[name] is not None}
+
+
+def epochs(settings, batches):
+    """The epochs of a run over a corpus of some batches."""
+    return settings["epochs"] or math.ceil(settings["steps"] / batches)
 
 
 def warmup_steps(recipe, updates):
     """The warm-up of a recipe for a run of some updates."""
     from keras_transformer.recipes import read_recipe
 
-    return max(1, min(read_recipe(recipe).warmup_steps, updates // LONGEST_WARMUP))
+    recipe = read_recipe(recipe)
+    if recipe.steps and updates >= recipe.steps:  # the whole recipe
+        return recipe.warmup_steps
+    return max(1, min(recipe.warmup_steps, updates // LONGEST_WARMUP))
 
 
 def precision(name):

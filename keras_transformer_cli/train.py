@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keras_transformer_cli.choices import Monitor, Normalization, Precision, Schedule, Subwords
+from keras_transformer_cli.choices import LengthNormalization, Monitor, Normalization, Precision, Schedule, Subwords
 from keras_transformer_cli.config import ConfigOption, SetOption, effective, given_names
 from keras_transformer_cli.screen import resumable
 
@@ -39,7 +39,7 @@ def train(
     tokenizer: Annotated[
         Path | None, option("Tokenizer", "A tokenizer's file, instead of training one.", exists=True)
     ] = None,
-    subwords: Annotated[Subwords, option("Tokenizer", "Kind of the subwords.")] = Subwords.bpe,
+    subwords: Annotated[Subwords | None, option("Tokenizer", "Kind of the subwords.", show_default=BY_RECIPE)] = None,
     vocabulary_size: Annotated[
         int | None, option("Tokenizer", "Pieces of the vocabulary.", min=5, show_default=BY_RECIPE)
     ] = None,
@@ -59,7 +59,7 @@ def train(
         option(TRAINING, "Change one argument of Transformer: NAME=VALUE, for example norm=pre."),
     ] = None,
     dropout: Annotated[float | None, option(TRAINING, "Rate.", show_default=BY_RECIPE)] = None,
-    label_smoothing: Annotated[float, option(TRAINING, "ε of the loss.")] = 0.1,
+    label_smoothing: Annotated[float | None, option(TRAINING, "ε of the loss.", show_default=BY_RECIPE)] = None,
     tokens_per_batch: Annotated[
         int | None,
         option(TRAINING, "Padded tokens of a batch, on its longer side.", min=1, show_default=BY_RECIPE),
@@ -68,6 +68,15 @@ def train(
         int, option(TRAINING, "Split each batch, to save memory. The update stays the same.", min=1)
     ] = 1,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the corpus.", min=1, show_default=BY_RECIPE)] = None,
+    steps: Annotated[
+        int | None,
+        option(
+            TRAINING,
+            "Instead of epochs: as many as it takes for so many updates.",
+            min=1,
+            show_default=BY_RECIPE,
+        ),
+    ] = None,
     schedule: Annotated[
         Schedule | None, option(TRAINING, "Course of the learning rate.", show_default=BY_RECIPE)
     ] = None,
@@ -78,15 +87,46 @@ def train(
             TRAINING,
             "Updates until the highest rate.",
             min=1,
-            show_default="by the recipe, at most a tenth of the run",
+            show_default="by the recipe, at most a tenth of a shorter run",
         ),
     ] = None,
+    beta_2: Annotated[float | None, option(TRAINING, "β2 of Adam.", show_default=BY_RECIPE)] = None,
+    epsilon: Annotated[float | None, option(TRAINING, "ε of Adam.", show_default=BY_RECIPE)] = None,
+    clip_norm: Annotated[
+        float | None,
+        option(TRAINING, "Longest gradient, over all weights.", show_default="by the recipe; none in most"),
+    ] = None,
     average: Annotated[
-        int | None, option(TRAINING, "Average the last epochs; 1 is none.", min=1, show_default=BY_RECIPE)
+        int | None,
+        option(
+            TRAINING, "Average the last weights, those of so many epochs; 1 is none.", min=1, show_default=BY_RECIPE
+        ),
+    ] = None,
+    average_every: Annotated[
+        int | None, option(TRAINING, "Average weights of every so many updates instead of epochs.", min=1)
+    ] = None,
+    beam_size: Annotated[
+        int | None, option("Search", "Beam of the scores at the end.", min=1, show_default=BY_RECIPE)
+    ] = None,
+    length_penalty: Annotated[
+        float | None, option("Search", "α of their length penalty.", show_default=BY_RECIPE)
+    ] = None,
+    length_normalization: Annotated[
+        LengthNormalization | None,
+        option("Search", "gnmt: the paper's. power: divide by length^α.", show_default=BY_RECIPE),
+    ] = None,
+    max_extra_length: Annotated[
+        int | None, option("Search", "The most tokens more than the source.", min=0, show_default=BY_RECIPE)
     ] = None,
     monitor: Annotated[Monitor, option("Watching", "Keep the epoch with the best value.")] = Monitor.val_perplexity,
     patience: Annotated[
-        int | None, option("Watching", "End after so many epochs without a better value.", min=1, show_default="never")
+        int | None,
+        option(
+            "Watching",
+            "End after so many epochs without a better value.",
+            min=1,
+            show_default="by the recipe; never in most",
+        ),
     ] = None,
     bleu_every: Annotated[int, option("Watching", "Epochs between two computations of BLEU; 0 is none.", min=0)] = 1,
     bleu_tokenize: Annotated[

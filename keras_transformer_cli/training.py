@@ -1,10 +1,12 @@
 """One training: settings, data, model, `fit`, and the files of the run."""
 
-import contextlib
+import os
 
 from keras_transformer_cli import settings as run_settings
+from keras_transformer_cli.devices import all_gpus, make_deterministic, meet, workers
 from keras_transformer_cli.early_checks import check_settings, model_changes
 from keras_transformer_cli.finishing import BEST_FILE, RESULT_FILE, finish
+from keras_transformer_cli.memory import check_memory
 from keras_transformer_cli.screen import error_console, result, say
 from keras_transformer_cli.training_data import count_pairs, make_data, read_files
 
@@ -20,8 +22,12 @@ def run_training(given, explicit):
     """
     import keras
 
+    from keras_transformer import Transformer
     from keras_transformer.inputs.paths import check_target
+    from keras_transformer.presets import preset
+    from keras_transformer.training import is_chief
 
+    strategy = workers()
     output = check_target(given["output"], "folder", "output")
     earlier = run_settings.earlier_settings(output)
     settings = run_settings.settings_of(given, explicit, earlier, lambda: count_pairs(read_files(given)))
@@ -36,31 +42,30 @@ def run_training(given, explicit):
     keras.utils.set_random_seed(settings["seed"])
     data = make_data(files, settings, output, exact_size=given["vocabulary_size"] is not None)
     settings["vocabulary_size"] = vocabulary_size(data.tokenizer)
-    updates = settings["epochs"] * data.train.report.batches
+    epochs = run_settings.epochs(settings, data.train.report.batches)
+    updates = epochs * data.train.report.batches
     if settings["warmup_steps"] is None:
         settings["warmup_steps"] = run_settings.warmup_steps(settings["recipe"], updates)
-    with scope():
-        model = make_model(settings, data.tokenizer)
+    arguments = model_arguments(settings, data.tokenizer)
+    check_memory(preset(settings["preset"]) | arguments, settings, data.train.report.shapes)
+    with (strategy or all_gpus()).scope():
+        model = Transformer.from_preset(settings["preset"], **arguments)
         compile_model(model, settings, updates)
-    run_settings.save(output, settings)
+    if is_chief():
+        run_settings.save(output, settings)
     say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
-    fit(model, data, settings, output)
-    result(finish(model, data, settings, output).rstrip("\n"))
+    fit(model, data, settings, epochs, output)
+    if is_chief():
+        result(finish(model, data, settings, output).rstrip("\n"))
+    if strategy:
+        meet(strategy)
 
 
 def is_finished(output, earlier, settings):
     """Whether the run of a folder has its result, and was not asked to go on."""
-    return (output / RESULT_FILE).exists() and all(earlier[name] == settings[name] for name in ("epochs", "patience"))
-
-
-def make_deterministic():
-    """Let TensorFlow take only kernels that give the same bits in each run."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    return (output / RESULT_FILE).exists() and all(
+        earlier.get(name) == settings[name] for name in ("epochs", "steps", "patience")
+    )
 
 
 def vocabulary_size(tokenizer):
@@ -70,29 +75,12 @@ def vocabulary_size(tokenizer):
     return vocabulary_sizes(tokenizer)["source"]
 
 
-def scope():
-    """The scope of a strategy over all GPUs, if there are several and TensorFlow is the backend."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    gpus = tf.config.list_logical_devices("GPU")
-    if len(gpus) < 2:
-        return contextlib.nullcontext()
-    say(f"Training on {len(gpus)} GPUs.")
-    return tf.distribute.MirroredStrategy().scope()
-
-
-def make_model(settings, tokenizer):
-    """The model of the preset, with the changes that were asked for."""
-    from keras_transformer import Transformer
+def model_arguments(settings, tokenizer):
+    """The arguments of the model that differ from the preset's."""
     from keras_transformer.inputs.tokenizers import is_pair, vocabulary_sizes
 
     sizes = vocabulary_sizes(tokenizer)
-    changes = model_changes(settings, sizes["source"], sizes["target"] if is_pair(tokenizer) else None)
-    return Transformer.from_preset(settings["preset"], **changes)
+    return model_changes(settings, sizes["source"], sizes["target"] if is_pair(tokenizer) else None)
 
 
 def compile_model(model, settings, updates):
@@ -104,7 +92,8 @@ def compile_model(model, settings, updates):
 
     schedule = {"peak": settings["peak"], "warmup_steps": settings["warmup_steps"]}
     rate = named_schedule(settings["schedule"], d_model=model.d_model, updates=updates, **schedule)
-    optimizer = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9)
+    adam = {"beta_2": settings["beta_2"], "epsilon": settings["epsilon"], "global_clipnorm": settings["clip_norm"]}
+    optimizer = keras.optimizers.Adam(rate, **adam)
     if settings["precision"] == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
@@ -116,10 +105,8 @@ def compile_model(model, settings, updates):
     )
 
 
-def fit(model, data, settings, output):
+def fit(model, data, settings, epochs, output):
     """Train. The folder of the run gets models, states and the history."""
-    import os
-
     if (output / BEST_FILE).exists():  # the run was finished before, and goes on
         os.replace(output / BEST_FILE, output / "model.keras")
     (output / RESULT_FILE).unlink(missing_ok=True)
@@ -127,7 +114,7 @@ def fit(model, data, settings, output):
     model.fit(
         stop.watch(data.train),
         validation_data=data.valid,
-        epochs=settings["epochs"],
+        epochs=epochs,
         verbose=0,
         shuffle=False,  # the corpus shuffles itself
         callbacks=callbacks,
@@ -168,7 +155,7 @@ def make_callbacks(model, data, settings, output):
         counting.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=settings["patience"]))
         callbacks.append(counting[-1])
     if settings["average"] > 1:
-        callbacks.append(AverageWeights(output, n=settings["average"]))
+        callbacks.append(AverageWeights(output, n=settings["average"], every_steps=settings["average_every"]))
     states = {"corpus": data.train, "every_steps": settings["every_steps"], "callbacks": counting}
     callbacks.append(Checkpoint(output, data.tokenizer, monitor=monitor, **states))
     return stop, callbacks + samples

@@ -1,34 +1,19 @@
 """Pictures of attention and training, drawn from arrays and labels.
 
 Each function returns a new matplotlib `Figure` and changes no global state of matplotlib. With `path` it also saves
-the figure as a PNG, and replaces a file of that name.
+the figure, as a PNG or an SVG, and replaces a file of that name.
 """
 
-import contextlib
-import logging
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from keras_transformer.inputs.paths import AnyPath
-
-try:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError(
-        f"plots need matplotlib: pip install 'keras-transformer-translation[plots]'. Python says: {error}"
-    ) from error
-
-from keras_transformer.files import written_beside
-from keras_transformer.inputs.paths import check_target
-
-logger = logging.getLogger("keras_transformer")
+from keras_transformer.inputs.paths import AnyPath, check_target
+from keras_transformer.plots.canvas import LITERAL, Figure, label_axes, new_figure, save, unicode_of
 
 CELL = 0.3  # inches of one attention weight
 SMALLEST_PANEL = 1.6  # inches
@@ -55,7 +40,7 @@ def attention_map(
         weights: (T, S), or (H, T, S) for H heads; float, finite, not negative.
         source_labels: S strings.
         target_labels: T strings.
-        path: the file to write, ending in ".png". None writes no file.
+        path: the file to write, ending in ".png" or ".svg". None writes no file.
 
     Returns:
         The `Figure`.
@@ -66,11 +51,11 @@ def attention_map(
     weights = np.asarray(weights, dtype="float32")
     heads = weights[None] if weights.ndim == 2 else weights  # (H, T, S)
     shape = (len(target_labels), len(source_labels))
-    _check_weights(weights, heads, shape)
-    rows, columns = _grid(len(heads))
+    check_weights(weights, heads, shape)
+    rows, columns = grid(len(heads))
     margin = 1.0 + 0.08 * max(map(len, [*source_labels, *target_labels]))  # room for the labels and the color bar
     height, width = (max(SMALLEST_PANEL, CELL * length) for length in shape)
-    figure = _new_figure(columns * width + margin + 0.6, rows * height + margin)
+    figure = new_figure(columns * width + margin + 0.6, rows * height + margin)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for panel in panels.flat[len(heads) :]:
         panel.remove()
@@ -83,11 +68,12 @@ def attention_map(
         if weights.ndim == 3:
             panel.set_title(f"head {number + 1}", fontsize=9)
     figure.colorbar(image, ax=list(panels.flat[: len(heads)]), label="attention weight", pad=0.02)
-    _save(figure, path)
+    save(figure, path)
     return figure
 
 
-def _check_weights(weights, heads, shape):
+def check_weights(weights, heads, shape):
+    """Raise ValueError if the weights do not fit the labels, or are no weights. See `attention_map`."""
     if heads.ndim != 3 or heads.shape[1:] != shape or heads.size == 0:
         raise ValueError(
             f"weights must have the shape (T, S) or (H, T, S) and no empty axis, with T = {shape[0]} "
@@ -97,7 +83,7 @@ def _check_weights(weights, heads, shape):
         raise ValueError(f"weights must be finite and not negative, got {heads.min()} to {heads.max()}.")
 
 
-def _grid(panels):
+def grid(panels):
     """The numbers of rows and columns for some panels: near a square, and with full rows if at most 5 columns do it."""
     square = math.ceil(math.sqrt(panels))
     columns = next((columns for columns in range(square, 6) if panels % columns == 0), square)
@@ -105,9 +91,8 @@ def _grid(panels):
 
 
 def _label_pieces(panel, source_labels, target_labels):
-    literal = {"parse_math": False, "family": "DejaVu Sans", "fontsize": 8}  # "$" stays; this font has "▁"
-    panel.set_xticks(range(len(source_labels)), list(map(_unicode, source_labels)), rotation=90, **literal)
-    panel.set_yticks(range(len(target_labels)), list(map(_unicode, target_labels)), **literal)
+    panel.set_xticks(range(len(source_labels)), list(map(unicode_of, source_labels)), rotation=90, **LITERAL)
+    panel.set_yticks(range(len(target_labels)), list(map(unicode_of, target_labels)), **LITERAL)
 
 
 def learning_curves(
@@ -131,7 +116,7 @@ def learning_curves(
         curves: {name: (x, y)}, two sequences of numbers of the same length. Where y is not finite, the curve has a
             gap.
         x_label, y_label: the names of the axes.
-        path: the file to write, ending in ".png". None writes no file.
+        path: the file to write, ending in ".png" or ".svg". None writes no file.
         log_y: whether the y axis is logarithmic. Each y must then be above 0.
 
     Returns:
@@ -142,7 +127,7 @@ def learning_curves(
     """
     if not curves:
         raise ValueError("curves must hold at least one curve, got none.")
-    figure = _new_figure(7, 4.2)
+    figure = new_figure(7, 4.2)
     axes = figure.subplots()
     for number, (name, (x, y)) in enumerate(curves.items()):
         x, y = np.asarray(x, dtype="float64"), np.asarray(y, dtype="float64")
@@ -154,16 +139,16 @@ def learning_curves(
             raise ValueError(f"curves[{name!r}] has a y of {np.nanmin(y)}; a logarithmic axis shows only y > 0.")
         style = ("-", "--", "-.", ":")[number // 10 % 4]  # matplotlib has ten colors; then the next style follows
         axes.plot(
-            x, y, style, label=_unicode(name), linewidth=1.6, marker="o" if x.size <= 30 else None, markersize=3.5
+            x, y, style, label=unicode_of(name), linewidth=1.6, marker="o" if x.size <= 30 else None, markersize=3.5
         )
     if log_y:
         axes.set_yscale("log")
-    _label_axes(axes, x_label, y_label)
+    label_axes(axes, x_label, y_label)
     if len(curves) <= 8:
         axes.legend(frameon=False)
     else:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    _save(figure, path)
+    save(figure, path)
     return figure
 
 
@@ -216,81 +201,45 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], folder: AnyPath) -> dic
 
 
 def learning_rate(schedule_values: Any, path: AnyPath | None = None) -> Figure:
-    """Draw a schedule: the learning rate of steps 1, 2, …, with a mark at its peak.
+    """Draw a schedule, or several: the learning rate of steps 1, 2, …, with a mark at its peak.
 
     Example:
         ```python
         from keras_transformer import TransformerSchedule, plots
 
-        schedule = TransformerSchedule(512, warmup_steps=100)
-        figure = plots.learning_rate([float(schedule(step)) for step in range(300)], "learning_rate.png")
+        schedules = {"base": TransformerSchedule(512, warmup_steps=100), "big": TransformerSchedule(1024, 100)}
+        rates = {name: [float(schedule(step)) for step in range(300)] for name, schedule in schedules.items()}
+        figure = plots.learning_rate(rates, "learning_rate.png")
         ```
 
     Args:
-        schedule_values: one rate for each step, finite, not empty.
-        path: the file to write, ending in ".png". None writes no file.
+        schedule_values: one rate for each step, finite, not empty; or {name: such rates}.
+        path: the file to write, ending in ".png" or ".svg". None writes no file.
 
     Returns:
         The `Figure`.
 
     Raises:
-        ValueError: the values are not a sequence of finite numbers.
+        ValueError: the values are not a sequence of finite numbers, or there is no schedule.
     """
-    values = np.asarray(schedule_values, dtype="float64")
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise ValueError(f"schedule_values must be a sequence of finite rates, not empty, got shape {values.shape}.")
-    figure = _new_figure(7, 4.2)
+    several = schedule_values if isinstance(schedule_values, Mapping) else {None: schedule_values}
+    if not several:
+        raise ValueError("schedule_values must hold at least one schedule, got none.")
+    figure = new_figure(7, 4.2)
     axes = figure.subplots()
-    axes.plot(np.arange(1, values.size + 1), values, linewidth=1.6)
-    peak = int(values.argmax())
-    axes.plot([peak + 1], [values[peak]], "o", label=f"peak {values[peak]:.3g} at step {peak + 1:,}")
+    for name, values in several.items():
+        values = np.asarray(values, dtype="float64")
+        if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+            named = "schedule_values" if name is None else f"schedule_values[{name!r}]"
+            raise ValueError(f"{named} must be a sequence of finite rates, not empty, got shape {values.shape}.")
+        [line] = axes.plot(np.arange(1, values.size + 1), values, linewidth=1.6)
+        peak = int(values.argmax())
+        label = f"peak {values[peak]:.3g} at step {peak + 1:,}"
+        color = None if name is None else line.get_color()
+        axes.plot([peak + 1], [values[peak]], "o", color=color, label=label if name is None else f"{name}: {label}")
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.set_ylim(bottom=0)
-    _label_axes(axes, "step", "learning rate")
+    label_axes(axes, "step", "learning rate")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
     return figure
-
-
-def _new_figure(width, height):
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _label_axes(axes, x_label, y_label):
-    axes.set_xlabel(_unicode(x_label))
-    axes.set_ylabel(_unicode(y_label))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure, path):
-    if path is None:
-        return
-    if check_target(path, "file").suffix != ".png":
-        raise ValueError(f"path must end in .png, got {str(path)!r}.")
-    with written_beside(path, overwrite=True, kind="file") as beside, _boxes_for_missing_glyphs(path):
-        figure.savefig(beside)
-
-
-@contextlib.contextmanager
-def _boxes_for_missing_glyphs(path):
-    """A block in which the font may lack characters: a box stands for each, and the log says so once.
-
-    matplotlib gives a warning for each, which `PYTHONWARNINGS=error` would make an error.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", "Glyph .* missing from font")
-        yield
-    missing = [warning for warning in caught if str(warning.message).startswith("Glyph")]
-    if missing:
-        logger.warning("%s has boxes for %d characters that its font lacks.", path, len(missing))
-    for other in caught:
-        if other not in missing:
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-
-
-def _unicode(label):
-    """A label that can be drawn: half of a surrogate pair becomes an escape."""
-    return label.encode("utf-8", "backslashreplace").decode("utf-8")

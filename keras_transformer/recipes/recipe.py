@@ -10,7 +10,7 @@ from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.options import check_options
 
 FOLDER = Path(__file__).parent
-# The sentence pairs that each recipe is for.
+# The sentence pairs that each recipe for a first training is for.
 PAIRS = {
     "pairs_10k": 10_000,
     "pairs_30k": 30_000,
@@ -18,11 +18,22 @@ PAIRS = {
     "pairs_1m": 1_000_000,
     "pairs_10m": 10_000_000,
 }
+# Recipes that repeat a published training, and the pairs that it had.
+PUBLISHED = {
+    "paper": 4_500_000,
+    "paper_big": 4_500_000,
+    "paper_en_fr": 36_000_000,
+    "paper_big_en_fr": 36_000_000,
+    "t2t_v1": 4_500_000,
+    "t2t_v2": 4_500_000,
+    "t2t_v3": 4_500_000,
+    "multi30k_tiny": 29_000,
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training that depend on the size of the corpus.
+    """The settings of a whole training, from the subwords to the search.
 
     Its file is also a configuration of `keras-transformer train`. The comment at the start of the file is `about`.
 
@@ -32,13 +43,25 @@ class Recipe:
         pairs: int, the number of sentence pairs that the recipe is for.
         preset: str, of `Transformer.from_preset`.
         dropout: float, in place of the preset's.
+        label_smoothing: float, ε of `LabelSmoothedCrossEntropy`.
+        subwords: str, the kind of `Tokenizer.train`.
         vocabulary_size: int, the pieces of the joint vocabulary.
         tokens_per_batch: int, of `parallel_corpus`.
         schedule: str, of `schedules.named_schedule`.
         peak: float, the highest learning rate.
         warmup_steps: int, the updates until the highest learning rate.
-        epochs: int.
-        average: int, how many of the last epochs to average.
+        beta_2, epsilon: floats, of Adam.
+        average: int, how many of the last weights to average.
+        beam_size: int, of the search.
+        length_penalty: float, α of the search.
+        length_normalization: str, "gnmt" or "power", of the search.
+        max_extra_length: int, the tokens that a translation may have more than its source.
+        epochs: int, or None where `steps` says how long to train.
+        steps: int, the updates of the training, or None.
+        average_every: int, the updates between two of the averaged weights. None averages those of whole epochs.
+        patience: int, end after so many epochs without a better validation, or None.
+        clip_norm: float, the longest gradient over all weights together, or None.
+        model: {name: value}, other arguments of `Transformer` in place of the preset's, or None.
     """
 
     name: str
@@ -46,23 +69,37 @@ class Recipe:
     pairs: int
     preset: str
     dropout: float
+    label_smoothing: float
+    subwords: str
     vocabulary_size: int
     tokens_per_batch: int
     schedule: str
     peak: float
     warmup_steps: int
-    epochs: int
+    beta_2: float
+    epsilon: float
     average: int
+    beam_size: int
+    length_penalty: float
+    length_normalization: str
+    max_extra_length: int
+    epochs: int | None = None
+    steps: int | None = None
+    average_every: int | None = None
+    patience: int | None = None
+    clip_norm: float | None = None
+    model: dict | None = None
 
     @property
     def settings(self):
-        """The settings of `keras-transformer train`, as a dictionary."""
-        return {name: value for name, value in asdict(self).items() if name not in ("name", "about", "pairs")}
+        """The settings of `keras-transformer train`, as a dictionary. `model` is a list of NAME=VALUE."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("name", "about", "pairs")}
+        return values | {"model": self.model and [f"{name}={value}" for name, value in self.model.items()]}
 
 
 def recipe_names():
-    """The names of the recipes that come with the package, those for fewer pairs first."""
-    return list(PAIRS)
+    """The names of the recipes that come with the package: first those of `recommended`, for fewer pairs first."""
+    return [*PAIRS, *PUBLISHED]
 
 
 def read_recipe(name):
@@ -78,14 +115,14 @@ def read_recipe(name):
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    if not isinstance(name, str) or name not in PAIRS:
-        raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(PAIRS)}.")
+    if not isinstance(name, str) or name not in recipe_names():
+        raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(recipe_names())}.")
     path = FOLDER / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
     values = yaml.safe_load(text)
     check_options(values, [field.name for field in fields(Recipe)][3:], path.name)
     about = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
-    return Recipe(name=name, about=about, pairs=PAIRS[name], **values)
+    return Recipe(name=name, about=about, pairs=(PAIRS | PUBLISHED)[name], **values)
 
 
 def recommended(pairs):

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_transformer.evaluate import bleu_metric, evaluate, reference_streams
+from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate.metrics import bleu_metric
+from keras_transformer.evaluate.references import reference_streams
 from keras_transformer.inputs.kinds import Texts, check_function, check_iterable, read_sentences
 from keras_transformer.inputs.numbers import whole
 

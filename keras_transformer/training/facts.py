@@ -178,11 +178,20 @@ def run_facts(history):
 
 
 def score_facts(scores):
-    """Return the fields of `keras_transformer.evaluate.Scores`."""
-    return {
-        "BLEU": round(scores.bleu, 2),
+    """Return the fields of `keras_transformer.evaluate.Scores` that were computed."""
+    facts = {
+        "BLEU": scores.bleu,
         "BLEU details": scores.bleu_details,
         "BLEU signature": scores.bleu_signature,
-        "chrF": round(scores.chrf, 2),
+        "chrF": scores.chrf,
         "chrF signature": scores.chrf_signature,
+        "chrF++": scores.chrf_plus_plus,
+        "chrF++ signature": scores.chrf_plus_plus_signature,
+        "TER": scores.ter,
+        "TER signature": scores.ter_signature,
+        "BLEU of the paper": scores.paper_bleu,
+        "BLEU of the paper, details": scores.paper_bleu_details,
+        "BLEU of the paper, signature": scores.paper_bleu_signature,
     }
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in known.items()}

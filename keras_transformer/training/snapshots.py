@@ -19,8 +19,7 @@ def take_snapshot(model, with_metrics):
         arrays: {"model/0": array, ...}, numbered in each kind of `run_variables`.
         paths: {"model": list of str, ...}, the paths of the variables in the same order.
     """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()  # on JAX, the variables are empty inside an epoch
+    fill_variables(model)
     variables = run_variables(model, with_metrics)
     arrays = {
         f"{kind}/{number}": keras.ops.convert_to_numpy(variable)
@@ -28,6 +27,12 @@ def take_snapshot(model, with_metrics):
         for number, variable in enumerate(group)
     }
     return arrays, {kind: [variable.path for variable in group] for kind, group in variables.items()}
+
+
+def fill_variables(model):
+    """Give the variables of a model in training their values. On JAX they are empty inside an epoch."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def restore_snapshot(model, kind, arrays, paths):

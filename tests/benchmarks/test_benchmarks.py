@@ -18,12 +18,13 @@ import train_step_gpu
 import typer
 from train_contenders import Case, flop, weights_flop
 
-from keras_transformer import Transformer, Translator
+from keras_transformer import Transformer, Translator, presets
 
 TINY = {"epochs": 2, "tokens_per_batch": 400, "vocabulary_size": 281}
 
 
-def test_convergence(tmp_path, capsys):
+def test_convergence(tmp_path, capsys, monkeypatch, small_preset):
+    monkeypatch.setitem(presets.PRESETS, "multi30k_tiny", presets.preset(small_preset))
     tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "results"
     output.mkdir()
@@ -83,8 +84,9 @@ def test_initializers_redraw_what_they_say(initialize):
         assert 0.97 * limits[initialize] < highest <= limits[initialize]
 
 
-def test_train_step(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train_step, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
+def test_train_step(tmp_path, monkeypatch, capsys, in_this_process, small_preset):
+    in_this_process(train_step)
+    monkeypatch.setattr(train_step, "CONFIGURATIONS", {small_preset: (281, 3, 5)})
     contenders = ["ours", *(["torch"] if importlib.util.find_spec("torch") else [])]
     options = {"dtype": ["float32"], "contender": contenders, "rounds": 1, "seconds": 0.01}
     train_step.main(tmp_path, **options)
@@ -95,7 +97,7 @@ def test_train_step(tmp_path, monkeypatch, capsys):
         assert result["tokens_per_second"] == pytest.approx(15 / result["seconds"])
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "train_step.md").read_text()
-    assert "quickstart, float32; matrix products at" in printed and "| ours |" in printed
+    assert "small, float32; matrix products at" in printed and "| ours |" in printed
 
 
 def test_train_step_gpu(tmp_path, monkeypatch, capsys):
@@ -104,6 +106,7 @@ def test_train_step_gpu(tmp_path, monkeypatch, capsys):
         pytest.skip("jax is not installed: pip install -e '.[jax]'")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(train_step_gpu, "CONTENDERS", ("ours",))
+    monkeypatch.setattr(train_step_gpu, "VOCABULARY_SIZE", 281)
     train_step_gpu.main(tmp_path, preset="quickstart", rows=2, length=3, matrix_size=64, rounds=1)
     results = json.loads((tmp_path / "train_step_gpu.json").read_text())
     assert results["ours"][0]["seconds"] > 0 and results[train_step_gpu.MATRIX][0]["device"] == "cpu"
@@ -111,15 +114,16 @@ def test_train_step_gpu(tmp_path, monkeypatch, capsys):
     assert printed.startswith("quickstart, bfloat16, 2 rows of 3: 6 + 6 tokens; cpu, ") and "| ours | " in printed
 
 
-def test_train_profile(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train_step, "CONFIGURATIONS", {"quickstart": (281, 3, 5)})
+def test_train_profile(tmp_path, monkeypatch, capsys, in_this_process, small_preset):
+    in_this_process(train_profile)
+    monkeypatch.setattr(train_step, "CONFIGURATIONS", {small_preset: (281, 3, 5)})
     train_profile.main(tmp_path, dtype=["float32"], seconds=0.01)
     [profile] = json.loads((tmp_path / "train_profile.json").read_text())
     groups, sizes = profile["groups"], profile["sizes"]
     assert sum(group["share"] for group in groups.values()) == pytest.approx(1)
     attentions = sizes["num_encoder_layers"] + 2 * sizes["num_decoder_layers"]
     assert groups["attention products"]["ops"] == 6 * attentions  # two products, and two gradients of each
-    weights = Transformer.from_preset("quickstart", vocabulary_size=281).trainable_weights
+    weights = Transformer.from_preset(small_preset, vocabulary_size=281).trainable_weights
     assert groups["Adam"]["ops"] == len(weights)
     assert "| products with weights | " in capsys.readouterr().out
 
@@ -155,7 +159,8 @@ def test_products_of_an_update_are_a_value_and_its_gradients():
         np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
-def test_corpus(tmp_path, capsys):
+def test_corpus(tmp_path, capsys, in_this_process):
+    in_this_process(corpus)
     paths = tiny.write_pairs(tmp_path, tiny.digit_pairs(40))
     corpus.main(*paths, tmp_path / "results", times=[2], vocabulary_size=281, tokens_per_batch=100)
     results = json.loads((tmp_path / "results" / "corpus.json").read_text())

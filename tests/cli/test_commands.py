@@ -1,6 +1,7 @@
 """The commands on one tiny run: each agrees with the Python interface, and says what is wrong in one line."""
 
 import json
+from dataclasses import asdict
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from keras_transformer import Tokenizer, Translator
-from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate import compare, evaluate
 from keras_transformer_cli.app import app
 
 PAIRS = tiny.digit_pairs(97, seed=3, longest=5)
@@ -102,6 +103,7 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
         (["--valid-source", "x"], "valid_target is missing: validation needs both sides."),
         (["--model", "norm"], "model='norm' must be NAME=VALUE, for example norm=pre."),
         (["--recipe", "pairs_7"], "unknown recipe 'pairs_7'. Known recipes: pairs_10k,"),
+        (["--steps", "7"], "epochs=2 and steps=7 are both given. Drop one."),
         (["--monitor", "val_bleu", "--bleu-every", "0"], "monitor=val_bleu needs the BLEU of the validation data, and"),
         (["--also", "a b -1"], "the weight of also='a b -1' must be a finite number above 0, got -1.0."),
         (["--also", "a b nan"], "the weight of also='a b nan' must be a finite number above 0, got nan."),
@@ -228,9 +230,14 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
             for model, beam in ((export, []), (folder / "run", ["--beam-size", "2"]))
         )
         assert served == loaded
+    out = tmp_path / "out"
+    compared = json.loads(run("evaluate", folder / "run", text, text, "--against", export, "-o", out, "--json").stdout)
+    served = run("translate", export, text).stdout.split("\n")[:-1]
+    systems = {str(folder / "run"): out.read_text(encoding="utf-8").split("\n")[:-1], str(export): served}
+    assert compared == asdict(compare(systems, text.read_text(encoding="utf-8").split("\n")[:-1]))
     assert refused("translate", export, text, "--beam-size", 2).startswith("beam_size is fixed in an export")
     assert refused("translate", export, text, "--alignment").startswith("alignment needs the training folder")
-    assert refused("evaluate", export, text, text) == (
+    assert refused("score", export, text, text) == (
         f"{export} is an export. This needs the training folder that it was made from."
     )
     assert "--serving has no meaning with --to marian" in refused(
@@ -239,7 +246,8 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
 
 
 def test_presets_doctor_and_import(tmp_path):
-    assert "paper_base" in run("presets").stdout
+    shown = run("presets").stdout
+    assert "paper_big_en_fr" in shown and "t2t_v3" in shown and "attention_dropout=0.1" in shown and "…" not in shown
     assert (
         "pairs_30k" in run("presets", "--pairs", 31_000).stdout
         and "pairs_10k" not in run("presets", "--pairs", 31_000).stdout

@@ -21,10 +21,10 @@ ROOMS = {
     "files": "inputs",
     "readers": "files inputs huggingface_hub kagglehub",  # the hubs' clients each in one function
     "console": "rich",
-    "presets": "",
+    "presets": "rich",  # only inside functions
     "recipes": "yaml inputs",
     "schedules": "inputs",
-    "evaluate": "sacrebleu inputs",
+    "evaluate": "sacrebleu sacremoses inputs",  # sacremoses in one function
     "plots": "matplotlib numpy inputs files",
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.

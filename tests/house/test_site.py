@@ -17,14 +17,14 @@ import test_rooms
 from keras_transformer import Translator
 from keras_transformer.export import Batching, export
 from keras_transformer.export.readme import SIGNATURES
-from keras_transformer.presets import PRESETS
+from keras_transformer.presets import PRESETS, TABLE_3, count_parameters
 from keras_transformer.translation.options import SearchOptions
 
 ROOT = Path(__file__).parents[2]
 DOCS, PACKAGE = ROOT / "docs", ROOT / "keras_transformer"
 # Modules without `__all__` whose functions and classes are all public.
 PUBLIC_MODULES = ["interop/ctranslate2.py"]
-MORE_NAMES = ["keras_transformer.evaluate.evaluate", "keras_transformer.schedules.named_schedule"]
+MORE_NAMES = ["keras_transformer.schedules.named_schedule"]
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +145,23 @@ def test_the_options_and_their_defaults_are_in_the_tables(heading, defaults):
 
 
 def test_the_presets_are_in_the_table():
-    shown = {row[0]: row[1:6] for row in rows("reference/presets.md", "# Presets") if row[0] != "preset"}
+    shown = {row[0]: row[1:7] for row in rows("reference/presets.md", "# Presets") if row[0] != "preset"}
     assert shown == {
         name: [
             f"{preset['num_encoder_layers']} + {preset['num_decoder_layers']}",
             *(str(preset[key]) for key in ("d_model", "d_ff", "num_heads", "dropout")),
+            f"{count_parameters(37_000, **preset):,}",
         ]
         for name, preset in PRESETS.items()
+    }
+
+
+def test_table_3_is_in_the_table():
+    shown = {row[0]: row[2:6] for row in rows("reference/presets.md", "## Table 3 of the paper") if row[0] != "preset"}
+    assert shown == {
+        name: [f"{row.perplexity:.2f}", str(row.bleu), str(row.millions or ""), f"{counted:,}"]
+        for name, row in TABLE_3.items()
+        for counted in [count_parameters(41_100, **PRESETS[name])]
     }
 
 

@@ -140,7 +140,7 @@ def test_a_picture_replaces_the_one_before_and_is_a_png(tmp_path):
     path.write_text("old")
     learning_rate([1.0, 0.5], path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"path must end in \.png, got .*rate\.pdf"):
+    with pytest.raises(ValueError, match=r"path must end in \.png or \.svg, got .*rate\.pdf"):
         learning_rate([1.0, 0.5], tmp_path / "rate.pdf")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -204,3 +204,17 @@ def test_the_path_of_a_history_is_refused(tmp_path):
     message = "epochs must be the logs of epochs, got the path 'history.jsonl'. Give read_history(path)."
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         training_curves("history.jsonl", tmp_path)
+
+
+def test_several_schedules_are_drawn_each_with_its_peak(tmp_path):
+    rates = {"base": [1.0, 3.0, 2.0], "big": [0.5, 0.25]}
+    figure = learning_rate(rates, tmp_path / "rates.svg")
+    base, base_peak, big, big_peak = figure.axes[0].lines
+    assert base.get_xydata().tolist() == [[1, 1.0], [2, 3.0], [3, 2.0]] and big_peak.get_xydata().tolist() == [[1, 0.5]]
+    assert (base.get_color(), big.get_color()) == (base_peak.get_color(), big_peak.get_color())
+    assert base_peak.get_label() == "base: peak 3 at step 2"
+    assert (tmp_path / "rates.svg").read_text(encoding="utf-8").startswith("<?xml")
+    with pytest.raises(ValueError, match=r"^schedule_values\['big'\] must be a sequence of finite rates, not empty"):
+        learning_rate(rates | {"big": []})
+    with pytest.raises(ValueError, match="at least one schedule"):
+        learning_rate({})

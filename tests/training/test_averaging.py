@@ -195,10 +195,63 @@ def test_an_average_resumes_with_its_run(tmp_path):
     assert_equal(weights(load(tmp_path / "average.keras")), expected)
 
 
+class RecordSteps(keras.callbacks.Callback):
+    """Keeps the weights after each update."""
+
+    def __init__(self):
+        super().__init__()
+        self.stored = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.stored[int(self.model.optimizer.iterations)] = weights(self.model)
+
+
+def fit_batches(model, callbacks, epochs, initial_epoch=0, **options):
+    """Epochs of five batches."""
+    batch = tiny.random_batch(np.random.default_rng(0), [3, 5], [4, 2])
+    data = tf.data.Dataset.from_tensors(batch).repeat(5)
+    options |= {"epochs": epochs, "initial_epoch": initial_epoch, "shuffle": False, "verbose": 0}
+    model.fit(data, callbacks=callbacks, **options)
+
+
+def test_weights_between_epochs_are_averaged_and_the_average_resumes(tmp_path):
+    record = RecordSteps()
+    model = tiny.compiled(tiny.make_model(dropout=0.1))
+    fit_batches(model, [record, AverageWeights(tmp_path, 3, every_steps=4)], 3)  # 15 updates
+    assert list(states_in(tmp_path / "averaged", "step")) == [4, 8, 12]
+    assert_equal(weights(load(tmp_path / "average.keras")), mean([record.stored[step] for step in (4, 8, 12)]))
+    model.set_weights(record.stored[10])  # the run resumes after its second epoch
+    model.optimizer.iterations.assign(10)
+    again = RecordSteps()
+    fit_batches(model, [again, AverageWeights(tmp_path, 3, every_steps=4)], 4, initial_epoch=2)
+    assert list(states_in(tmp_path / "averaged", "step")) == [8, 12, 16, 20][1:]
+    assert_equal(weights(load(tmp_path / "average.keras")), mean([again.stored[step] for step in (12, 16, 20)]))
+
+
+def test_updates_that_are_skipped_do_not_count_between_two_averaged_weights(tmp_path):
+    """A batch without an update, as when a run resumes inside an epoch or loss scaling skips one."""
+    average_weights = AverageWeights(tmp_path, 9, every_steps=3)
+    model = tiny.compiled(tiny.make_model())
+    fit_batches(model, [AverageWeights(tmp_path / "other", 9, every_steps=3)], 1)  # builds the optimizer
+    average_weights.set_model(model)
+    average_weights.on_train_begin()
+    model.optimizer.iterations.assign(0)
+    average_weights.on_epoch_begin(0)
+    for batch, updates in enumerate([1, 1, 1, 2, 3, 4, 5, 6]):
+        model.optimizer.iterations.assign(updates)
+        average_weights.on_train_batch_end(batch)
+        assert list(states_in(tmp_path / "averaged", "step")) == [step for step in (3, 6) if step <= updates]
+
+
 def test_bad_arguments_and_a_monitor_that_is_never_logged(tmp_path):
     for options, message in (
         ({"n": 0}, "n must be a whole number of at least 1, got 0"),
         ({"mode": "up"}, "mode must"),
+        ({"every_steps": 0}, "every_steps must be a whole number of at least 1, got 0"),
+        (
+            {"monitor": "loss", "every_steps": 3},
+            r"^monitor='loss' has a value after each epoch, so every_steps=3 has none\. Drop one\.$",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             AverageWeights(tmp_path, **options)

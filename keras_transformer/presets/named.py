@@ -1,13 +1,8 @@
 """Named sets of `Transformer` arguments: data only."""
 
-PAPER_BASE = {
-    "num_encoder_layers": 6,
-    "num_decoder_layers": 6,
-    "d_model": 512,
-    "num_heads": 8,
-    "d_ff": 2048,
-    "dropout": 0.1,
-}
+from typing import Any
+
+from keras_transformer.presets.table_3 import PAPER_BASE, TABLE_3
 
 
 def _paper(**changes):
@@ -15,8 +10,11 @@ def _paper(**changes):
 
 
 PRESETS = {
-    "paper_base": _paper(),
-    "paper_big": _paper(d_model=1024, num_heads=16, d_ff=4096, dropout=0.3),
+    **{name: _paper(**row.changes) for name, row in TABLE_3.items()},
+    # The big model for English to French has less dropout (section 6.1).
+    "paper_big_en_fr": _paper(**TABLE_3["paper_big"].changes | {"dropout": 0.1}),
+    # Section 6.3: 4 layers of d_model 1024. The paper says that all else is as in the base model, so the heads stay 8.
+    "parsing": _paper(num_encoder_layers=4, num_decoder_layers=4, d_model=1024),
     # Wu et al. 2021, "Good for Misconceived Reasons", Transformer-Tiny.
     "multi30k_tiny": _paper(
         num_encoder_layers=4, num_decoder_layers=4, d_model=128, num_heads=4, d_ff=256, dropout=0.3
@@ -30,8 +28,15 @@ PRESETS = {
 }
 
 
-def preset(name):
+def preset(name: str) -> dict[str, Any]:
     """The arguments of a preset, as a new dictionary.
+
+    Example:
+        ```python
+        from keras_transformer.presets import preset
+
+        assert preset("paper_b1")["d_k"] == 16  # row B of Table 3
+        ```
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
