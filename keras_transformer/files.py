@@ -100,7 +100,8 @@ def _raw_lines(path):
         with gzip.open(path, "rb") as stream:
             yield from stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no gzip file, or a broken one: {error}.") from error
+        remedy = "Copy it again, or give plain text a name without .gz."
+        raise ValueError(f"{path} is no gzip file, or a broken one: {error}. {remedy}") from error
 
 
 def sha256(path, opener=open):

@@ -63,10 +63,12 @@ def check_export(request):
         ValueError: the message names the option.
     """
     if len(request.model) > 1:
-        raise ValueError(f"{request.model[0]} is an export, or one of the ensemble is. Give training folders.")
+        [export, *_] = [folder for folder in request.model if is_export(folder)]
+        raise ValueError(f"{export} is an export. An ensemble needs the training folders that exports were made from.")
     for name in ("alignment", "attention", "split_sentences"):
         if getattr(request, name):
-            raise ValueError(f"{name} needs the training folder, and {request.model[0]} is an export.")
+            export = request.model[0]
+            raise ValueError(f"{name} needs the training folder, and {export} is an export. Leave the option out.")
     if fixed := [name for name in ("precision", *request.search) if name in request.given]:
         raise ValueError(f"{fixed[0]} is fixed in an export, and {request.model[0]} is one. Leave the option out.")
 

@@ -5,25 +5,34 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.config import given_names, refuse_options
+from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import result
 
 EXAMPLE = "keras-transformer average runs/en_de/averaged/*.npz --output runs/mean"
 
 
 def average(
+    context: typer.Context,
     checkpoints: Annotated[list[Path], typer.Argument(help="Files .keras or .npz that a training wrote.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A new training folder, or a file .keras for the model alone.")
     ],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the tokenizer.", show_default="that of the first checkpoint")
+        Path | None,
+        typer.Option(
+            help="The tokenizer: its file, or a folder that holds it.", show_default="that of the first checkpoint"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ):
     """Write the mean of the weights of several checkpoints. It often translates better than each of them."""
+    from keras_transformer.inputs.paths import check_target
     from keras_transformer.training import average as mean
 
+    check_target(output, "file" if output.suffix == ".keras" else "folder", "output", overwrite)
     if output.suffix == ".keras":
+        refuse_options(given_names(context), ("tokenizer",), "an --output that ends in .keras")
         mean(checkpoints, output, overwrite)
     else:
         write_folder(mean, checkpoints, output, tokenizer, overwrite)
@@ -34,10 +43,8 @@ def write_folder(mean, checkpoints, output, tokenizer, overwrite):
     """Write a folder with the mean and the tokenizer."""
     from keras_transformer.files import MODEL_FILE, written_beside
     from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
-    from keras_transformer.translation.loading import load_tokenizer
 
-    folder = tokenizer or tokenizer_folder(checkpoints[0])
-    pieces = load_tokenizer([folder])
+    pieces = load_tokenizer(tokenizer or tokenizer_folder(checkpoints[0]))
     with written_beside(output, overwrite, {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}) as beside:
         beside.mkdir()
         mean(checkpoints, beside / MODEL_FILE)
@@ -58,7 +65,7 @@ def tokenizer_folder(checkpoint):
         except FileNotFoundError:
             continue
         return folder
-    raise FileNotFoundError(f"no tokenizer is in the folder of {checkpoint}. Give its folder with --tokenizer.")
+    raise FileNotFoundError(f"no tokenizer is in the folder of {checkpoint}. Give it with --tokenizer.")
 
 
 def add_to(app):

@@ -28,11 +28,13 @@ def _read_changes(context: typer.Context, changes: list[str] | None):
     for change in changes or []:
         key, equals, text = change.partition("=")
         if not equals:
-            raise ConfigError(f"{change!r} is no change: write KEY=VALUE, for example epochs=5.", param_hint="--set")
+            rule = "write KEY=VALUE, for example epochs=5."
+            raise ConfigError(f"--set {change!r} is no change: {rule}", param_hint="--set")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{change!r}: {_one_line(error)}", param_hint="--set") from error
+            reason = f"the value is no YAML: {why_no_yaml(error)}"
+            raise ConfigError(f"--set {change!r}: {reason}.", param_hint="--set") from error
         given |= _as_options(context, {key.strip(): (value, None)}, "--set")
     context.meta["changes"] = given
     context.default_map = {**(context.default_map or {}), **given}
@@ -75,13 +77,18 @@ def read_yaml(path):
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {_one_line(error)}", param_hint="--config") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark else path
+        raise ConfigError(f"{place}: this is no YAML: {why_no_yaml(error)}.", param_hint="--config") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error.reason}.", param_hint="--config") from error
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        reason = f"not valid UTF-8 (a byte is 0x{error.object[error.start]:02x}). Convert the file to UTF-8."
+        raise ConfigError(f"{path}, line {line}: {reason}", param_hint="--config") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must have lines of the form key: value.", param_hint="--config")
+        rule = "must have lines of the form key: value, for example epochs: 5."
+        raise ConfigError(f"{path} {rule}", param_hint="--config")
     lines = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
@@ -93,8 +100,9 @@ def read_yaml(path):
     return {str(key): (value, lines.get(str(key))) for key, value in values.items()}
 
 
-def _one_line(error):
-    return " ".join(str(error).split())
+def why_no_yaml(error):
+    """The reason of an error of PyYAML, in a few words."""
+    return getattr(error, "problem", None) or " ".join(str(error).split())
 
 
 def _as_options(context, values, where):
@@ -111,7 +119,9 @@ def _as_options(context, values, where):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"{place}: unknown key {key!r}. {hint}The keys are: {', '.join(known)}.")
+            raise ConfigError(
+                f"{place}: unknown key {key!r}. {hint}The keys are: {', '.join(known)}.", param_hint=where
+            )
         parameter = next(parameter for parameter in context.command.params if parameter.name == name)
         options[name] = _as_typed(
             value, bool(getattr(parameter, "multiple", False)) or parameter.nargs != 1, place, key
@@ -125,7 +135,7 @@ def _as_typed(value, takes_several, place, key):
         value = [f"{name}={_text(each)}" for name, each in value.items()]
     if isinstance(value, list):
         if not takes_several:
-            raise ConfigError(f"{place}: {key!r} takes one value, got a list of {len(value)}.")
+            raise ConfigError(f"{place}: {key!r} takes one value, got a list of {len(value)}.", param_hint=place)
         return [_text(each) for each in value]
     if value is None:
         return None
@@ -148,6 +158,22 @@ def given_names(context):
     """The names of the options that the user gave, on the command line or in a configuration."""
     sources = {name: context.get_parameter_source(name) for name in context.params if name not in OWN}
     return [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+
+
+def refuse_options(given, names, reason):
+    """Refuse options that would be ignored.
+
+    Args:
+        given: the names of the options that the user gave.
+        names: those that mean nothing here.
+        reason: what they mean nothing with, for the message.
+
+    Raises:
+        typer.BadParameter: it names the option.
+    """
+    for name in names:
+        if name in given:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} has no meaning with {reason}. Leave it out.")
 
 
 def _plain(value):

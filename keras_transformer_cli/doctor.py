@@ -21,14 +21,17 @@ def doctor(
     """
     from keras_transformer.console import safe_console
     from keras_transformer.export.checks import doctor as checks
+    from keras_transformer.inputs.paths import check_source
 
+    if export is not None:
+        check_source(export, "folder", "export")
     console = safe_console()
     problems = versions_that_do_not_fit()
     if (installed := checks.namesake_version()) is not None:
         problems.append(checks.namesake_warning(installed))
+    report = None if export is None else checks.doctor(export)
     print_facts(console, machine_facts())
-    if export is not None:
-        report = checks.doctor(export)
+    if report is not None:
         console.print(report)
         if not report.healthy:
             problems.append(f"a stock TensorFlow Serving does not run {export}, or its files were changed: see above.")

@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
-from keras_transformer_cli.config import ConfigOption, SetOption, given_names
+from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
+    SEARCH,
     BatchOption,
     BeamOption,
     EnsembleOption,
     ExtraOption,
     PenaltyOption,
     PrecisionOption,
+    search_options,
 )
 
 EXAMPLE = "keras-transformer evaluate runs/en_de test.en test.de"
 COMPARISON = f"{EXAMPLE} --against runs/other"
-FOR_TRANSLATING = ("ensemble", "beam_size", "length_penalty", "max_extra_length", "batch_size", "precision", "output")
+FOR_TRANSLATING = ("ensemble", *SEARCH, "batch_size", "precision", "output", "overwrite")
 
 
 def evaluate(
@@ -72,9 +74,7 @@ def evaluate(
     if "samples" in given and not against:
         raise typer.BadParameter("--samples has no meaning without --against: nothing is compared.")
     if translated:
-        if useless := [name for name in FOR_TRANSLATING if name in given]:
-            option = useless[0].replace("_", "-")
-            raise typer.BadParameter(f"--{option} has no meaning with --translated: nothing is translated.")
+        refuse_options(given, FOR_TRANSLATING, "--translated: nothing is translated")
         paths, sentences, request = [source, *(references or [])], None, None
         systems = {model: evaluating.read_texts(model, "translations")}
         streams = evaluating.read_references(paths, len(systems[model]), model)
@@ -83,8 +83,8 @@ def evaluate(
             raise typer.BadParameter("a reference is missing. Give: MODEL SOURCE REFERENCE.", param_hint="REFERENCES")
         paths, sentences = references, evaluating.read_texts(source, "source")
         streams = evaluating.read_references(paths, len(sentences), source)
-        search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
-        request = evaluating.request_for([model, *(ensemble or [])], precision, search, batch_size, given)
+        folders = [model, *(ensemble or [])]
+        request = evaluating.request_for(folders, precision, search_options(context), batch_size, given)
         evaluating.check_model(request, "model")
         systems = {model: request}
     systems |= evaluating.read_rivals(against or [], model, request, paths[0], len(streams[0]))

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from keras_transformer_cli.choices import Format, Storage
-from keras_transformer_cli.config import ConfigOption, SetOption, given_names
+from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
+    SEARCH,
     BeamOption,
     EnsembleOption,
     ExtraOption,
@@ -15,11 +16,12 @@ from keras_transformer_cli.models import (
     PenaltyOption,
     PrecisionOption,
     load,
+    search_options,
 )
 from keras_transformer_cli.screen import result, say
 
 EXAMPLE = "keras-transformer export runs/en_de saved_models/en_de/1 --serving"
-SEARCH = ("beam_size", "length_penalty", "max_extra_length")
+OF_SAVED_MODELS = ("ensemble", "storage", "max_source_length", "serving", "check")
 
 
 def export(
@@ -48,30 +50,22 @@ def export(
     changes: SetOption = None,
 ):
     """Write a model as a SavedModel that takes strings and gives strings, or for another toolkit."""
+    from keras_transformer.inputs.paths import check_target
+
+    check_target(output, "folder", "output", overwrite)
     folders, given = [model, *(ensemble or [])], given_names(context)
     if to is not Format.saved_model:
-        refuse(given, ("ensemble", "storage", "max_source_length", "serving", *SEARCH), f"--to {to}")
+        others = () if to is Format.ctranslate2 else ("quantization",)
+        refuse_options(given, (*OF_SAVED_MODELS, *SEARCH, *others), f"--to {to}")
         export_to_toolkit(to, folders, output, precision, quantization, overwrite)
     else:
-        refuse(given, ("quantization",), "--to saved_model")
-        values = (beam_size, length_penalty, max_extra_length)
-        translator = load(folders, precision, **dict(zip(SEARCH, values, strict=True)))
+        refuse_options(given, ("quantization",), "--to saved_model")
+        translator = load(folders, precision, **search_options(context))
         options = {"precision": storage.value, "max_source_length": max_source_length, "check": check}
         translator.export(output, overwrite, serving=serving, **options)
         if serving:
             say(how_to_serve(output))
     result(str(output))
-
-
-def refuse(given, names, reason):
-    """Refuse options that mean nothing here.
-
-    Raises:
-        typer.BadParameter: it names the option.
-    """
-    for name in names:
-        if name in given:
-            raise typer.BadParameter(f"--{name.replace('_', '-')} has no meaning with {reason}. Leave it out.")
 
 
 def export_to_toolkit(to, folders, output, precision, quantization, overwrite):
@@ -82,8 +76,6 @@ def export_to_toolkit(to, folders, output, precision, quantization, overwrite):
 
         ctranslate2.save(translator.model, translator.tokenizer, output, quantization, overwrite=overwrite)
     else:
-        if quantization is not None:
-            raise typer.BadParameter("--quantization is for --to ctranslate2.")
         from keras_transformer.interop import marian
 
         marian.save(translator.model, translator.tokenizer, output, overwrite=overwrite)

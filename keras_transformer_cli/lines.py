@@ -42,6 +42,8 @@ class TabLines:
         self.field = "1" if field is None else field
         self.column = int(self.field) - 1 if re.fullmatch("[1-9][0-9]*", self.field) else None
         self.has_names = self.column is None
+        if re.fullmatch("-?[0-9]+", self.field) and self.has_names:
+            raise ValueError(f"field={self.field!r} is no column: the first one has the number 1.")
 
     def text(self, line, number):
         columns = line.split("\t")
@@ -86,7 +88,8 @@ class JsonLines:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number + 1} is no JSON: {error}.") from error
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise ValueError(f"line {number + 1} is no JSON: {reason}. It begins {line[:60]!r}.") from error
         if not isinstance(row, dict):
             raise ValueError(f"line {number + 1} is no JSON object: {line[:60]!r}.")
         return row

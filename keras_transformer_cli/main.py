@@ -40,18 +40,28 @@ def _only_asks(arguments):
 
 def _run(arguments, verbose):
     """The exit code of the command."""
-    from keras_transformer_cli.app import app
+    import typer
 
+    from keras_transformer_cli.app import app
+    from keras_transformer_cli.complaints import in_one_line, wrong_options
+
+    wrong_usage = typer.BadParameter.__base__  # typer does not export it
     try:
-        app(arguments, prog_name="keras-transformer")
+        code = app(arguments, prog_name="keras-transformer", standalone_mode=False)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = end.code
+    except wrong_usage as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            print(f"Error: {wrong_options(error)}", file=sys.stderr)
+        return error.exit_code
     except USER_ERRORS as error:
         if verbose:
             traceback.print_exc()
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {in_one_line(error)}", file=sys.stderr)
         return 1
-    return 0
+    return code if isinstance(code, int) else int(code is not None)
 
 
 class _Lines(logging.Handler):

@@ -18,12 +18,18 @@ PrecisionOption = Annotated[
 BeamOption = Annotated[int, typer.Option(min=1, help="Hypotheses kept for each sentence; 1 is greedy search.")]
 PenaltyOption = Annotated[float, typer.Option(help="α of the length penalty.")]
 ExtraOption = Annotated[int, typer.Option(help="A translation has at most so many tokens more than its source.")]
+SEARCH = ("beam_size", "length_penalty", "max_extra_length")  # what these three options are called in Python
 BatchOption = Annotated[int, typer.Option(min=1, help="Sentences decoded at a time.")]
 
 
 def is_export(path):
     """Whether a path is the folder of a SavedModel."""
     return (Path(path) / "saved_model.pb").is_file()
+
+
+def search_options(context):
+    """The options of the search, as those of a `Translator`: {name: value}."""
+    return {name: context.params[name] for name in SEARCH}
 
 
 def load(folders, precision="float32", **options):
@@ -43,6 +49,7 @@ def load(folders, precision="float32", **options):
 def load_tokenizer(path):
     """The `Tokenizer` or `TokenizerPair` of a tokenizer's file, or of a folder that holds one."""
     from keras_transformer import Tokenizer
-    from keras_transformer.translation import loading
+    from keras_transformer.inputs.paths import check_source
+    from keras_transformer.text.pair import read_tokenizer
 
-    return loading.load_tokenizer([path]) if path.is_dir() else Tokenizer.load(path)
+    return read_tokenizer(path) if path.is_dir() else Tokenizer.load(check_source(path, argument="tokenizer"))

@@ -51,7 +51,8 @@ def train(
         int | None, option("Tokenizer", "Pieces of the vocabulary.", min=5, show_default=BY_RECIPE)
     ] = None,
     target_vocabulary_size: Annotated[
-        int | None, option("Tokenizer", "Pieces of a vocabulary of its own for the target. Without it, one is shared.")
+        int | None,
+        option("Tokenizer", "Pieces of a vocabulary of its own for the target. Without it, one is shared.", min=5),
     ] = None,
     normalization: Annotated[
         Normalization, option("Tokenizer", "Unicode normal form of all texts.")
@@ -68,12 +69,12 @@ def train(
     label_smoothing: Annotated[float | None, option(TRAINING, "ε of the loss.", show_default=BY_RECIPE)] = None,
     tokens_per_batch: Annotated[
         int | None,
-        option(TRAINING, "Padded tokens of a batch, on its longer side.", show_default=BY_RECIPE),
+        option(TRAINING, "Padded tokens of a batch, on its longer side.", min=1, show_default=BY_RECIPE),
     ] = None,
     accumulate_steps: Annotated[
         int, option(TRAINING, "Split each batch, to save memory. The update stays the same.", min=1)
     ] = 1,
-    epochs: Annotated[int | None, option(TRAINING, "Passes over the corpus.", show_default=BY_RECIPE)] = None,
+    epochs: Annotated[int | None, option(TRAINING, "Passes over the corpus.", min=1, show_default=BY_RECIPE)] = None,
     steps: Annotated[
         int | None,
         option(
@@ -92,6 +93,7 @@ def train(
         option(
             TRAINING,
             "Updates until the highest rate.",
+            min=1,
             show_default="by the recipe, at most a tenth of a shorter run",
         ),
     ] = None,

@@ -4,6 +4,7 @@ import os
 
 from keras_transformer_cli import settings as run_settings
 from keras_transformer_cli.devices import all_gpus, make_deterministic, meet, workers
+from keras_transformer_cli.early_checks import check_settings, model_changes
 from keras_transformer_cli.finishing import BEST_FILE, RESULT_FILE, finish
 from keras_transformer_cli.memory import check_memory
 from keras_transformer_cli.screen import error_console, result, say
@@ -35,6 +36,7 @@ def run_training(given, explicit):
         say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
         result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
         return
+    check_settings(settings, explicit)
     if settings["deterministic"]:
         make_deterministic()
     keras.utils.set_random_seed(settings["seed"])
@@ -44,13 +46,13 @@ def run_training(given, explicit):
     updates = epochs * data.train.report.batches
     if settings["warmup_steps"] is None:
         settings["warmup_steps"] = run_settings.warmup_steps(settings["recipe"], updates)
-    if is_chief():
-        run_settings.save(output, settings)
     arguments = model_arguments(settings, data.tokenizer)
     check_memory(preset(settings["preset"]) | arguments, settings, data.train.report.shapes)
     with (strategy or all_gpus()).scope():
         model = Transformer.from_preset(settings["preset"], **arguments)
         compile_model(model, settings, updates)
+    if is_chief():
+        run_settings.save(output, settings)
     say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
     fit(model, data, settings, epochs, output)
     if is_chief():
@@ -75,25 +77,10 @@ def vocabulary_size(tokenizer):
 
 def model_arguments(settings, tokenizer):
     """The arguments of the model that differ from the preset's."""
-    import yaml
-
     from keras_transformer.inputs.tokenizers import is_pair, vocabulary_sizes
 
-    changes = {}
-    for change in settings["model"] or []:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise ValueError(f"model={change!r} must be NAME=VALUE, for example norm=pre.")
-        changes[name] = yaml.safe_load(value)
-    if is_pair(tokenizer):
-        sizes = vocabulary_sizes(tokenizer)
-        changes = {"target_vocabulary_size": sizes["target"], "tie_embeddings": "target", **changes}
-    return {
-        "vocabulary_size": vocabulary_size(tokenizer),
-        "dropout": settings["dropout"],
-        "dtype": settings["precision"],
-        **changes,
-    }
+    sizes = vocabulary_sizes(tokenizer)
+    return model_changes(settings, sizes["source"], sizes["target"] if is_pair(tokenizer) else None)
 
 
 def compile_model(model, settings, updates):
@@ -175,18 +162,10 @@ def make_callbacks(model, data, settings, output):
 
 
 def translator(model, data, settings):
-    """A greedy `Translator` of the model in training, or None if nothing is to be translated.
-
-    Raises:
-        ValueError: the epochs are to be chosen by BLEU, and no BLEU is computed.
-    """
+    """A greedy `Translator` of the model in training, or None if nothing is to be translated."""
     import keras
 
-    translates = keras.backend.backend() == "tensorflow"
-    if settings["monitor"] == "val_bleu" and not (translates and settings["bleu_every"]):
-        reason = "bleu_every is 0" if translates else f"Keras' backend {keras.backend.backend()} does not translate"
-        raise ValueError(f"monitor=val_bleu needs the BLEU of the validation data, and {reason}.")
-    if not translates or not (settings["bleu_every"] or settings["samples"]):
+    if keras.backend.backend() != "tensorflow" or not (settings["bleu_every"] or settings["samples"]):
         return None
     from keras_transformer import Translator
 

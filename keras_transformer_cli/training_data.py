@@ -1,5 +1,6 @@
 """The data of a training: files, tokenizer, datasets."""
 
+import math
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import say
 from keras_transformer_cli.settings import DATA_FOLDER
+
+ROWS_MULTIPLE = 8  # of `parallel_corpus`; --accumulate-steps also divides the rows of each batch
 
 
 @dataclass
@@ -34,19 +37,22 @@ def read_files(settings):
     """The files that the settings name, checked.
 
     Raises:
-        ValueError: `also` is not of the form 'SOURCE TARGET [WEIGHT]', or only one validation file is given.
+        ValueError: `also` is not of the form 'SOURCE TARGET [WEIGHT]', a weight is not above 0, or only one validation
+            file is given.
         OSError: a file cannot be read.
     """
+    from keras_transformer.inputs.numbers import positive
     from keras_transformer.inputs.paths import check_source
 
     files = Files([settings["source"]], [settings["target"]], [1.0])
     for entry in settings["also"] or []:
-        words = shlex.split(entry)
         try:
+            words = shlex.split(entry)
             source, target, weight = words if len(words) == 3 else (*words, 1.0)
-            files.weights.append(float(weight))
+            weight = float(weight)
         except ValueError as error:
             raise ValueError(f"also={entry!r} must be 'SOURCE TARGET' or 'SOURCE TARGET WEIGHT'.") from error
+        files.weights.append(positive(f"the weight of also={entry!r}", weight))
         files.source.append(source)
         files.target.append(target)
     valid = settings["valid_source"], settings["valid_target"]
@@ -95,11 +101,27 @@ def make_data(files, settings, output, exact_size):
         say(f"Validation: {len(validation):,} pairs split off {files.source[0]}, in {output / DATA_FOLDER}")
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
-    ways = {"segmentations": settings["segmentations"], "sampling": settings["sampling"]}
-    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options, **ways)
+    rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, settings["accumulate_steps"])}
+    ways = {"segmentations": settings["segmentations"], "sampling": settings["sampling"], "seed": settings["seed"]}
+    train = parallel_corpus(source, target, tokenizer, weights=files.weights, **options, **rows, **ways)
+    check_rows(train.report, settings)
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)
     return Data(files, tokenizer, train, held_out, validation)
+
+
+def check_rows(report, settings):
+    """Refuse to split batches that have too few rows.
+
+    Raises:
+        ValueError: `accumulate_steps` does not divide the rows of a batch.
+    """
+    steps = settings["accumulate_steps"]
+    if uneven := [shape.rows for shape in report.shapes if shape.rows % steps]:
+        raise ValueError(
+            f"accumulate_steps={steps} does not divide {uneven[0]}, the rows of a batch. Batches are small: "
+            f"tokens_per_batch={settings['tokens_per_batch']}. Raise it, or split into fewer steps."
+        )
 
 
 def make_tokenizer(source, target, settings, folder, exact_size):

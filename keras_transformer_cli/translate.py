@@ -15,6 +15,7 @@ from keras_transformer_cli.models import (
     ModelArgument,
     PenaltyOption,
     PrecisionOption,
+    search_options,
 )
 from keras_transformer_cli.screen import resumable
 
@@ -70,11 +71,10 @@ def translate(
     """
     from keras_transformer_cli.translating import Request, translate_lines, translate_to_file, translate_typed
 
-    search = {"beam_size": beam_size, "length_penalty": length_penalty, "max_extra_length": max_extra_length}
     request = Request(
         model=[model, *(ensemble or [])],
         precision=precision,
-        search=search,
+        search=search_options(context),
         batch_size=batch_size,
         split_sentences=split_sentences,
         scores=scores,

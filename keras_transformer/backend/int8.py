@@ -141,7 +141,8 @@ def quantize_model(model, mode, config=None, filters=None):
     layers = [layer for layer in compat.all_layers(model) if hasattr(layer, "matrices")]
     layers = [layer for layer in layers if layer.count_params() >= SMALLEST]
     if not layers:
-        raise ValueError(f"no matrix of this model has {SMALLEST:,} weights. Smaller ones are not faster in integers.")
+        reason = "Smaller ones are not faster in integers. Leave the model in floating point."
+        raise ValueError(f"no matrix of this model has {SMALLEST:,} weights. {reason}")
     check_int8()
     for weight in model.weights:
         if not ops.convert_to_numpy(ops.all(ops.isfinite(weight))):

@@ -15,7 +15,7 @@ from keras_transformer.data.report import make_report
 from keras_transformer.data.segmentations import segmentations_of
 from keras_transformer.data.store import PairStore
 from keras_transformer.inputs.kinds import shown
-from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.numbers import switch, whole
 from keras_transformer.inputs.tokenizers import AnyTokenizer, check_tokenizer, has_one_vocabulary, vocabulary_sizes
 from keras_transformer.readers.corpora import Corpora
 
@@ -147,6 +147,7 @@ def parallel_corpus(
     sizes = {"tokens_per_batch": tokens_per_batch, "max_length": max_length, "num_shapes": num_shapes}
     sizes = {name: whole(name, value) for name, value in {**sizes, "rows_multiple": rows_multiple}.items()}
     tokens_per_batch, max_length, num_shapes, rows_multiple = sizes.values()
+    shuffle = switch("shuffle", shuffle)
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number, got {seed!r}.")
     start = _checked_start(start)
@@ -155,7 +156,7 @@ def parallel_corpus(
     cuts = segmentations_of(tokenizer, segmentations, sampling, int(seed))
     store = PairStore(max(vocabulary_sizes(tokenizer).values()))
     counts, lines = store_pairs(corpora, tokenizer, cuts, max_length, store)
-    _check_longest(counts, tokens_per_batch, max_length)
+    _check_longest(counts, corpora, tokens_per_batch, max_length)
     shares = [weight / len(cuts) for weight in weights for _ in cuts]
     plan = Plan(counts, shares, tokens_per_batch, num_shapes, rows_multiple)
     plan.sort(store)
@@ -178,7 +179,7 @@ def parallel_corpus(
     dataset.vocabulary_sizes = vocabulary_sizes(tokenizer)
     dataset.has_one_vocabulary = has_one_vocabulary(tokenizer)
     dataset.tokenizer_fingerprint = getattr(tokenizer, "fingerprint", None)
-    options = {**sizes, "shuffle": bool(shuffle), "seed": int(seed)}
+    options = {**sizes, "shuffle": shuffle, "seed": int(seed)}
     options |= {"segmentations": len(cuts), "sampling": sampling} if len(cuts) > 1 else {}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
@@ -213,14 +214,15 @@ def _checked_start(start):
     return start
 
 
-def _check_longest(counts, tokens_per_batch, max_length):
+def _check_longest(counts, corpora, tokens_per_batch, max_length):
     """Raise a ValueError if no pair is left, or if a batch cannot hold the longest sentence."""
     longest = max((max(lengths) for corpus in counts for lengths in corpus.lengths), default=0)
     if not longest:
+        names = ", ".join(f"{source.name} and {target.name}" for source, target in corpora)
+        empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in counts) for why in ("empty", "long"))
         raise ValueError(
-            f"No sentence pair is left: {sum(corpus.dropped_empty for corpus in counts):,} have an empty side, "
-            f"{sum(corpus.dropped_long for corpus in counts):,} have a side of more than max_length={max_length} ids. "
-            "Check the files, or raise max_length."
+            f"No sentence pair is left of {names}: {empty:,} have an empty side, {long:,} have a side of more than "
+            f"max_length={max_length} ids. Check the files, or raise max_length."
         )
     if tokens_per_batch < longest:
         raise ValueError(

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from keras_transformer.data.aligned_texts import aligned_texts, corpus_pairs
+from keras_transformer.data.aligned_texts import aligned_texts, check_texts, corpus_pairs
 from keras_transformer.files import written_beside
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import check_target
@@ -49,8 +49,8 @@ def split_corpus(source, target, folder, valid_pairs=None, seed=0):
         {"train": (source path, target path), "valid": (source path, target path)}.
 
     Raises:
-        ValueError: no training pair would be left; a line has a line break inside; the sides have different numbers of
-            sentences; bytes are not UTF-8.
+        ValueError: no training pair would be left; a text has a line break inside or half a surrogate pair; the sides
+            have different numbers of sentences; bytes are not UTF-8.
         TypeError: an argument is neither paths nor sentences.
         OSError: a file cannot be read or written. Older files are intact.
     """
@@ -94,11 +94,9 @@ def _pairs(corpora):
     Raises:
         ValueError: see `split_corpus`.
     """
-    for source, target in corpora:
-        for number, pair in enumerate(aligned_texts(source, target)):
-            for corpus, text in zip((source, target), pair, strict=True):
-                if "\n" in text or "\r" in text:
-                    raise ValueError(f"{corpus.place(number)} has a line break inside. Replace it with a space.")
+    for corpus in corpora:
+        for number, pair in enumerate(aligned_texts(*corpus)):
+            check_texts(corpus, [[text] for text in pair], number, codes=())
             yield pair
 
 

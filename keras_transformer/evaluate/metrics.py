@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -44,23 +45,19 @@ def metrics(tokenize, more, language):
         tokenize, more, language: see `evaluate`.
 
     Raises:
-        ImportError: sacremoses is needed, and is not installed.
+        ImportError: sacremoses or a package of the tokenizer is needed, and is not installed.
+        OSError: a download that the tokenizer needs failed.
         TypeError: `more` is no list of strings.
         ValueError: an unknown tokenizer, metric or language.
     """
-    if tokenize not in BLEU.TOKENIZERS:
-        raise ValueError(f"tokenize must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
+    bleu_metric(tokenize)
     check_iterable("more", more)
     more = list(more)
     for name in more:
         if name not in MORE:
             raise ValueError(f"more must be of {', '.join(MORE)}, got {name!r}. BLEU and chrF are always there.")
 
-    def bleu(**options):
-        # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
-        return BLEU(tokenize=tokenize, force=tokenize == "none", **options)
-
-    chosen = {"bleu": Metric(bleu), "chrf": Metric(CHRF)}
+    chosen = {"bleu": Metric(partial(bleu_metric, tokenize)), "chrf": Metric(CHRF)}
     if "chrf++" in more:
         chosen["chrf++"] = Metric(lambda **options: CHRF(word_order=2, **options))
     if "ter" in more:
@@ -68,6 +65,33 @@ def metrics(tokenize, more, language):
     if "paper_bleu" in more:
         chosen["paper_bleu"] = paper_metric(language)
     return chosen
+
+
+def bleu_metric(tokenize, argument="tokenize", **options):
+    """sacreBLEU's BLEU with a tokenizer, for which it may need a package or a download.
+
+    Args:
+        tokenize: the name of the tokenizer.
+        argument: what messages call it.
+        **options: those of sacreBLEU's `BLEU`.
+
+    Raises:
+        ValueError: sacreBLEU knows no such tokenizer.
+        ImportError: the tokenizer's package is not installed.
+        OSError: the download failed.
+    """
+    if tokenize not in BLEU.TOKENIZERS:
+        raise ValueError(f"{argument} must be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}.")
+    try:
+        # "force" silences sacreBLEU's warning about tokenized input, which "none" asks for.
+        return BLEU(tokenize=tokenize, force=tokenize == "none", **options)
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        language = tokenize.partition("-")[0]
+        raise ImportError(f"{argument}={tokenize!r} needs pip install 'sacrebleu[{language}]': {reason}") from error
+    except OSError as error:
+        reason = f"a file that sacreBLEU downloads, and that failed: {error}"
+        raise OSError(f"{argument}={tokenize!r} needs {reason}. Check the network, or take another one.") from error
 
 
 def paper_metric(language):

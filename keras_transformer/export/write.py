@@ -11,6 +11,7 @@ from keras_transformer.export.readme import FILES
 from keras_transformer.export.server.server_protos import prediction_log
 from keras_transformer.export.server.serving_files import Batching, ServingFiles
 from keras_transformer.files import written_beside
+from keras_transformer.inputs.numbers import switch
 from keras_transformer.inputs.paths import AnyPath
 
 logger = logging.getLogger("keras_transformer")
@@ -70,6 +71,7 @@ def export(
             "A model in 8-bit integers cannot be exported; it only translates in this process. Export the model it was "
             "made from. precision='int8' makes that export small."
         )
+    check = switch("check", check)
     serving_files = _serving_files(serving, path)
     try:
         with written_beside(path, overwrite, FILES) as beside:

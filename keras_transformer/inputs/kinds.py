@@ -62,13 +62,18 @@ def check_text(name, value):
         raise TypeError(f"{name} must be a string, got {shown(value)}.{hint}")
 
 
-def read_texts(name, texts):
+def read_texts(name, texts, kind="a list of strings"):
     """The list of strings that an argument is. Any ordered iterable of strings will do; it is read once.
+
+    Args:
+        name: of the argument.
+        texts: its value.
+        kind: what it must be, for the message.
 
     Raises:
         TypeError: something else, or an item that is no string. The message names the argument and the place, from 0.
     """
-    check_iterable(name, texts)
+    check_iterable(name, texts, kind)
     texts = list(texts)
     for number, text in enumerate(texts):
         check_text(f"{name}[{number}]", text)

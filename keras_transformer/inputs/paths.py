@@ -1,10 +1,13 @@
 """Check paths before the work: those that will be read, and those that will be written."""
 
+import difflib
 import errno
 import os
 from pathlib import Path
 
 AnyPath = str | os.PathLike[str]
+MOST_NAMES = 2000  # of a folder that are compared with a name that is not there
+MOST_UNLIKE = 0.7  # the least similarity of two names, as in `difflib`
 
 
 def check_target(path, kind=None, argument="path", overwrite=True):
@@ -101,7 +104,7 @@ def check_source(path, kind="file", argument="path"):
     if not path.exists():
         parent = next(each for each in path.absolute().parents if each.exists())
         nearest = "" if parent == path.absolute().parent else f" {parent} is the last folder of this path that exists."
-        raise FileNotFoundError(f"{argument}={text!r} does not exist.{nearest}")
+        raise FileNotFoundError(f"{argument}={text!r} does not exist.{nearest or _similar(path)}")
     if path.is_dir() and kind == "file":
         raise IsADirectoryError(f"{argument}={text!r} is a folder. Give a file.")
     if not path.is_dir() and kind == "folder":
@@ -109,3 +112,11 @@ def check_source(path, kind="file", argument="path"):
     if not os.access(path, os.R_OK | (os.X_OK if kind == "folder" else 0)):
         raise PermissionError(errno.EACCES, f"{argument}={text!r} cannot be read: no permission.")
     return path
+
+
+def _similar(path):
+    """A hint with the name in the same folder that is most like one that does not exist."""
+    folder = path.parent
+    names = sorted(os.listdir(folder))[:MOST_NAMES] if os.access(folder, os.R_OK) else []
+    near = [name for name in difflib.get_close_matches(path.name, names, 2, MOST_UNLIKE) if name != path.name]
+    return f" Did you mean {str(folder / near[0])!r}?" if near else ""

@@ -18,6 +18,7 @@ PAIR_FILES = {"source": "source_tokenizer.model", "target": "target_tokenizer.mo
 # The sides of a pair of texts, and the argument of a model that is the number of pieces of a side.
 SIZE_ARGUMENTS = {"source": "vocabulary_size", "target": "target_vocabulary_size"}
 SIDES = tuple(SIZE_ARGUMENTS)
+NOT_TOGETHER = "they were not trained together."
 
 
 def side_of(tokenizer, side):
@@ -63,7 +64,7 @@ def check_tokenizer(tokenizer, order, needs=("vocabulary_size", "tokenize")):
     raise TypeError(f"tokenizer must be a Tokenizer, got {shown(tokenizer)}.{hint} The order is {order}.")
 
 
-def check_sizes(model, tokenizer, reason):
+def check_sizes(model, tokenizer, reason=NOT_TOGETHER):
     """Raise ValueError if a tokenizer cannot be that of a model, in one line.
 
     Args:
@@ -80,6 +81,8 @@ def check_sizes(model, tokenizer, reason):
                 hint = " Source and target seem to be exchanged."
             elif not is_pair(tokenizer) and theirs["source"] != theirs["target"]:
                 hint = " The model has two vocabularies: give TokenizerPair(source, target)."
+            if not hint and reason == NOT_TOGETHER:
+                hint = " Take the tokenizer of the folder where the model was trained."
             raise ValueError(
                 f"the tokenizer has {ours[side]} {kind}, the model's {argument} is {theirs[side]}: {reason}{hint}"
             )
@@ -131,4 +134,12 @@ def tokenizer_files(folder):
     if there:
         [missing] = [path for path in pair if path not in there]
         raise FileNotFoundError(f"{missing} does not exist: {there[0].name} is half of a TokenizerPair.")
-    raise FileNotFoundError(f"{one} does not exist: the tokenizer of model.keras is missing.")
+    raise FileNotFoundError(f"{one} does not exist: {_why_it_is_needed(one.parent)}")
+
+
+def _why_it_is_needed(folder):
+    """What a tokenizer's file that is not there is missing for, and what to do."""
+    if (folder / "model.keras").exists():
+        return "the tokenizer of model.keras is missing. Copy it from the folder where this model was trained."
+    names = " and ".join(PAIR_FILES.values())
+    return f"the folder holds no tokenizer, neither {TOKENIZER_FILE} nor {names}. Give the folder of a training."

@@ -55,7 +55,7 @@ def check_pair(model, tokenizer, target, smaller=""):
         hint = " Give translator.model." if hasattr(model, "n_best") else ""
         raise TypeError(f"model must be a Transformer, got {shown(model)}.{hint} The order is {order}.")
     check_tokenizer(tokenizer, order, ("vocabulary_size", "pieces", "sentencepiece_models"))
-    check_sizes(model, tokenizer, "they were not trained together.")
+    check_sizes(model, tokenizer)
     check_model(model, target, smaller)
 
 

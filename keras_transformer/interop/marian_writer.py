@@ -95,7 +95,7 @@ def save(model: Transformer, tokenizer: Tokenizer, folder: AnyPath, overwrite: b
     """
     check_pair(model, tokenizer, TARGET)
     if reasons := [*_reasons_of_model(model), *_reasons_of_tokenizer(tokenizer)]:
-        raise ValueError(f"{TARGET} cannot express this one: {'; '.join(reasons)}.")
+        raise ValueError(f"{TARGET} cannot express this one: {'; '.join(reasons)}. Train a model with Marian's values.")
     try:
         from safetensors.numpy import save_file
     except ImportError as error:

@@ -22,6 +22,8 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     Returns:
         (B, T) float32, in nats; padding is not masked.
     """
+    labels, logits = ops.convert_to_tensor(labels), ops.convert_to_tensor(logits)
+    check_shapes(labels, logits)
     labels = ops.cast(labels, "int32")[..., None]  # (B, T, 1)
     size = logits.shape[-1]
 
@@ -45,6 +47,16 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
         return losses, gradient
 
     return value(ops.cast(logits, "float32"))
+
+
+def check_shapes(labels, logits):
+    """Raise ValueError if logits (B, T, V) and labels (B, T) do not fit, as far as their shapes are known."""
+    if any(getattr(values.shape, "rank", 0) is None for values in (labels, logits)):  # in a graph of TensorFlow
+        return
+    left, right = tuple(labels.shape), tuple(logits.shape)
+    pairs = zip(left, right, strict=False)
+    if len(right) != len(left) + 1 or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise ValueError(f"logits must have the shape of the labels {left} and one more axis, the pieces, got {right}.")
 
 
 def likelihood(logits, labels):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformer.backend.replicas import sum_over_replicas
 from keras_transformer.ids import PAD
+from keras_transformer.inputs.numbers import rate
 from keras_transformer.losses.chunks import loss_of_vectors
 from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
 
@@ -65,13 +66,11 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
     def __init__(self, epsilon: float = 0.1, name: str = "label_smoothed_cross_entropy", **kwargs: Any) -> None:
         kwargs = {"reduction": "sum", "dtype": "float32", **kwargs}  # whatever `keras.config.floatx()` is
         super().__init__(name=name, **kwargs)
-        if not 0 <= epsilon < 1:
-            raise ValueError(f"epsilon must be in [0, 1), got {epsilon}.")
         if self.reduction != "sum":
             raise ValueError(
                 f"reduction must be 'sum', got {self.reduction!r}: the loss divides by the global token count itself."
             )
-        self.epsilon = epsilon
+        self.epsilon = rate("epsilon", epsilon)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if sample_weight is not None:

@@ -5,6 +5,7 @@ the figure, as a PNG or an SVG, and replaces a file of that name.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -175,8 +176,11 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], folder: AnyPath) -> dic
         {name: `Figure`}.
 
     Raises:
+        TypeError: `epochs` is a path.
         ValueError: there are no epochs.
     """
+    if isinstance(epochs, str | os.PathLike):
+        raise TypeError(f"epochs must be the logs of epochs, got the path {str(epochs)!r}. Give read_history(path).")
     if not epochs:
         raise ValueError("epochs must hold the logs of at least one epoch, got none.")
     folder = check_target(folder, "folder", "folder")

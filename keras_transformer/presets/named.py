@@ -41,6 +41,6 @@ def preset(name: str) -> dict[str, Any]:
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}. Known presets: {', '.join(sorted(PRESETS))}.")
     return dict(PRESETS[name])

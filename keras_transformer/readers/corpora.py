@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from keras_transformer.files import read_lines
 from keras_transformer.inputs.kinds import Texts, check_iterable, check_text
-from keras_transformer.inputs.paths import AnyPath
+from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.readers.pipes import is_pipe
 
 Corpora = AnyPath | Texts | Sequence[AnyPath] | Sequence[Texts]
@@ -74,10 +74,10 @@ def read_corpora(name, value):
 
     Raises:
         TypeError: something else, for example a table instead of a column of it.
-        FileNotFoundError: a path in a list is no file.
+        OSError: there is no such file, or a folder.
     """
     if isinstance(value, str | os.PathLike):
-        return [Corpus(str(value), Path(value))]
+        return [Corpus(str(value), check_source(value, argument=name))]
     check_iterable(name, value, "a path, or a list of paths or of sentences")
     if not isinstance(value, list | tuple):
         return [Corpus(name, value)]
@@ -96,7 +96,7 @@ def _member(name, item):
             f"{name}={os.fspath(item)!r} does not exist. A list whose first item looks like a path holds paths: "
             "to give sentences that look so, pass iter([...])."
         )
-    return Corpus(str(item), Path(item))
+    return Corpus(str(item), check_source(item, argument=name))
 
 
 def _is_path(text):

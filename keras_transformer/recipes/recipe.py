@@ -115,7 +115,7 @@ def read_recipe(name):
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    if name not in recipe_names():
+    if not isinstance(name, str) or name not in recipe_names():
         raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(recipe_names())}.")
     path = FOLDER / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_transformer.inputs.kinds import Texts, shown
 from keras_transformer.inputs.paths import AnyPath, check_source, checked_path
-from keras_transformer.inputs.tokenizers import PAIR_FILES, save_tokenizer
+from keras_transformer.inputs.tokenizers import PAIR_FILES, save_tokenizer, tokenizer_files
 from keras_transformer.text.tokenizer import Tokenizer
 
 
@@ -140,3 +140,14 @@ class TokenizerPair(tf.Module):
 
     def __repr__(self):
         return f"TokenizerPair({self.source!r}, {self.target!r})"
+
+
+def read_tokenizer(folder):
+    """The `Tokenizer` or the `TokenizerPair` that a folder holds.
+
+    Raises:
+        FileNotFoundError: it holds none, or half of a pair.
+        ValueError: it holds both, or a file that is no tokenizer. The message names the file.
+    """
+    files = tokenizer_files(folder)
+    return Tokenizer.load(*files) if len(files) == 1 else TokenizerPair(*map(Tokenizer.load, files))

@@ -16,7 +16,7 @@ from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.readers.corpora import Corpora, read_corpora, refuse_shared_pipes
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
-from keras_transformer.text.given_ids import check_ids, in_python
+from keras_transformer.text.given_inputs import check_ids, given_strings, in_python
 from keras_transformer.text.learning import MODELS, learn
 from keras_transformer.text.sampling import SubwordSampling
 from keras_transformer.text.subwords import NORMALIZATIONS, normalized, read
@@ -279,7 +279,8 @@ class Tokenizer(SubwordSampling, tf.Module):
         """
         check_process()
         encoded = []
-        for number, string in enumerate([text] if isinstance(text, str) else read_texts("text", text)):
+        texts = [text] if isinstance(text, str) else read_texts("text", text, "a string or a list of strings")
+        for number, string in enumerate(texts):
             try:
                 encoded.append(string.encode())
             except UnicodeEncodeError as error:
@@ -318,7 +319,7 @@ class Tokenizer(SubwordSampling, tf.Module):
         check_process()
         if side not in SIDES:
             raise ValueError(f"side must be one of {SIDES}, got {side!r}.")
-        strings = tf.convert_to_tensor(strings, tf.string)
+        strings = given_strings(strings)
         if strings.shape.rank != 1:
             raise ValueError(f"tokenize takes strings of shape (N,), got {strings.shape}.")
         strings = normalized(strings, self.normalization)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_transformer.train_step.argument_kinds import check_data
+
 MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
 
 
@@ -32,11 +34,13 @@ def checked(model, x, y, name):
         name: what `x` is called in errors.
 
     Raises:
-        ValueError: data that do not fit the model. The error of a later batch is raised by `one_line_errors`.
+        TypeError, ValueError: data of another kind, or that do not fit the model. The error of a later batch is raised
+            by `one_line_errors`.
     """
     limits = model.input_limits
-    if not limits or x is None:
+    if not limits:
         return x
+    check_data(name, x)
     if hasattr(x, "vocabulary_sizes"):
         check_corpus(model, x, name)
         return x

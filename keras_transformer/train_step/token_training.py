@@ -16,7 +16,7 @@ from keras_transformer.backend.replicas import (
 )
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
-from keras_transformer.train_step import data_checks, fused, settings
+from keras_transformer.train_step import argument_kinds, data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
 
@@ -101,6 +101,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         if self.quantized:
             raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
         whole("accumulate_steps", accumulate_steps)
+        argument_kinds.check_compile(given)
         if given.get("jit_compile") is True and num_replicas() > 1:
             raise ValueError(
                 f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "
@@ -182,6 +183,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
                 value which is not logged, or is logged by a later callback.
             RuntimeError: another worker of a `workers_strategy` has stopped.
         """
+        argument_kinds.check_fit(self, inspect.signature(super().fit).bind(*args, **kwargs).arguments)
         check_scope_of_fit(self)
         given = self._given(super().fit, args, kwargs)
         data = given.get("x")
@@ -241,6 +243,8 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
                 "class_weight must be None: the labels are a token each, and Keras would weigh whole sentences. "
                 "Weigh tokens by their piece with sample_weight=weights[labels], an array of the labels' shape."
             )
+        if "y" in inspect.signature(method).parameters and self.input_limits:
+            argument_kinds.check_labels(given.get("x"), given.get("y"))
         given["x"] = checked(self, given.get("x"), given.get("y"), "x")
         return given
 

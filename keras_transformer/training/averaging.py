@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_transformer.files import written_beside
+from keras_transformer.inputs.kinds import check_iterable
 from keras_transformer.inputs.paths import AnyPath, check_source, check_target
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
@@ -49,6 +50,7 @@ def average(paths: Sequence[AnyPath], output: AnyPath, overwrite: bool = False) 
     """
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths must be a list of files, got the one path {str(paths)!r}.")
+    check_iterable("paths", paths, "a list of files")
     paths = [check_source(path, argument=f"paths[{i}]") for i, path in enumerate(paths)]
     if not paths:
         raise ValueError("paths is empty. Give at least one checkpoint.")

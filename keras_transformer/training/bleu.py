@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from keras_transformer.evaluate import evaluate
+from keras_transformer.evaluate.metrics import bleu_metric
 from keras_transformer.evaluate.references import reference_streams
 from keras_transformer.inputs.kinds import Texts, check_function, check_iterable, read_sentences
 from keras_transformer.inputs.numbers import whole
@@ -69,6 +70,7 @@ class ValidationBLEU(keras.callbacks.Callback):
         self.references = list(references)
         reference_streams(self.references, len(self.sources), "sources")
         every = whole("every", every)
+        bleu_metric(tokenize)
         self.every, self.tokenize = every, tokenize
         self.scores = None
 

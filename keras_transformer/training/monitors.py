@@ -11,8 +11,11 @@ def sign_of(monitor, mode="auto"):
         mode: "max", "min" or "auto". "auto" means "max" if the name ends in accuracy, bleu or chrf, otherwise "min".
 
     Raises:
+        TypeError: the monitor is no string.
         ValueError: another mode.
     """
+    if monitor is not None and not isinstance(monitor, str):
+        raise TypeError(f"monitor must be the name of a logged value, for example 'val_perplexity', got {monitor!r}.")
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}.")
     if mode == "auto":

@@ -14,7 +14,7 @@ from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, toke
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 from keras_transformer.readers.addresses import local_folder
-from keras_transformer.text import Tokenizer, TokenizerPair
+from keras_transformer.text.pair import read_tokenizer
 
 # What a folder is that holds no model, by a file in it, and what to do.
 OTHER_FOLDERS = {
@@ -143,11 +143,14 @@ def _what_is_in(folder):
     for name, meaning in OTHER_FOLDERS.items():
         if (folder / name).exists():
             return f"It is {meaning}"
+    if exports := sorted(path.parent.name for path in folder.glob("*/saved_model.pb")):
+        return f"It holds the export {exports[0]!r}. {OTHER_FOLDERS['saved_model.pb'].removeprefix('an export. ')}"
     if inside := sorted(path.parent for path in folder.glob(f"*/{MODEL_FILE}")):
         return f"Give the folder of a model in it, for example {str(inside[0])!r}"
     if others := sorted(folder.glob("*.keras")):
         return f"It holds {others[0].name}. {_remedy_for_file(others[0])}".removesuffix(".")
-    return f"It holds {', '.join(sorted(path.name for path in folder.iterdir())[:5]) or 'nothing'}"
+    names = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+    return f"It holds {names}. Give a folder that training or Translator.save wrote"
 
 
 def load_tokenizer(folders):
@@ -162,4 +165,4 @@ def load_tokenizer(folders):
         for path, expected in zip(other, first, strict=False):
             if path.name != expected.name or path.read_bytes() != expected.read_bytes():
                 raise ValueError(f"{path} differs from {expected}. The models of an ensemble need one vocabulary.")
-    return Tokenizer.load(*first) if len(first) == 1 else TokenizerPair(*map(Tokenizer.load, first))
+    return read_tokenizer(folders[0])

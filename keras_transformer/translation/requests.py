@@ -133,7 +133,7 @@ def check_models(models, tokenizer):
 def check_vocabulary(models, tokenizer, beam_size):
     """Raise ValueError if the tokenizer is not that of the models, or has fewer target pieces than the beam."""
     for model in models:
-        check_sizes(model, tokenizer, "they were not trained together.")
+        check_sizes(model, tokenizer)
     size = side_of(tokenizer, "target").vocabulary_size
     if beam_size > size:
         raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")

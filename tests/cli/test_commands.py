@@ -105,12 +105,40 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
         (["--recipe", "pairs_7"], "unknown recipe 'pairs_7'. Known recipes: pairs_10k,"),
         (["--steps", "7"], "epochs=2 and steps=7 are both given. Drop one."),
         (["--monitor", "val_bleu", "--bleu-every", "0"], "monitor=val_bleu needs the BLEU of the validation data, and"),
+        (["--also", "a b -1"], "the weight of also='a b -1' must be a finite number above 0, got -1.0."),
+        (["--also", "a b nan"], "the weight of also='a b nan' must be a finite number above 0, got nan."),
+        (["--also", "a 'b"], """also="a 'b" must be 'SOURCE TARGET' or 'SOURCE TARGET WEIGHT'."""),
+        (["--preset", "base"], "unknown preset 'base'. Known presets: multi30k_small,"),
+        (["--model", "norm=[pre"], "model='norm=[pre': the value is no YAML: expected ',' or ']', but got"),
+        (["--model", "normm=pre"], "Transformer has no option 'normm'. Did you mean 'norm'? The options are:"),
+        (["--model", "num_heads=3"], "num_heads=3 does not divide d_model="),
+        (["--dropout", "1"], "dropout must be in [0, 1), got 1.0."),
+        (["--label-smoothing", "2"], "label_smoothing must be in [0, 1), got 2.0."),
+        (["--peak", "0"], "peak must be a finite number above 0, got 0.0."),
+        (["--bleu-tokenize", "14a"], "bleu_tokenize must be one of none, zh, 13a,"),
     ],
 )
-def test_training_refuses_what_cannot_be_meant(trained, tmp_path, options, message):
+def test_training_refuses_what_cannot_be_meant_before_it_writes_a_file(trained, tmp_path, options, message):
     folder, _ = trained
     assert refused("train", "--config", folder / "small.yaml", "-o", tmp_path / "run", *options).startswith(message)
-    assert not (tmp_path / "run" / "model.keras").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_refuses_what_does_not_fit_the_tokenizer_or_the_batches(trained, tmp_path):
+    folder, _ = trained
+    order = ["train", "--config", folder / "small.yaml", "-o", tmp_path / "run"]
+    tokenizer = folder / "run" / "tokenizer.model"
+    message = (
+        f"vocabulary_size=26 cannot be: the tokenizer {tokenizer} has 25 pieces of the source. Leave the option out."
+    )
+    assert refused(*order, "--tokenizer", tokenizer, "--vocabulary-size", 26) == message
+    assert refused(*order, "--tokenizer", folder / "train.de").startswith(f"{folder / 'train.de'}: neither a Sent")
+    assert not (tmp_path / "run").exists()
+    message = (
+        "accumulate_steps=7 does not divide 32, the rows of a batch. Batches are small: tokens_per_batch=160. Raise"
+    )
+    assert refused(*order, "--accumulate-steps", 7).startswith(message)
+    assert not (tmp_path / "run" / "config.yaml").exists()  # another try in this folder may change every option
 
 
 def test_a_folder_of_other_files_is_refused(trained, tmp_path):

@@ -79,8 +79,8 @@ def test_what_was_effective_gives_the_same_again(tmp_path):
         ("beam_size: 3\nsource: a\nbeam_size: 4\n", r"line 3: 'beam_size' is in line 1 already."),
         ("beam_size: [3, 4]\n", "line 1: 'beam_size' takes one value, got a list of 2."),
         ("beam_size: 2.5\n", "Invalid value for '--beam-size': Input should be a valid integer"),
-        ("- a\n", "must have lines of the form key: value."),
-        ("a: [\n", "is no YAML: while parsing"),
+        ("- a\n", "must have lines of the form key: value, for example epochs: 5."),
+        ("a: [\n", "c.yaml, line 2: this is no YAML: expected the node content, but found '<stream end>'."),
     ],
 )
 def test_wrong_files_are_refused_in_one_line_with_the_place(tmp_path, text, message):
@@ -92,3 +92,12 @@ def test_wrong_changes_are_refused():
     assert "'beam_size' is no change: write KEY=VALUE" in run("s", "o", "--set", "beam_size", code=2)
     assert "--set: unknown key 'beam'. Did you mean 'beam_size'?" in run("s", "o", "--set", "beam=3", code=2)
     assert "does not exist" in run("s", "o", "--config", "nowhere.yaml", code=2)
+    message = "--set 'beam_size=[1': the value is no YAML: expected ',' or ']', but got '<stream end>'."
+    assert message in run("s", "o", "--set", "beam_size=[1", code=2)
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_bytes("source: a\noutput: gr\u00f6\n".encode("latin-1"))
+    message = "c.yaml, line 2: not valid UTF-8 (a byte is 0xf6). Convert the file to UTF-8."
+    assert message in run("--config", path, code=2)

@@ -60,7 +60,7 @@ def test_objects_keep_their_fields():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", r"line 3 is no JSON: Expecting property name"),
+        ("{", r"line 3 is no JSON: Expecting property name enclosed in double quotes\. It begins '{'\.$"),
         ("[1]", r"line 3 is no JSON object: '\[1\]'"),
         ('{"a": 1}', r"line 3: the field 'text' is missing. The fields are: a"),
         ('{"text": 1}', r"line 3: the field 'text' is no string: 1"),

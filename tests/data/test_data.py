@@ -180,7 +180,12 @@ def test_two_replicas_get_the_halves_of_each_batch(tmp_path):
         (b"", b"", {}, r"source.txt and .*target.txt have no lines"),
         (b"a\n\xff\n", b"x\ny\n", {}, r"source.txt, line 2: not valid UTF-8"),
         (b"a\n", b"x\ry\n", {}, r"target.txt, line 1: a carriage return inside the line.*'x\\ry'"),
-        (b"abc\n\n", b"x\ny\n", {"max_length": 3}, r"No sentence pair is left: 1 have an empty side, 1 .*max_length=3"),
+        (
+            b"abc\n\n",
+            b"x\ny\n",
+            {"max_length": 3},
+            r"No sentence pair is left of .*: 1 have an empty side, 1 .*max_length=3",
+        ),
         (b"abcd\n", b"x\n", {"tokens_per_batch": 4}, r"tokens_per_batch=4 cannot hold the longest sentence, 5 ids"),
         (b"a\n", b"x\n", {"tokens_per_batch": 0}, r"tokens_per_batch must be a whole number of at least 1, got 0"),
         (b"a\n", b"x\n", {"max_length": 2.5}, r"max_length must be .* got 2.5"),

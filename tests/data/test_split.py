@@ -59,8 +59,12 @@ def test_too_many_validation_pairs_and_broken_lines_are_refused_and_older_files_
     older = split(tmp_path, pairs, 5)
     with pytest.raises(ValueError, match=r"valid_pairs=42 of 42 pairs would leave none to train on\. Take fewer"):
         split(tmp_path, pairs, 99)
-    with pytest.raises(ValueError, match=r"source\[1\] has a line break inside\. Replace it with a space"):
+    with pytest.raises(
+        ValueError, match=r"source\[1\]: a carriage return inside the sentence\. Replace it with a space"
+    ):
         split_corpus(["a", "b\rc"], ["d", "e"], tmp_path / "parts")
+    with pytest.raises(ValueError, match=r"target\[1\]: it has half a surrogate pair, which is not Unicode\."):
+        split_corpus(["a", "b"], ["d", "\ud800"], tmp_path / "parts")
     assert {part: read([tmp_path / "parts" / f"{part}.{side}" for side in ("source", "target")]) for part in older} == (
         older
     )

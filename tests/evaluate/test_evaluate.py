@@ -1,11 +1,15 @@
 """BLEU and chrF, where the numbers are known."""
 
+import importlib
 import math
+import re
 
 import pytest
 import sacrebleu
 
 from keras_transformer.evaluate import evaluate
+
+module = importlib.import_module("keras_transformer.evaluate")
 
 REFERENCES = ["The cat sat on the mat.", "Eine Frau, die liest.", "Two dogs run."]
 TRANSLATIONS = ["The cat sat on a mat.", "Eine Frau liest.", "Two dogs run."]
@@ -133,3 +137,27 @@ def test_as_many_references_as_sentences_need_a_word():
 def test_what_is_no_list_of_references_is_named(arguments, error, message):
     with pytest.raises(error, match=message):
         evaluate(*arguments)
+
+
+def test_a_tokenizer_that_cannot_be_had_is_one_line(monkeypatch):
+    def fails(error):
+        def metric(**options):
+            raise error
+
+        metric.TOKENIZERS = module.BLEU.TOKENIZERS
+        return metric
+
+    message = "tokenize='ja-mecab' needs pip install 'sacrebleu[ja]': Not there. Please install it."
+    for error in (
+        RuntimeError("\nNot there.\n\n   Please install it.\n"),
+        ImportError("Not there. Please install it."),
+    ):
+        with monkeypatch.context() as context, pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
+            context.setattr(module, "BLEU", fails(error))
+            evaluate(["a"], ["a"], "ja-mecab")
+    message = (
+        "tokenize='flores200' needs a file that sacreBLEU downloads, and that failed: no network. Check the network,"
+    )
+    with monkeypatch.context() as context, pytest.raises(OSError, match=f"^{re.escape(message)}"):
+        context.setattr(module, "BLEU", fails(OSError("no network")))
+        evaluate(["a"], ["a"], "flores200")

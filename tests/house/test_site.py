@@ -171,7 +171,7 @@ def test_the_signatures_are_in_the_table():
 
 
 def messages():
-    """The texts of the package's source, with "…" in place of values."""
+    """The texts of the source of the package and of the command line, with "…" in place of values."""
 
     def text_of(node):
         if isinstance(node, ast.JoinedStr):
@@ -181,7 +181,8 @@ def messages():
             return None if sides == [None, None] else "".join(side or "…" for side in sides)
         return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
+    paths = [*PACKAGE.rglob("*.py"), *(ROOT / "keras_transformer_cli").glob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     return {text for tree in trees for node in ast.walk(tree) if (text := text_of(node))}
 
 

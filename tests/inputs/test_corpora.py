@@ -1,6 +1,7 @@
 """Corpora from paths, lists, generators, tables and pipes."""
 
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -137,3 +138,16 @@ def test_a_compressed_file_under_another_name_is_named(tmp_path):
         list(read_lines(tmp_path / "train.en"))
     (tmp_path / "train.en").write_bytes("\ufeffa\0b\n".encode())
     assert list(read_lines(tmp_path / "train.en")) == ["a\0b"], "a mark of UTF-8, or a single NUL, is no other encoding"
+
+
+def test_a_path_that_cannot_be_read_is_named_by_its_argument(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    for wrong, error, message in (
+        ("nowhere", FileNotFoundError, "source='nowhere' does not exist."),
+        ("", ValueError, "source='' is no path. Give the name of a file or a folder."),
+        (".", IsADirectoryError, "source='.' is a folder. Give a file."),
+    ):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            read_corpora("source", wrong)
+    with pytest.raises(IsADirectoryError, match=r"^source\[0\]='\.' is a folder\. Give a file\.$"):
+        read_corpora("source", [Path(".")])

@@ -80,6 +80,8 @@ def test_a_folder_without_permission_is_named(place, monkeypatch):
     ("path", "kind", "error", "message"),
     [
         ("folder/x", "file", FileNotFoundError, "in='folder/x' does not exist."),
+        ("flie", "file", FileNotFoundError, "in='flie' does not exist. Did you mean 'file'?"),
+        ("./foldr", "folder", FileNotFoundError, "in='./foldr' does not exist. Did you mean 'folder'?"),
         ("no/x", "file", FileNotFoundError, "in='no/x' does not exist. {place} is the last folder of this path that e"),
         ("link", "file", FileNotFoundError, "in='link' does not exist."),
         ("folder", "file", IsADirectoryError, "in='folder' is a folder. Give a file."),

@@ -1,12 +1,14 @@
 """The loss is compared with its dense definition: values, gradient and divisors."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from layer_contract import gradients, values
 
-from keras_transformer import LabelSmoothedCrossEntropy
+from keras_transformer import LabelSmoothedCrossEntropy, Perplexity
 from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
 
 pytestmark = pytest.mark.core
@@ -88,7 +90,17 @@ def test_config_round_trip():
     assert again.get_config() == loss.get_config() == {"epsilon": 0.2, "name": "loss", "reduction": "sum"}
 
 
+@pytest.mark.parametrize("shape", [(2, 5), (2, 4, V), (3, 5, V), (2, 5, V, 1)])
+def test_logits_of_another_shape_are_refused_in_one_line(shape):
+    message = f"logits must have the shape of the labels (2, 5) and one more axis, the pieces, got {shape}."
+    for call in (LabelSmoothedCrossEntropy(0.1), Perplexity()):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            call(LABELS, np.zeros(shape, "float32"))
+
+
 def test_wrong_options_are_named():
+    with pytest.raises(ValueError, match=r"epsilon must be a number in \[0, 1\), got '0.1'\."):
+        LabelSmoothedCrossEntropy("0.1")
     with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\), got 1"):
         LabelSmoothedCrossEntropy(1.0)
     with pytest.raises(ValueError, match="reduction must be 'sum', got 'mean'"):

@@ -1,4 +1,5 @@
 import importlib
+import re
 import sys
 
 import numpy as np
@@ -197,6 +198,12 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         ImportError, match=r"^plots need matplotlib: pip install 'keras-transformer-translation\[plots\]'"
     ):
         importlib.import_module("keras_transformer.plots")
+
+
+def test_the_path_of_a_history_is_refused(tmp_path):
+    message = "epochs must be the logs of epochs, got the path 'history.jsonl'. Give read_history(path)."
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        training_curves("history.jsonl", tmp_path)
 
 
 def test_several_schedules_are_drawn_each_with_its_peak(tmp_path):

@@ -68,3 +68,8 @@ def test_the_nearest_number_of_pairs_counts_as_a_ratio():
             recommended(wrong)
     with pytest.raises(ValueError, match=r"unknown recipe 'pairs_7'. Known recipes: pairs_10k, pairs_30k"):
         read_recipe("pairs_7")
+
+
+def test_a_name_that_is_no_string_is_unknown():
+    with pytest.raises(ValueError, match=r"^unknown recipe \['pairs_10k'\]\. Known recipes: pairs_10k, "):
+        read_recipe(["pairs_10k"])

@@ -92,7 +92,8 @@ def test_a_folder_holds_two_files_or_one(pair, tmp_path):
 
 
 def test_a_folder_without_a_whole_tokenizer_is_refused(pair, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"/tokenizer\.model does not exist: the tokenizer of model\.keras"):
+    rule = r"neither tokenizer\.model nor source_tokenizer\.model and target_tokenizer\.model\. Give the folder of a tr"
+    with pytest.raises(FileNotFoundError, match=r"does not exist: the folder holds no tokenizer, " + rule):
         tokenizer_files(tmp_path)
     pair.save(tmp_path)
     (tmp_path / "source_tokenizer.model").unlink()

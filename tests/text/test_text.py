@@ -290,6 +290,8 @@ def test_train_errors(corpus_file, tmp_path):
             Tokenizer.train(corpus_file, size)
     with pytest.raises(ValueError, match="files is empty"):
         Tokenizer.train([])
+    with pytest.raises(FileNotFoundError, match=r"^files='absent\.txt' does not exist\."):
+        Tokenizer.train("absent.txt")
     with pytest.raises(FileNotFoundError, match=r"absent\.txt"):
         Tokenizer.train([corpus_file, tmp_path / "absent.txt"])
 
@@ -340,7 +342,7 @@ def test_encode_and_decode_errors(tokenizer):
             with pytest.raises(TypeError, match="integers, got"):
                 method(wrong)
     for wrong, place in ((5, ""), (None, ""), (["a", 5], "[1]"), ([["a"]], "[0]"), (b"a", "")):
-        with pytest.raises(TypeError, match=rf"^text{re.escape(place)} must be a (list of strings|string), got"):
+        with pytest.raises(TypeError, match=rf"^text{re.escape(place)} must be a string( or a list of strings)?, got"):
             tokenizer.encode(wrong)
     with pytest.raises(ValueError, match=r"shape \(N,\), got \(\)"):
         tokenizer.tokenize(tf.constant("a"))

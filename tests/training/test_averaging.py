@@ -62,6 +62,7 @@ def test_files_of_other_models_and_broken_files_are_refused_and_nothing_is_writt
         )
     wrong = [
         ([], "out.keras", ValueError, "paths is empty"),
+        (3, "out.keras", TypeError, r"paths must be a list of files, got 3 \(int\)"),
         (paths[0], "out.keras", TypeError, r"paths must be a list of files, got the one path '.*/0\.keras'"),
         ("0.keras", "out.keras", TypeError, r"paths must be a list of files, got the one path '0\.keras'"),
         (paths, "out.h5", ValueError, r"output must end in \.keras, got out\.h5"),

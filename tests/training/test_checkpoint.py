@@ -87,6 +87,12 @@ def test_a_folder_that_cannot_be_written_in_is_refused_before_training(tokenizer
     assert (tmp_path / "file").read_text() == "precious"
 
 
+def test_a_monitor_that_is_no_name_is_refused(tokenizer, tmp_path):
+    message = r"^monitor must be the name of a logged value, for example 'val_perplexity', got 3\.$"
+    with pytest.raises(TypeError, match=message):
+        Checkpoint(tmp_path, tokenizer, monitor=3)
+
+
 def test_a_wrong_tokenizer_is_refused_before_training(tokenizer, tmp_path):
     for wrong in ("runs/one/tokenizer.model", None):
         with pytest.raises(TypeError, match=rf"tokenizer must be a Tokenizer, .*, got {wrong!r}\."):

@@ -79,7 +79,12 @@ def test_what_is_no_training_folder_is_named_with_what_to_do(folder, tmp_path, m
     refused("folder[1]='absent' does not exist.", path=["run", "absent"])
     refused("folder='.' holds no model.keras. Give the folder of a model in it, for example 'run'.")
     (tmp_path / "empty").mkdir()
-    refused("folder='empty' holds no model.keras. It holds nothing.", path="empty")
+    rule = "Give a folder that training or Translator.save wrote."
+    refused(f"folder='empty' holds no model.keras. It holds nothing. {rule}", path="empty")
+    (tmp_path / "exports" / "1").mkdir(parents=True)
+    (tmp_path / "exports" / "1" / "saved_model.pb").touch()
+    rule = "Run it with tf.saved_model.load, or give the training folder that it was made from."
+    refused(f"folder='exports' holds no model.keras. It holds the export '1'. {rule}", path="exports")
     (folder / "model.keras").unlink()
     refused(f"folder='run' holds no model.keras. It holds average.keras. To translate with it: {call}.", path="run")
     for name, start in (
@@ -139,7 +144,8 @@ def test_other_loaders_name_what_they_got(folder, tmp_path):
     with pytest.raises(ValueError, match=r"tokenizer\.model: neither a SentencePiece model nor a WordPiece"):
         Translator.load(folder)
     (folder / "tokenizer.model").unlink()
-    refused(f"{folder}/tokenizer.model does not exist: the tokenizer of model.keras is missing.", path=folder)
+    rule = "Copy it from the folder where this model was trained."
+    refused(f"{folder}/tokenizer.model does not exist: the tokenizer of model.keras is missing. {rule}", path=folder)
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(folder / "model.keras")
     with pytest.raises(ValueError, match=r"holds a Sequential, not a Transformer of keras_transformer\.$"):
         load_model(folder / "model.keras")

@@ -145,7 +145,7 @@ def test_tokenizers_that_do_not_fit_the_model_are_refused_in_one_line(translator
         (
             (tiny.make_model(), pair),
             "the tokenizer has 21 target pieces, the model's target_vocabulary_size is 25: they were not trained "
-            "together.",
+            "together. Take the tokenizer of the folder where the model was trained.",
         ),
     ):
         with pytest.raises(ValueError) as error:

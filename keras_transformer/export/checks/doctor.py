@@ -18,6 +18,7 @@ from keras_transformer.console import safe_console
 from keras_transformer.export.checks.saved_model import Contents, read_saved_model
 from keras_transformer.export.checks.served_ops import TEXT_VERSION, text_ops, unsupported_ops
 from keras_transformer.export.readme import broken_files
+from keras_transformer.inputs.paths import checked_path
 
 NAMESAKE = "keras-transformer"  # another project on PyPI that installs a package of the same import name
 MEBIBYTE = 1 << 20
@@ -118,7 +119,7 @@ def doctor(path):
         FileNotFoundError: the folder does not exist or holds no SavedModel.
         ValueError: a file that is not a SavedModel, broken warm-up records, or a broken SHA256SUMS.
     """
-    contents = read_saved_model(path)
+    contents = read_saved_model(checked_path(path))
     return Report(contents, unsupported_ops(contents), broken_files(path), namesake_version())
 
 

@@ -46,7 +46,7 @@ def as_task(
     """
     backbone = TransformerBackbone(model)
     check_tokenizer(tokenizer, "as_task(model, tokenizer)")
-    check_sizes(model, tokenizer, "they were not trained together.")
+    check_sizes(model, tokenizer)
     preprocessor = TransformerSeq2SeqLMPreprocessor(TransformerTokenizer(tokenizer), max_extra_length=max_extra_length)
     return TransformerSeq2SeqLM(backbone, preprocessor)
 
@@ -62,6 +62,8 @@ def load(preset: AnyPath, dtype: Any = None) -> tuple[Transformer, Tokenizer | T
 
     Raises:
         ValueError: a preset of another model, and what keras-hub raises.
+        TypeError: `preset` is no path.
+        OSError: no such folder, or it holds no preset.
 
     Example:
         ```python
@@ -73,6 +75,11 @@ def load(preset: AnyPath, dtype: Any = None) -> tuple[Transformer, Tokenizer | T
         translator = Translator(*keras_hub.load("one"), max_extra_length=5)
         ```
     """
+    if read_address(preset, "preset") is None:
+        folder = check_source(preset, "folder", "preset")
+        if not (folder / "task.json").is_file():
+            rule = "Give a folder that save_to_preset wrote."
+            raise FileNotFoundError(f"preset={str(preset)!r} holds no task.json. {rule}")
     task = keras_hub.models.Seq2SeqLM.from_preset(str(preset), **({} if dtype is None else {"dtype": dtype}))
     if not isinstance(task, TransformerSeq2SeqLM):
         raise ValueError(f"preset={preset!r} holds a {type(task).__name__}, not a model of keras_transformer.")

@@ -12,10 +12,9 @@ from keras_transformer.inputs.tokenizers import (
     is_pair,
     save_tokenizer,
     side_of,
-    tokenizer_files,
 )
 from keras_transformer.interop.keras_hub.backbone import TransformerBackbone
-from keras_transformer.text import Tokenizer, TokenizerPair
+from keras_transformer.text.pair import read_tokenizer
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -115,8 +114,7 @@ class TransformerTokenizer(keras_hub.tokenizers.Tokenizer):
 
     def load_assets(self, directory):
         """Read the tokenizer's files from a folder."""
-        files = tokenizer_files(directory)
-        self.tokenizer = Tokenizer.load(*files) if len(files) == 1 else TokenizerPair(*map(Tokenizer.load, files))
+        self.tokenizer = read_tokenizer(directory)
 
     def get_config(self):
         return {**super().get_config(), "two_vocabularies": self.two_vocabularies}

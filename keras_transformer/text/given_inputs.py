@@ -1,7 +1,9 @@
-"""Ids that a user gives to a tokenizer, checked."""
+"""Ids and strings that a user gives to a tokenizer, checked."""
 
 import numpy as np
 import tensorflow as tf
+
+from keras_transformer.inputs.kinds import shown
 
 
 def in_python(ids):
@@ -26,3 +28,15 @@ def check_ids(ids, size):
             raise TypeError(f"ids must be integers, got {i!r} ({type(i).__name__}).")
         if not 0 <= i < size:
             raise ValueError(f"id {i} is outside the vocabulary of {size} pieces (ids from 0).")
+
+
+def given_strings(strings):
+    """The string tensor that `Tokenizer.tokenize` was given.
+
+    Raises:
+        TypeError: something else than strings.
+    """
+    try:
+        return tf.convert_to_tensor(strings, tf.string)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"tokenize takes strings of shape (N,), got {shown(strings)}.") from error

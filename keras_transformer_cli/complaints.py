@@ -1,0 +1,57 @@
+"""What the user reads when a command fails: one line, in the words of the command line."""
+
+import re
+
+# What the messages of the library say in Python, and how it is typed here.
+SPOKEN = (
+    (re.compile(r"^\[Errno -?\d+\] "), ""),
+    (re.compile(r"\bpass overwrite=True\b"), "give --overwrite"),
+    (re.compile(r"^dtype="), "precision="),
+)
+# The rules of typer's parser, by the kind of its error.
+RULES = {
+    "greater_than_equal": "at least {ge}",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+}
+
+
+def in_one_line(error):
+    """The message of an error of the library."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for pattern, spoken in SPOKEN:
+        text = pattern.sub(spoken, text)
+    return text
+
+
+def wrong_options(error):
+    """The message of options or arguments that typer refuses: the option, its value and the rule, then where to look.
+
+    Args:
+        error: a `typer.BadParameter`, or another of typer's usage errors.
+    """
+    text = " ".join(_wrong_option(error).split())
+    command = "keras-transformer" if error.ctx is None else error.ctx.command_path
+    return f"{text}{'' if text.endswith(('.', '?')) else '.'} See {command} --help"
+
+
+def _wrong_option(error):
+    parameter = getattr(error, "param", None)
+    if not hasattr(error, "param") or not error.message:  # an unknown option, or a missing one
+        return error.format_message()
+    if parameter is None:
+        return error.message
+    name = max((*parameter.opts, *parameter.secondary_opts), key=len)
+    found = getattr(error.__cause__, "errors", lambda: [])()
+    if not found:
+        return error.message if error.param_hint else f"{name}: {error.message}"
+    first, place = found[0], ""
+    source = error.ctx.get_parameter_source(parameter.name) if error.ctx else None
+    if source is not None and source.name == "DEFAULT_MAP":
+        name, place = parameter.name, " in the configuration"
+    if rule := RULES.get(first["type"]):
+        return f"{name}={first['input']!r}{place} must be {rule.format(**first.get('ctx', {}))}"
+    reason = error.message.removeprefix("Value error, ").removeprefix(repr(first["input"])).lstrip()
+    return f"{name}={first['input']!r}{place}{'' if reason.startswith('is ') else ':'} {reason}"

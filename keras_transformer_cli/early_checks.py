@@ -1,0 +1,111 @@
+"""Refuse the settings of a training that would end it later, before the first file is written."""
+
+SMALLEST_VOCABULARY = 5  # any number of pieces, where the tokenizer is not known yet
+
+
+def check_settings(settings, explicit):
+    """Refuse what the tokenizer, the model, the loss, the learning rate, the batches or BLEU would refuse later.
+
+    Args:
+        settings: {name: value}, of the run.
+        explicit: the names of the options that the user gave.
+
+    Raises:
+        ValueError, TypeError: the message names the option, the value and the rule.
+    """
+    from keras_transformer.evaluate.metrics import bleu_metric
+    from keras_transformer.inputs.numbers import rate
+    from keras_transformer.schedules import named_schedule
+
+    check_tokenizer_options(settings, explicit)
+    check_model(settings)
+    rate("label_smoothing", settings["label_smoothing"])
+    warmup_steps = settings["warmup_steps"] or 1
+    named_schedule(settings["schedule"], settings["peak"], 1, warmup_steps, settings["epochs"] or settings["steps"])
+    bleu_metric(settings["bleu_tokenize"], "bleu_tokenize")
+    check_monitor(settings)
+
+
+def check_tokenizer_options(settings, explicit):
+    """Read the tokenizer that is given, and refuse another number of pieces than it has.
+
+    Raises:
+        ValueError: there are other numbers, or the file is no tokenizer.
+    """
+    from pathlib import Path
+
+    from keras_transformer.inputs.tokenizers import SIZE_ARGUMENTS, vocabulary_sizes
+    from keras_transformer_cli.models import load_tokenizer
+
+    if not settings["tokenizer"]:
+        return
+    sizes = vocabulary_sizes(load_tokenizer(Path(settings["tokenizer"])))
+    for side, name in SIZE_ARGUMENTS.items():
+        if name in explicit and settings[name] not in (None, sizes[side]):
+            raise ValueError(
+                f"{name}={settings[name]} cannot be: the tokenizer {settings['tokenizer']} has {sizes[side]} pieces of "
+                f"the {side}. Leave the option out."
+            )
+
+
+def model_changes(settings, size, target_size):
+    """The arguments of `Transformer` that are changed in the preset.
+
+    Args:
+        settings: of the run.
+        size, target_size: the pieces of the vocabularies. `target_size` is None if there is one.
+
+    Raises:
+        ValueError: a change is not of the form NAME=VALUE.
+    """
+    import yaml
+
+    from keras_transformer_cli.config import why_no_yaml
+
+    changes = {"vocabulary_size": size, "dropout": settings["dropout"], "dtype": settings["precision"]}
+    if target_size is not None:
+        changes |= {"target_vocabulary_size": target_size, "tie_embeddings": "target"}
+    for change in settings["model"] or []:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"model={change!r} must be NAME=VALUE, for example norm=pre.")
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"model={change!r}: the value is no YAML: {why_no_yaml(error)}.") from error
+    return changes
+
+
+def check_model(settings):
+    """Refuse a preset, and arguments of the model, that are unknown or do not fit together. No weight is made.
+
+    Raises:
+        ValueError, TypeError: see `Transformer`.
+    """
+    import inspect
+
+    from keras_transformer import Transformer
+    from keras_transformer.inputs.options import check_arguments
+    from keras_transformer.layers.architecture import CONFIG, plain_config
+    from keras_transformer.presets import preset
+
+    size = settings["vocabulary_size"] or SMALLEST_VOCABULARY
+    arguments, changes = preset(settings["preset"]), model_changes(settings, size, settings["target_vocabulary_size"])
+    check_arguments(Transformer, changes, "Transformer")
+    defaults = {name: each.default for name, each in inspect.signature(Transformer).parameters.items()}
+    given = {**defaults, **arguments, **changes}
+    plain_config({name: given[name] for name in CONFIG})
+
+
+def check_monitor(settings):
+    """Refuse to choose the epoch by BLEU if no BLEU is computed.
+
+    Raises:
+        ValueError: it says why there is none.
+    """
+    import keras
+
+    translates = keras.backend.backend() == "tensorflow"
+    if settings["monitor"] == "val_bleu" and not (translates and settings["bleu_every"]):
+        reason = "bleu_every is 0" if translates else f"Keras' backend {keras.backend.backend()} does not translate"
+        raise ValueError(f"monitor=val_bleu needs the BLEU of the validation data, and {reason}.")

@@ -1,0 +1,88 @@
+"""What a user reads when a command fails: one line on the standard error, and nothing on the standard output."""
+
+import pytest
+import tiny
+
+from keras_transformer_cli.complaints import in_one_line
+from keras_transformer_cli.main import _run
+
+
+def complaint(capsys, *arguments, code=2):
+    """The line that a command prints that fails."""
+    assert _run(list(map(str, arguments)), verbose=False) == code
+    out, err = capsys.readouterr()
+    assert (out, err[-1], err.count("\n")) == ("", "\n", 1)
+    return err.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("translate m", "--beam-size='0' must be at least 1. See keras-transformer translate --help"),
+        ("translate m --beam-size x", "--beam-size='x' must be a whole number. See keras-transformer translate --help"),
+        ("score a b c --length-penalty x", "--length-penalty='x' must be a number. See keras-transformer score --help"),
+        ("translate m --set beam_size=2.5", "beam_size='2.5' in the configuration must be a whole number. See "),
+        ("export m o --to x", "--to='x' is not one of 'saved_model', 'ctranslate2', 'marian'. See keras-transformer "),
+        ("translate m --set beam=1", "--set: unknown key 'beam'. Did you mean 'beam_size'? The keys are: model, "),
+        ("translate m --tsv --jsonl", "--tsv and --jsonl cannot go together. See keras-transformer translate --help"),
+        ("translate m --beem-size 3", "No such option: --beem-size (Possible options: --batch-size, --beam-size). See"),
+        ("train a b", "Missing option '--output' / '-o'. See keras-transformer train --help"),
+        ("train a b -o c --epochs 0", "--epochs='0' must be at least 1. See keras-transformer train --help"),
+        ("train a b -o c --tokens-per-batch 0", "--tokens-per-batch='0' must be at least 1. See keras-transformer "),
+        ("train a b -o c --warmup-steps 0", "--warmup-steps='0' must be at least 1. See keras-transformer train"),
+        ("train a b -o c --tokenizer none", "--tokenizer: path 'none' does not exist. See keras-transformer train"),
+        ("evaluate m s", "a reference is missing. Give: MODEL SOURCE REFERENCE. See keras-transformer evaluate --help"),
+        ("evaluate a b --translated -o x", "--output has no meaning with --translated. Leave it out. See "),
+        ("trian", "No such command 'trian'. Did you mean 'train'? See keras-transformer --help"),
+        ("tokenizer shwo", "No such command 'shwo'. Did you mean 'show'? See keras-transformer tokenizer --help"),
+    ],
+)
+def test_wrong_options_are_one_line_with_the_value_the_rule_and_where_to_look(capsys, words, message):
+    words = words.split()
+    words += ["--beam-size", "0"] if words == ["translate", "m"] else []
+    assert complaint(capsys, *words).startswith(f"Error: {message}")
+
+
+def test_the_other_ways_to_end(capsys):
+    assert _run(["--version"], verbose=False) == 0
+    assert _run(["presets", "--help"], verbose=False) == 0
+    capsys.readouterr()
+    assert _run(["tokenizer"], verbose=False) == 2
+    assert "shwo" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left: writing x failed"), "No space left: writing x failed"),
+        (FileNotFoundError(2, "No such file or directory", "x"), "No such file or directory: 'x'"),
+        (ValueError("first\n\n  second"), "first second"),
+        (RuntimeError(), "RuntimeError"),
+        (
+            FileExistsError("x exists already. Choose another path, or pass overwrite=True to replace it."),
+            "x exists already. Choose another path, or give --overwrite to replace it.",
+        ),
+        (ValueError("dtype='x' is no Keras dtype policy"), "precision='x' is no Keras dtype policy"),
+    ],
+)
+def test_errors_of_the_library_are_one_line_in_the_words_of_the_command_line(error, message):
+    assert in_one_line(error) == message
+
+
+def test_files_are_named_by_their_argument(capsys, tmp_path):
+    files = tiny.write_pairs(tmp_path, tiny.digit_pairs(5))
+    (tmp_path / "empty").touch()
+    for words, message in (
+        (["evaluate", "m", files[0], tmp_path / "no"], f"references[0]={str(tmp_path / 'no')!r} does not exist."),
+        (["evaluate", "m", files[0], files[1], "--tokenize", "14a"], "tokenize must be one of none, zh, 13a, intl,"),
+        (["evaluate", "m", tmp_path / "empty", files[0]], f"source={str(tmp_path / 'empty')!r} has no lines. Give a "),
+        (["tokenizer", "show", tmp_path / "no", "a"], f"tokenizer={str(tmp_path / 'no')!r} does not exist."),
+        (["average", "a.keras", "-o", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
+        (["export", "m", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
+        (["doctor", tmp_path / "no"], f"export={str(tmp_path / 'no')!r} does not exist."),
+        (
+            ["translate", "m", files[0], "--tsv", "--field", 0],
+            "field='0' is no column: the first one has the number 1.",
+        ),
+    ):
+        assert complaint(capsys, *words, code=1).startswith(f"Error: {message}")
