@@ -219,7 +219,8 @@ def _check_longest(counts, corpora, tokens_per_batch, max_length):
     longest = max((max(lengths) for corpus in counts for lengths in corpus.lengths), default=0)
     if not longest:
         names = ", ".join(f"{source.name} and {target.name}" for source, target in corpora)
-        empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in counts) for why in ("empty", "long"))
+        once = counts[:: len(counts) // len(corpora)]  # one segmentation of each
+        empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in once) for why in ("empty", "long"))
         raise ValueError(
             f"No sentence pair is left of {names}: {empty:,} have an empty side, {long:,} have a side of more than "
             f"max_length={max_length} ids. Check the files, or raise max_length."

@@ -13,7 +13,7 @@ from keras_transformer.train_step import fused
 from keras_transformer.train_step.tensorflow_errors import SPLIT, clear_errors
 from keras_transformer.train_step.tensorflow_gradients import dense, plus, reduced
 
-__all__ = ["clear_errors", "prepare", "several_steps", "test_step", "train_step", "watched"]
+__all__ = ["build_optimizer", "clear_errors", "prepare", "several_steps", "test_step", "train_step", "watched"]
 
 
 def prepare(optimizer):
@@ -50,6 +50,17 @@ def adam_update(adam, gradient, variable, learning_rate):
         epsilon=adam.epsilon,
         grad=tf.cast(gradient, variable.dtype),
     )
+
+
+def build_optimizer(model):
+    """Make the variables of the optimizer before the first step: TensorFlow traces a step that makes variables twice.
+
+    If a layer of a subclass is not built yet, its weights are not known, and the first step makes the variables.
+    """
+    variables = model.trainable_variables
+    if variables and not model.optimizer.built and all(layer.built for layer in compat.all_layers(model)):
+        with model.distribute_strategy.scope():
+            model.optimizer.build(variables)
 
 
 def train_step(model, data):

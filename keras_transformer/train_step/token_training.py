@@ -268,6 +268,8 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         return several and self.distribute_strategy.num_replicas_in_sync > 1
 
     def make_train_function(self, force=False):
+        if keras.backend.backend() == "tensorflow":
+            backend_step().build_optimizer(self)
         if not self._has_own_loop:
             return super().make_train_function(force)
         if self.train_function is None or force:

@@ -1,6 +1,7 @@
 """Two replicas give the same weights, loss and metrics as one, however the tokens are divided between them."""
 
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -21,15 +22,27 @@ def dataset(lengths):
     """One global batch a step. A strategy gives the first half of its rows to one replica, the rest to the other."""
     rng = np.random.default_rng(3)
     batches = [tiny.random_batch(rng, *rows) for rows in lengths]
-    whole = [tf.data.Dataset.from_tensors(batch) for batch in batches]
-    return whole[0].concatenate(whole[1]).concatenate(whole[2])
+    ids = tf.TensorSpec((None, None), tf.int32)  # one shape for all batches: the step is traced once
+    data = tf.data.Dataset.from_generator(lambda: batches, output_signature=({"source": ids, "target": ids}, ids))
+    return data.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+@functools.cache
+def traced(strategy, optimizer):
+    """A compiled model, the variables of model and optimizer, and their first values. `train` begins with these."""
+    keras.utils.set_random_seed(5)
+    with strategy.scope():
+        model = tiny.compiled(tiny.make_model(), OPTIMIZERS[optimizer]())
+        model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    return model, variables, [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def train(strategy, lengths, optimizer):
     """The weights after three steps, and the logs of `fit`."""
-    keras.utils.set_random_seed(5)
-    with strategy.scope():
-        model = tiny.compiled(tiny.make_model(), OPTIMIZERS[optimizer]())
+    model, variables, first = traced(strategy, optimizer)
+    for variable, value in zip(variables, first, strict=True):
+        variable.assign(value)
     logs = model.fit(dataset(lengths), epochs=1, verbose=0, shuffle=False).history
     return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights], logs
 

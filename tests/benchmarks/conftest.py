@@ -8,16 +8,15 @@ import sys
 
 import pytest
 import tensorflow as tf
+import tiny
 
 from keras_transformer import presets
-
-SMALL = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 48, "dropout": 0.0}
 
 
 @pytest.fixture
 def small_preset(monkeypatch):
     """The name of the preset, which only this process has."""
-    monkeypatch.setitem(presets.PRESETS, "small", SMALL)
+    monkeypatch.setitem(presets.PRESETS, "small", {**tiny.SMALL_PRESET, "dropout": 0.0})
     return "small"
 
 

@@ -17,6 +17,7 @@ import train_step
 import train_step_gpu
 import typer
 from train_contenders import Case, flop, weights_flop
+from xla_flags import QUICK_TO_COMPILE
 
 from keras_transformer import Transformer, Translator, presets
 
@@ -105,6 +106,7 @@ def test_train_step_gpu(tmp_path, monkeypatch, capsys):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed: pip install -e '.[jax]'")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setenv("XLA_FLAGS", QUICK_TO_COMPILE)
     monkeypatch.setattr(train_step_gpu, "CONTENDERS", ("ours",))
     monkeypatch.setattr(train_step_gpu, "VOCABULARY_SIZE", 281)
     train_step_gpu.main(tmp_path, preset="quickstart", rows=2, length=3, matrix_size=64, rounds=1)

@@ -50,6 +50,23 @@ def weights(path):
     return keras.saving.load_model(path, compile=False).get_weights()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """Loads of a folder with the same options, defaults included, give one translator. It traces its search once."""
+    load, found = Translator.load, {}
+
+    def load_once(folder, dtype=None, **options):
+        search = {"beam_size": 4, "length_penalty": 0.6, "max_extra_length": 50, **options}
+        key = (str(folder), dtype, *sorted(search.items()))
+        if key not in found:
+            found[key] = load(folder, dtype, **options)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Translator, "load", load_once)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command")

@@ -12,6 +12,8 @@ import tiny
 import translate_multi30k as example
 import typer
 
+from keras_transformer.presets import PRESETS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,7 +66,8 @@ print(len(gzip.open(files["train"][1]).read().splitlines()))
 TINY = {"preset": "quickstart", "vocabulary_size": 281, "epochs": 1, "tokens_per_batch": 400, "warmup_steps": 10}
 
 
-def test_one_tiny_run_writes_everything(tmp_path, capsys):
+def test_one_tiny_run_writes_everything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PRESETS, "quickstart", tiny.SMALL_PRESET)
     pairs = tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "run"
     example.main(output, data=tmp_path / "corpus", monitor="val_bleu", **TINY)

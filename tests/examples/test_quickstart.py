@@ -4,13 +4,13 @@ import json
 
 import pytest
 import quickstart
+import tiny
 import typer
 from typer.testing import CliRunner
 
 from keras_transformer import Translator
 from keras_transformer.presets import PRESETS
 
-SMALL = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 32}
 TINY = "--num-pairs 300 --vocabulary-size 400 --epochs 1".split()
 
 
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text("old")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "quickstart", SMALL)
+        patch.setitem(PRESETS, "quickstart", tiny.SMALL_PRESET)
         result = run(folder, "It is half past six.", "--overwrite", *TINY)
     assert result.exit_code == 0, result.output
     return folder, result

@@ -10,11 +10,11 @@ import pytest
 import tiny
 from kill_and_resume import config, free_ports
 from processors import no_vnni
-from test_rooms import QUICK_TO_COMPILE
+from xla_flags import QUICK_TO_COMPILE
 
 # Pages that run in a process of their own, with variables of the environment.
 OWN_PROCESS = {
-    "guides/jax.md": lambda: {"KERAS_BACKEND": "jax", "XLA_FLAGS": " ".join(QUICK_TO_COMPILE)},
+    "guides/jax.md": lambda: {"KERAS_BACKEND": "jax", "XLA_FLAGS": QUICK_TO_COMPILE},
     "guides/several_devices.md": dict,  # a second strategy of this process would break the collectives of the first
     "guides/several_machines.md": lambda: {"TF_CONFIG": config(0, free_ports(1))},
 }

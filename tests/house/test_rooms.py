@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from xla_flags import QUICK_TO_COMPILE
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "keras_transformer"
@@ -224,14 +225,6 @@ def marked_as_core():
     return {str(path.relative_to(ROOT)) for path in tests if mark.search(path.read_text(encoding="utf-8"))}
 
 
-QUICK_TO_COMPILE = (  # of thousands of small programs, each runs once: a third less time (measured)
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_parallel_codegen_split_count=1",
-    "--xla_cpu_use_fusion_emitters=false",
-)
-
-
 @pytest.mark.parametrize(("backend", "tests"), [("jax", "core"), ("torch", "core and not trains")])
 def test_the_core_passes_its_tests_without_tensorflow(backend, tests):
     if importlib.util.find_spec(backend) is None:
@@ -243,7 +236,7 @@ def test_the_core_passes_its_tests_without_tensorflow(backend, tests):
         *("-m", "pytest", "-q", "-n", "0", "-m", tests, "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
         KERAS_BACKEND=backend,
         PYTHONPATH=str(ROOT / "tests" / "support"),
-        XLA_FLAGS=" ".join(QUICK_TO_COMPILE),
+        XLA_FLAGS=QUICK_TO_COMPILE,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
     assert re.search(r"\b[1-9]\d* passed", result.stdout)

@@ -11,9 +11,13 @@ from keras_transformer.training import Checkpoint, Throughput
 EPOCHS = 3
 
 
+def variables_of(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
 def forgotten(model):
     """The model with zeros in all its variables and those of its optimizer. Its traced steps stay."""
-    for variable in [*model.variables, *model.optimizer.variables]:
+    for variable in variables_of(model):
         variable.assign(keras.ops.zeros_like(variable))
     return model
 
@@ -64,8 +68,7 @@ class Run:
 
 
 def state_of(model):
-    variables = [*model.variables, *model.optimizer.variables]
-    return {f"{number} {v.path}": keras.ops.convert_to_numpy(v) for number, v in enumerate(variables)}
+    return {f"{number} {v.path}": keras.ops.convert_to_numpy(v) for number, v in enumerate(variables_of(model))}
 
 
 def assert_same(found, expected):

@@ -35,8 +35,19 @@ def dataset(one_shape=False):
     return data.apply(tf.data.experimental.assert_cardinality(len(LENGTHS)))
 
 
-def trained(strategy, *, make=None, rate=0.003, clip=None, tie_embeddings="all", epochs=2, one_shape=False, **options):
-    """A model after `epochs` of five steps, and the logs of `fit`."""
+def trained(
+    strategy,
+    *,
+    make=None,
+    rate=0.003,
+    clip=None,
+    tie_embeddings="all",
+    epochs=2,
+    one_shape=False,
+    valid=True,
+    **options,
+):
+    """A model after `epochs` of five steps, and the logs of `fit`. `valid` also evaluates it after each epoch."""
     keras.utils.set_random_seed(5)
     with strategy.scope():
         model = tiny.make_model(tie_embeddings=tie_embeddings)
@@ -48,7 +59,8 @@ def trained(strategy, *, make=None, rate=0.003, clip=None, tie_embeddings="all",
         options = {"log_gradient_norm": True, **options}
         model.compile(optimizer, LabelSmoothedCrossEntropy(0.1), metrics=[MaskedAccuracy(), Perplexity()], **options)
     data = dataset(one_shape)
-    return model, model.fit(data, validation_data=data, epochs=epochs, verbose=0, shuffle=False).history
+    validation_data = data if valid else None
+    return model, model.fit(data, validation_data=validation_data, epochs=epochs, verbose=0, shuffle=False).history
 
 
 def compare(found, expected):

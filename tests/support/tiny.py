@@ -91,6 +91,10 @@ def make_pair(folder):
     return TokenizerPair(*(Tokenizer.train(path, size, "wordpiece") for path, size in files))
 
 
+# In place of a preset, for programs that train one.
+SMALL_PRESET = {"num_encoder_layers": 1, "num_decoder_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 32}
+
+
 def make_model(**changes):
     """A model with d_model 16, one encoder layer and one decoder layer."""
     options = {

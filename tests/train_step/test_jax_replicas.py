@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from xla_flags import QUICK_TO_COMPILE
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -18,7 +19,7 @@ def test_two_jax_devices_train_like_one():
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {QUICK_TO_COMPILE}",
         "PYTHONPATH": tiny.PYTHONPATH,
     }
     result = subprocess.run(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from jax_run import SENTENCES
+from xla_flags import QUICK_TO_COMPILE
 
 from keras_transformer import Translator
 
@@ -22,7 +23,12 @@ def folder(tmp_path_factory):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed: pip install -e '.[jax]'")
     folder = tmp_path_factory.mktemp("jax")
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": tiny.PYTHONPATH}
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": QUICK_TO_COMPILE,
+        "PYTHONPATH": tiny.PYTHONPATH,
+    }
     command = [sys.executable, SUPPORT / "jax_run.py", folder]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-4000:]

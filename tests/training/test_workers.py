@@ -72,6 +72,8 @@ def test_two_workers_end_when_one_is_killed_resume_and_have_the_weights_of_one(s
     first, second = start()
     for index, worker in enumerate((first, second)):
         assert worker.stdout.readline() == "written\n", (tmp_path / f"{index}.err").read_text()[-4000:]
+    second.kill()  # both have written all, and train on
+    assert_ends_without(first, 0, 1, tmp_path)
     found = [list(np.load(tmp_path / index / "weights.npz").values()) for index in "01"]
     for one, other, goal in zip(*found, expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -91,9 +93,6 @@ def test_two_workers_end_when_one_is_killed_resume_and_have_the_weights_of_one(s
     first_epoch = read_state(next(iter(epochs)))[1].values()
     for weight, *both in zip(mean, first_epoch, found[0], strict=False):
         np.testing.assert_allclose(weight, np.mean(both, axis=0, dtype="float64"), rtol=1e-6)
-
-    second.kill()
-    assert_ends_without(first, 0, 1, tmp_path)
 
 
 def test_facts_and_arrays_of_the_first_worker_are_sent_bit_for_bit(monkeypatch):
