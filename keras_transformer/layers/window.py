@@ -58,7 +58,7 @@ class Blocks:
     """
 
     def __init__(self, length, window, causal):
-        self.length = length
+        self.length, self.causal = length, causal
         self.before = _smaller((window - 1) // 2, length)  # h; more would be padding only
         self.after = 0 if causal else self.before
         self.size = _smaller(max(window, FEWEST), length)  # w
@@ -66,13 +66,13 @@ class Blocks:
         self.keys = self.before + self.size + self.after
         blocks, rows = (ops.arange(n, dtype="int32") for n in (self.count, self.size))
         # For each query its position, and for each key of its block the position, which may be outside.
-        self.rows = (blocks[:, None] * self.size + rows)[:, :, None]  # (N, w, 1)
+        self.rows = ops.expand_dims(blocks[:, None] * self.size + rows, 2)  # (N, w, 1)
         keys = ops.arange(self.keys, dtype="int32") - self.before
-        self.columns = (blocks[:, None] * self.size + keys)[:, None, :]  # (N, 1, keys)
+        self.columns = ops.expand_dims(blocks[:, None] * self.size + keys, 1)  # (N, 1, keys)
         distance = keys[None, :] - rows[:, None]  # (w, keys)
         in_window = ops.logical_and(ops.greater_equal(distance, -self.before), ops.less_equal(distance, self.after))
         inside = ops.logical_and(ops.greater_equal(self.columns, 0), ops.less(self.columns, length))
-        self.band = ops.logical_and(in_window[None], inside)  # (N, w, keys)
+        self.band = ops.logical_and(ops.expand_dims(in_window, 0), inside)  # (N, w, keys)
 
     def _padded(self, x, blocks):
         """(B, H, n, K) -> (B, H, N + 2 · blocks, w, K), zeros outside."""
@@ -88,8 +88,8 @@ class Blocks:
     def around(self, x):
         """The keys or values that the queries of a block meet: (B, H, n, K) -> (B, H, N, keys, K)."""
         x = self._padded(x, 1)
-        parts = [x[:, :, :-2, self.size - self.before :], x[:, :, 1:-1], x[:, :, 2:, : self.after]]
-        return ops.concatenate(parts, axis=3)
+        before, own, after = x[:, :, :-2, self.size - self.before :], x[:, :, 1:-1], x[:, :, 2:, : self.after]
+        return ops.concatenate([before, own] if self.causal else [before, own, after], axis=3)
 
     def join(self, x):
         """The opposite of `split`: (B, H, N, w, K) -> (B, H, n, K)."""
@@ -107,7 +107,7 @@ class Blocks:
         else:
             places = ops.minimum(self.rows, ops.shape(mask)[2] - 1) * ops.shape(mask)[3] + columns  # (N, w, keys)
             found = ops.take(ops.reshape(mask, (*ops.shape(mask)[:2], -1)), places, axis=2)
-        return combined(found, self.band[None, None])
+        return combined(found, ops.expand_dims(self.band, (0, 1)))
 
     def spread(self, weights):
         """The weights of all positions, zeros outside of the band: (B, H, N, w, keys) -> (B, H, n, n)."""
