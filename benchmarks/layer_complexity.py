@@ -20,7 +20,6 @@ The longest path and the operations in sequence are counted (`layer_counts.py`),
 """
 
 import functools
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -49,11 +48,9 @@ COMPARED = {
 
 def measure(kind, n, d, window, kernel, threads, seconds):
     """Return the median seconds of each pass, and the growth of the peak of memory in it, in MiB."""
-    sys.modules["jax"] = None  # as in train_step.py
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    set_threads(threads)
     layer = layer_kinds.make_kind(kind, d, window, kernel)
     short, inputs = ([tf.constant(x) for x in layer.inputs(length)] for length in (SHORT, n))
     functions = layer_kinds.passes(layer)
@@ -69,6 +66,14 @@ def measure(kind, n, d, window, kernel, threads, seconds):
         timings = repeat(functools.partial(call, name, inputs), seconds, warm_up=1)
         figures |= {f"{name}_seconds": timings.median, f"{name}_mib": (memory("VmHWM") - before) / MIB}
     return figures
+
+
+def set_threads(threads):
+    """Limit TensorFlow, which must not have begun."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def exponent(points):
@@ -159,7 +164,7 @@ def ratios(compared):
     of = {r["kind"]: r for r in compared}
     quantities = [f"{name}_{unit}" for name in PASSES for unit in ("seconds", "mib")]
     return {
-        what: {quantity: of[full][quantity] / of[restricted][quantity] for quantity in quantities}
+        what: {quantity: of[full][quantity] / max(of[restricted][quantity], 1e-9) for quantity in quantities}
         for what, (full, restricted) in COMPARED.items()
     }
 

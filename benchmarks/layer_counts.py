@@ -1,7 +1,5 @@
 """What Table 1 of the paper says without a clock, counted: the longest path of a signal, and operations in sequence."""
 
-import itertools
-
 import numpy as np
 from layer_kinds import CONVOLUTIONAL, RECURRENT, RESTRICTED, SELF
 
@@ -20,8 +18,9 @@ def make_layer(kind, window, kernel, depth=0):
         return keras.layers.LSTM(WIDTH, return_sequences=True, unroll=True, **options)
     if kind in (SELF, RESTRICTED):
         return MultiHeadAttention(1, window=window if kind == RESTRICTED else None, **options)
-    dilation = kernel**depth if kind == DILATED else 1
-    return keras.layers.Conv1D(WIDTH, kernel, padding="same", dilation_rate=dilation, **options)
+    if kind == DILATED:
+        return keras.layers.Conv1D(WIDTH, kernel, padding="causal", dilation_rate=kernel**depth, **options)
+    return keras.layers.Conv1D(WIDTH, kernel, padding="same", **options)
 
 
 def reached(function, n):
@@ -45,8 +44,8 @@ def reached(function, n):
 def longest_path(kind, n, window, kernel):
     """Return the fewest operations after which each output has seen each input: the longest of all shortest paths.
 
-    An operation is a layer, and in a recurrent layer a step of its cell. A recurrent output sees no later inputs, so
-    that only earlier ones count there.
+    An operation is a layer, and in a recurrent layer a step of its cell. Outputs of recurrent layers and of dilated
+    convolutions see no later inputs: only earlier ones count there. The convolution at depth i has the dilation k^i.
     """
     if kind == RECURRENT:
         return longest_in_cells(n)
@@ -61,10 +60,11 @@ def longest_path(kind, n, window, kernel):
                 x = layer(x)
             return x
 
-        return reached(stack, n).all()
+        needed = np.tri(n, dtype=bool) if kind == DILATED else True
+        return np.all(reached(stack, n) >= needed)
 
-    if kind == DILATED:  # few layers, and far too many would need far too long inputs
-        return next(depth for depth in itertools.count(1) if sees_all(depth))
+    if kind == DILATED:  # few layers are enough; far too many would need far too long inputs
+        return next(depth for depth in range(1, n + 1) if sees_all(depth))
     few, enough = 0, 1
     while not sees_all(enough):
         few, enough = enough, 2 * enough
@@ -151,8 +151,8 @@ def expected_path(kind, n, window, kernel):
         return n, "n"
     if kind == DILATED:
         layers = 1
-        while (kernel**layers - 1) // 2 < n - 1:
+        while kernel**layers < n:
             layers += 1
-        return layers, "log_k(2n - 1), rounded up"
+        return layers, "log_k n, rounded up"
     size, letter = (window, "r") if kind == RESTRICTED else (kernel, "k")
     return -(-(n - 1) * 2 // (size - 1)), f"2(n - 1)/({letter} - 1), rounded up"

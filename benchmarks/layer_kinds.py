@@ -28,7 +28,8 @@ def make_kind(kind, d, window, kernel):
 
     Args:
         kind: one of `KINDS`: attention from projected heads to heads, because Table 1 does not count the four
-            projections, whose time is n·d². Or `WHOLE` or `WHOLE_RESTRICTED`, a `MultiHeadAttention`.
+            projections, whose time is n·d². Or `WHOLE` or `WHOLE_RESTRICTED`, a `MultiHeadAttention` with a mask of
+            padding, as an encoder calls it.
         d: a multiple of 64.
         window: r of restricted attention.
         kernel: k of the convolution.
@@ -47,7 +48,12 @@ def make_kind(kind, d, window, kernel):
         CONVOLUTIONAL: lambda: keras.layers.Conv1D(d, kernel, padding="same"),
     }[kind]()
     layer.build((1, None, d))
-    return Kind(layer, lambda n: numbers(1, (1, n, d)), [variable.value for variable in layer.trainable_variables])
+
+    def as_encoder(x):
+        return layer(x, mask=x[..., 0] < 100)  # all are tokens, which the graph does not know
+
+    function = as_encoder if kind in (WHOLE, WHOLE_RESTRICTED) else layer
+    return Kind(function, lambda n: numbers(1, (1, n, d)), [variable.value for variable in layer.trainable_variables])
 
 
 def heads_only(window):
@@ -57,13 +63,13 @@ def heads_only(window):
     from keras_transformer.layers.attention import attention_weights
     from keras_transformer.layers.window import restricted
 
-    def mix(query, key, value, mask=None):
+    def weigh(query, key, mask=None):
         weights = attention_weights(query, key, mask)
-        return ops.matmul(weights, value), weights
+        return weights, weights
 
     if window is None:
-        return lambda *heads: mix(*heads)[0]
-    return lambda *heads: restricted(mix, *heads, None, window, causal=False)[0]
+        return lambda query, key, value: ops.matmul(weigh(query, key)[1], value)
+    return lambda *heads: restricted(weigh, *heads, None, window, causal=False)[0]
 
 
 def numbers(count, shape):

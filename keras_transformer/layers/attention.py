@@ -180,17 +180,17 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
             them while nobody records weights.
         """
 
-        def mix(query, key, value, mask):
+        def weigh(query, key, mask):
             weights = attention_weights(query, key, mask)
-            used = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
-            return ops.matmul(used, value), weights
+            return weights, self.weights_dropout(ops.cast(weights, value.dtype), training=training)
 
         if self.window is not None:
-            heads, weights = restricted(mix, query, key, value, mask, self.window, self.causal)
+            heads, weights = restricted(weigh, query, key, value, mask, self.window, self.causal)
         else:
             if self.causal:
                 mask = combined(mask, over_heads(causal_mask(ops.shape(query)[2])))
-            heads, weights = mix(query, key, value, mask)  # (B, H, T, d_v)
+            weights, used = weigh(query, key, mask)
+            heads = ops.matmul(used, value)  # (B, H, T, d_v)
         heads = ops.transpose(heads, (0, 2, 1, 3))  # (B, T, H, d_v)
         joined = ops.reshape(heads, (-1, ops.shape(heads)[1], heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights

@@ -9,6 +9,8 @@ There is one way for all lengths. In a sequence that is shorter than a block, th
 
 from keras import ops
 
+from keras_transformer.backend.gradients import custom_gradient
+from keras_transformer.backend.kernels import after
 from keras_transformer.layers.attention_scores import is_recording
 from keras_transformer.layers.masks import combined
 
@@ -16,12 +18,12 @@ from keras_transformer.layers.masks import combined
 FEWEST = 32
 
 
-def restricted(attend, query, key, value, mask, window, causal):
+def restricted(weigh, query, key, value, mask, window, causal):
     """Self-attention in windows, equal to attention over all positions under a mask of the band.
 
     Args:
-        attend: a function of queries (..., T, d_k), keys (..., S, d_k), values (..., S, d_v) and a mask that gives
-            the mixed values (..., T, d_v) and the weights (..., T, S).
+        weigh: a function of queries (..., T, d_k), keys (..., S, d_k) and a mask that gives the weights (..., T, S)
+            float32, and the weights that values are multiplied by.
         query: (B, H, n, d_k).
         key: (B, H, n, d_k).
         value: (B, H, n, d_v).
@@ -34,8 +36,9 @@ def restricted(attend, query, key, value, mask, window, causal):
     """
     blocks = Blocks(ops.shape(query)[2], window, causal)
     near = blocks.near(mask)
-    heads, weights = attend(blocks.split(query), blocks.around(key), blocks.around(value), near)
-    heads = blocks.join(heads)
+    weights, used = weigh(blocks.split(query), blocks.around(key), near)
+    values = blocks.around(after(used, value))  # when the copy of the keys is no longer in memory
+    heads = blocks.join(ops.matmul(used, values))
     if mask is None:  # each position sees itself
         return heads, blocks.spread(weights) if is_recording() else None
     # A row with nothing to attend to has uniform weights over all n positions, as without a window.
@@ -74,22 +77,33 @@ class Blocks:
         inside = ops.logical_and(ops.greater_equal(self.columns, 0), ops.less(self.columns, length))
         self.band = ops.logical_and(ops.expand_dims(in_window, 0), inside)  # (N, w, keys)
 
-    def _padded(self, x, blocks):
-        """(B, H, n, K) -> (B, H, N + 2 · blocks, w, K), zeros outside."""
-        outside = blocks * self.size
-        behind = self.count * self.size - self.length + outside
-        x = ops.pad(x, ((0, 0), (0, 0), (outside, behind), (0, 0)))
-        return ops.reshape(x, (-1, x.shape[1], self.count + 2 * blocks, self.size, x.shape[3]))
-
     def split(self, x):
-        """Queries in their blocks: (B, H, n, K) -> (B, H, N, w, K)."""
-        return self._padded(x, 0)
+        """Queries in their blocks, zeros behind the last one: (B, H, n, K) -> (B, H, N, w, K)."""
+        x = ops.pad(x, ((0, 0), (0, 0), (0, self.count * self.size - self.length), (0, 0)))
+        return ops.reshape(x, (-1, x.shape[1], self.count, self.size, x.shape[3]))
 
     def around(self, x):
-        """The keys or values that the queries of a block meet: (B, H, n, K) -> (B, H, N, keys, K)."""
-        x = self._padded(x, 1)
-        before, own, after = x[:, :, :-2, self.size - self.before :], x[:, :, 1:-1], x[:, :, 2:, : self.after]
-        return ops.concatenate([before, own] if self.causal else [before, own, after], axis=3)
+        """The keys or values that the queries of a block meet: (B, H, n, K) -> (B, H, N, keys, K).
+
+        Outside of the sequence they are those of its ends, which the band leaves out. So they have no gradient.
+        """
+        places = ops.minimum(ops.maximum(self.columns[:, 0], 0), self.length - 1)
+
+        @custom_gradient  # that of a gather would add row by row
+        def gathered(x):
+            return ops.take(x, places, axis=2), self._add_around
+
+        return gathered(x)
+
+    def _add_around(self, upstream):
+        """The gradient of `around`: each block has that of its own part and of its neighbors' parts."""
+        end, other = self.before + self.size, self.size - self.before
+        x = upstream[:, :, :, self.before : end]
+        of_next, of_previous = upstream[:, :, 1:, : self.before], upstream[:, :, :-1, end:]
+        x = x + ops.pad(of_next, ((0, 0), (0, 0), (0, 1), (other, 0), (0, 0)))
+        if not self.causal:
+            x = x + ops.pad(of_previous, ((0, 0), (0, 0), (1, 0), (0, other), (0, 0)))
+        return self.join(x)
 
     def join(self, x):
         """The opposite of `split`: (B, H, N, w, K) -> (B, H, n, K)."""
