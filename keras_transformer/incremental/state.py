@@ -109,7 +109,8 @@ def compact(state):
     batch, width, room, slots_a_row = ops.shape(state.past)
     past = ops.reshape(state.past, (batch, width, room * slots_a_row))
     used = ops.any(past, axis=1)  # (B, C·W)
-    filled = (ops.max(ops.sum(ops.cast(used, "int32"), axis=1)) + slots_a_row - 1) // slots_a_row
+    most = ops.max(ops.sum(ops.cast(used, "int32"), axis=1), initial=0)  # the batch may be empty
+    filled = (most + slots_a_row - 1) // slots_a_row
     slots = ops.arange(room * slots_a_row, dtype="int32")
     order = ops.argsort(ops.where(used, slots, slots + room * slots_a_row), axis=1)  # slots in use first
     chosen = ops.cast(order[:, : filled * slots_a_row], "int32")  # (B, C'·W)

@@ -63,6 +63,7 @@ def test_the_script(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         layer_complexity, "in_a_process", lambda script, *given: layer_complexity.measure_or_count(*given)
     )
+    monkeypatch.setattr(layer_kinds, "KINDS", (layer_kinds.RESTRICTED,))
     monkeypatch.setattr(layer_complexity, "FROM_N", 16)
     monkeypatch.setattr(layer_complexity, "FROM_D", 64)
     monkeypatch.setattr(layer_complexity, "set_threads", lambda threads: None)  # TensorFlow runs already
@@ -70,9 +71,9 @@ def test_the_script(tmp_path, capsys, monkeypatch):
     counted = {"count_length": [5], "count_window": 3, "compare_length": 16, "compare_width": 64}
     layer_complexity.main(tmp_path, **sizes, **counted, seconds=0, compare_rounds=2)
     results = json.loads((tmp_path / "layer_complexity.json").read_text())
-    assert len(results["curves"]) == 24 and [len(r["rounds"]) for r in results["compared"]] == [2] * 4
+    assert len(results["curves"]) == 6 and [len(r["rounds"]) for r in results["compared"]] == [2] * 4
     times = [e for e in results["exponents"] if e["quantity"].endswith("seconds")]
-    assert len(times) == 16 and all(e["points"] == 3 and e["standard_error"] >= 0 for e in times)
+    assert len(times) == 4 and all(e["points"] == 3 and e["standard_error"] >= 0 for e in times)
     assert (tmp_path / "layer_complexity.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "layer_complexity.md").read_text()

@@ -142,6 +142,12 @@ def test_with_a_window_the_cache_stops_growing():
     assert rooms == [(2, 1), (2, 2), (4, 3), (4, 3), *[(5, 3)] * 6]
 
 
+def test_the_room_of_no_sentences_grows():
+    decoder = make_decoder(window=3)
+    state = decoder.keep(start(decoder, 3, 2), ops.zeros((0,), "int32"))
+    assert decoder.grow(state, 2).past.shape == (0, 3, 2, 3)
+
+
 def test_windows_that_differ_are_refused():
     model = make_model(window=3)
     model.decoder.layers[1].self_attention.window = 5
