@@ -59,6 +59,8 @@ class Transformer(compat.CloneHook, TokenTraining):
             and to the sums of embedding and position (section 5.4).
         attention_dropout, activation_dropout, activation, norm, use_bias, layer_norm_epsilon: see `EncoderLayer`. Their
             defaults are the paper's.
+        window: r, odd: self-attention sees only the r positions around each position, in the decoder no later ones; see
+            `EncoderLayer`. Attention over the source is never restricted.
         positions: "sinusoidal", "sinusoidal_halves" (all sines, then all cosines) or "learned".
         max_length: rows of learned positions.
         tie_embeddings: "all", one matrix for source, target and output (section 3.4); "target", one for target and
@@ -96,6 +98,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         tie_embeddings: str = "all",
         use_bias: bool = False,
         layer_norm_epsilon: float = 1e-6,
+        window: int | None = None,
         scale_embeddings: bool = True,
         output_bias: bool = False,
         name: str = "transformer",

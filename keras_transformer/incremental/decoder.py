@@ -8,7 +8,7 @@ from keras_transformer.backend.compat import weights_as
 from keras_transformer.incremental import layer as decoder_layer
 from keras_transformer.incremental import state as decoder_state
 from keras_transformer.incremental.attention import joint_weights
-from keras_transformer.incremental.own_methods import refuse_own_methods
+from keras_transformer.incremental.own_methods import refuse_own_methods, window_of
 from keras_transformer.incremental.places import places_of_step
 from keras_transformer.incremental.state import DecoderState, StepWeights
 from keras_transformer.layers.masks import bias_of, padding_mask
@@ -38,12 +38,13 @@ class IncrementalDecoder:
 
     Raises:
         ValueError: a layer of the model or the model has a method of its own that steps cannot follow, for example
-            `call`. The message names it.
+            `call`. The message names it. Or the windows of its decoder layers differ.
     """
 
     def __init__(self, model):
         refuse_own_methods(model)
         self.model = model
+        self.window = window_of(model.decoder)
 
     def step_weights(self):
         """The decoder's weights in the form that `step` needs: joined, transposed, in the compute dtype.
@@ -155,7 +156,7 @@ class IncrementalDecoder:
         batch, width = ops.shape(x)[:2]
         d_model = x.shape[-1]
         num_heads = decoder.layers[0].options["num_heads"]
-        places, past = places_of_step(state.past, state.filled, state.memory_bias, num_heads)
+        places, past = places_of_step(state.past, state.filled, state.memory_bias, num_heads, self.window)
         x = ops.reshape(x, (-1, d_model))  # (B·W', D)
         caches = []
         for layer, cache, weights in zip(decoder.layers, state.caches, state.weights.layers, strict=True):
@@ -166,7 +167,10 @@ class IncrementalDecoder:
 
     reorder = staticmethod(decoder_state.reorder)
     keep = staticmethod(decoder_state.keep)
-    grow = staticmethod(decoder_state.grow)
+
+    def grow(self, state: DecoderState, more: Any) -> DecoderState:
+        """The state with room for `more` tokens. It drops the slots that no hypothesis needs any more."""
+        return decoder_state.grow(state, more, has_window=self.window is not None)
 
     @staticmethod
     def attention(state):

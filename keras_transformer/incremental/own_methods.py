@@ -49,3 +49,15 @@ def _unused(model):
                 part = getattr(attention, projection)
                 yield part, Projection, ("call",), f"{name}/{part.name}"
             yield attention.weights_dropout, Dropout, ("call",), f"{name}/{attention.weights_dropout.name}"
+
+
+def window_of(decoder):
+    """The window of the self-attention of all layers, or None.
+
+    Raises:
+        ValueError: the layers differ, so that they would need different caches.
+    """
+    windows = [layer.self_attention.window for layer in decoder.layers]
+    if len(set(windows)) > 1:
+        raise ValueError(f"cached decoding needs one window for all layers of the decoder, got {windows}.")
+    return windows[0]

@@ -46,11 +46,16 @@ class Places(NamedTuple):
         return ops.reshape(h, (-1, self.cache_shape[1] * h.shape[-1]))
 
 
-def places_of_step(past, row, memory_bias, num_heads):
-    """The `Places` of the step that fills the `row` of the caches, and `past` (B, W', C, W) with the new slots."""
+def places_of_step(past, row, memory_bias, num_heads, window=None):
+    """The `Places` of the step that fills the `row` of the caches, and `past` (B, W', C, W) with the new slots.
+
+    With a `window`, `past` loses the slots of tokens that no later token sees.
+    """
     batch, width, room, slots = ops.shape(past)
     here = ops.equal(ops.arange(room, dtype="int32"), row)[None, None, :, None]  # (1, 1, C, 1)
     past = ops.where(here, ops.cast(ops.eye(width, slots, dtype="float32"), "bool")[None, :, None, :], past)
+    if window is not None:
+        past = last_of_past(past, (window + 1) // 2)
     to_heads = joint_to_heads = from_heads = None
     if width > 1:
         rows = ops.reshape(ops.arange(batch * width * 3 * num_heads, dtype="int32"), (-1, width, 3, num_heads))
@@ -69,3 +74,14 @@ def places_of_step(past, row, memory_bias, num_heads):
         from_heads=from_heads,
     )
     return places, past
+
+
+def last_of_past(past, count):
+    """`past` (B, W', C, W) with only the last `count` tokens of each hypothesis.
+
+    A hypothesis has one slot for each token, and the slots of later tokens are in later rows.
+    """
+    batch, width, room, slots = ops.shape(past)
+    number = ops.cumsum(ops.cast(ops.reshape(past, (batch, width, room * slots)), "int32"), axis=2)  # from the first
+    late = ops.greater(number, number[:, :, -1:] - count)
+    return ops.logical_and(past, ops.reshape(late, (batch, width, room, slots)))

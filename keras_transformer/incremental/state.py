@@ -35,7 +35,7 @@ class DecoderState(NamedTuple):
     position: Any  # () int32: tokens decoded so far
     filled: Any  # () int32: how many of the caches' C rows of W slots are in use
     caches: Any  # one LayerCache for each decoder layer
-    past: Any  # (B, W', C, W) bool: the slots of the cache that belong to the past of each of W' ≤ W hypotheses
+    past: Any  # (B, W', C, W) bool: the slots that belong to the past of each of W' ≤ W hypotheses, and to its window
     memory_bias: Any  # (B, 1, 1, S) float32: what to add to scores, a large negative number at padding
     attention: Any  # (B, W', S) float32: the attention of the last step over the source; () if nobody asked for it
     weights: Any  # StepWeights
@@ -82,12 +82,13 @@ def keep(state, sentences):
     )
 
 
-def grow(state, more):
+def grow(state, more, has_window=False):
     """The state with room for `more` tokens. It drops the slots that no hypothesis needs any more.
 
-    Hypotheses of one sentence soon share most of their past, so that far fewer than W slots for each token remain.
+    Hypotheses of one sentence soon share most of their past, so that far fewer than W slots for each token remain. With
+    a window of r positions, the past of a hypothesis has at most (r+1)/2 slots.
     """
-    if ops.shape(state.past)[1] > 1:
+    if ops.shape(state.past)[1] > 1 or has_window:
         state = compact(state)
     room = ops.shape(state.past)[2]
 
@@ -108,7 +109,8 @@ def compact(state):
     batch, width, room, slots_a_row = ops.shape(state.past)
     past = ops.reshape(state.past, (batch, width, room * slots_a_row))
     used = ops.any(past, axis=1)  # (B, C·W)
-    filled = (ops.max(ops.sum(ops.cast(used, "int32"), axis=1)) + slots_a_row - 1) // slots_a_row
+    most = ops.max(ops.sum(ops.cast(used, "int32"), axis=1), initial=0)  # the batch may be empty
+    filled = (most + slots_a_row - 1) // slots_a_row
     slots = ops.arange(room * slots_a_row, dtype="int32")
     order = ops.argsort(ops.where(used, slots, slots + room * slots_a_row), axis=1)  # slots in use first
     chosen = ops.cast(order[:, : filled * slots_a_row], "int32")  # (B, C'·W)

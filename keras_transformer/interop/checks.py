@@ -9,6 +9,7 @@ from keras_transformer.backend import compat
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.paths import checked_path
 from keras_transformer.inputs.tokenizers import check_sizes, check_tokenizer
+from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.parts import is_own
 from keras_transformer.model import Transformer
 
@@ -17,7 +18,7 @@ from keras_transformer.model import Transformer
 OPTIONS = frozenset(
     "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
     "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings scale_embeddings output_bias name trainable dtype changed_parts".split()
+    "tie_embeddings scale_embeddings output_bias window name trainable dtype changed_parts".split()
 )
 # The methods through which ids become logits.
 COMPUTING = (
@@ -60,12 +61,16 @@ def check_pair(model, tokenizer, target, smaller=""):
 
 
 def check_model(model, target, smaller=""):
-    """Refuse a `Transformer` that is quantized, or has an unknown option or a method of its own that computes."""
+    """Refuse a `Transformer` that is quantized, or has a window, an unknown option or an own method that computes."""
     if getattr(model, "quantized", False):
         raise ValueError(f"the model is in 8-bit integers. Save the model that it was made from{smaller}.")
     if unknown := sorted(set(model.get_config()) - OPTIONS):
         raise ValueError(f"the model's option {unknown[0]!r} has no place in {target}.")
     for owner in compat.all_layers(model):  # the model is the first
+        if isinstance(owner, MultiHeadAttention) and owner.window is not None:
+            raise ValueError(
+                f"window={owner.window} has no place in {target}, where self-attention sees all positions."
+            )
         for method in COMPUTING:
             if hasattr(type(owner), method) and is_own(owner, method):
                 raise ValueError(f"the own {method} of {type(owner).__name__} ({owner.name}) has no place in {target}.")

@@ -19,6 +19,7 @@ LAYER_OPTIONS = (
     "norm",
     "use_bias",
     "layer_norm_epsilon",
+    "window",
 )
 CONFIG = (
     "vocabulary_size",

@@ -11,10 +11,10 @@ WHOLE = (
     "vocabulary_size target_vocabulary_size num_layers num_encoder_layers num_decoder_layers d_model num_heads d_ff "
     "d_k d_v max_length".split()
 )
-MAY_BE_NONE = "target_vocabulary_size d_k d_v max_length".split()
+MAY_BE_NONE = "target_vocabulary_size d_k d_v max_length window".split()
 RATES = "dropout attention_dropout activation_dropout rate".split()
 POSITIVE = "layer_norm_epsilon initial_gain".split()
-SWITCHES = "use_bias scale scale_embeddings output_bias".split()
+SWITCHES = "use_bias causal scale scale_embeddings output_bias".split()
 
 
 def plain(**arguments):
@@ -29,6 +29,17 @@ def plain(**arguments):
 def size(argument, value):
     """An int of at least 1, or None where that means a default."""
     return None if value is None and argument in MAY_BE_NONE else whole(argument, value)
+
+
+def window(argument, value):
+    """An odd int of at least 1, or None."""
+    value = size(argument, value)
+    if value is not None and value % 2 == 0:
+        raise ValueError(
+            f"{argument} must be odd, a position and as many on each side of it, got {value}. "
+            f"Choose {value - 1} or {value + 1}."
+        )
+    return value
 
 
 def activation(argument, value):
@@ -55,5 +66,6 @@ RULES = {
     **dict.fromkeys(RATES, rate),
     **dict.fromkeys(POSITIVE, positive),
     **dict.fromkeys(SWITCHES, switch),
+    "window": window,
     "activation": activation,
 }

@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from keras_transformer.layers.arguments import plain
-from keras_transformer.layers.attention_scores import GivesWeights, note
+from keras_transformer.layers.attention_scores import GivesWeights, note, record
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.masks import (
     MASKED_SCORE,
+    causal_mask,
     check_boolean,
     check_sizes,
     combined,
@@ -19,6 +20,7 @@ from keras_transformer.layers.masks import (
 )
 from keras_transformer.layers.parts import LayerOfParts
 from keras_transformer.layers.projection import Projection
+from keras_transformer.layers.window import restricted
 
 
 def attention_weights(query, key, mask=None):
@@ -59,6 +61,9 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
 
     It differs from the paper only by option: `dropout` on the attention weights, and `use_bias`.
 
+    With a `window`, self-attention sees only the positions around each one, and its time and memory grow with the
+    length, not with its square (section 4 proposes this). The results are those under a mask of the band.
+
     Example:
         ```python
         import numpy as np
@@ -78,10 +83,12 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         dropout: rate on the attention weights. The paper has none.
         use_bias: whether the four projections have biases. The paper has none.
         initial_gain: a factor for the initial values of W^V and W^O; see `residual_gain`.
+        window: r, odd: a position attends to itself and to (r-1)/2 positions on each side. Default: to all positions.
+        causal: whether a position attends only to itself and to earlier ones.
 
     Call arguments:
         query: (B, T, D).
-        memory: (B, S, D'), or None for self-attention.
+        memory: (B, S, D'), or None for self-attention, which `window` and `causal` are for.
         mask: bool, True = may attend: (B, S) over the memory, (B, T, S) or (B, H, T, S). Dimensions may be 1. If there
             is no memory, the default is the Keras mask of `query`.
         memory_mask: bool (B, S), True at the memory's tokens. It is combined with `mask`. The default is the Keras mask
@@ -94,7 +101,7 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
 
     Raises:
         ValueError: an argument of another kind or range; a d_model that `num_heads` does not divide, without `d_k`; a
-            mask that is not boolean, or that does not fit.
+            mask that is not boolean, or that does not fit; a memory with `window` or `causal`.
     """
 
     def __init__(
@@ -105,6 +112,8 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         dropout: float = 0.0,
         use_bias: bool = False,
         initial_gain: float = 1.0,
+        window: int | None = None,
+        causal: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -112,6 +121,7 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         self.dropout, self.use_bias, self.initial_gain = plain(
             dropout=dropout, use_bias=use_bias, initial_gain=initial_gain
         )
+        self.window, self.causal = plain(window=window, causal=causal)
         self.supports_masking = True
 
     def build(self, query_shape, memory_shape=None):
@@ -166,11 +176,22 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
             mask: bool, broadcastable to (B, H, T, S), or None.
 
         Returns:
-            The output (B, T, D), and the weights before dropout (B, H, T, S) float32.
+            The output (B, T, D), and the weights before dropout (B, H, T, S) float32; with a window, None instead of
+            them while nobody records weights.
         """
-        weights = attention_weights(query, key, mask)
-        used = self.weights_dropout(ops.cast(weights, value.dtype), training=training)
-        heads = ops.transpose(ops.matmul(used, value), (0, 2, 1, 3))  # (B, T, H, d_v)
+
+        def weigh(query, key, mask):
+            weights = attention_weights(query, key, mask)
+            return weights, self.weights_dropout(ops.cast(weights, value.dtype), training=training)
+
+        if self.window is not None:
+            heads, weights = restricted(weigh, query, key, value, mask, self.window, self.causal)
+        else:
+            if self.causal:
+                mask = combined(mask, over_heads(causal_mask(ops.shape(query)[2])))
+            weights, used = weigh(query, key, mask)
+            heads = ops.matmul(used, value)  # (B, H, T, d_v)
+        heads = ops.transpose(heads, (0, 2, 1, 3))  # (B, T, H, d_v)
         joined = ops.reshape(heads, (-1, ops.shape(heads)[1], heads.shape[2] * heads.shape[3]))  # (B, T, H·d_v)
         return self.output_projection(joined), weights
 
@@ -183,6 +204,15 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         training: bool | None = None,
         return_attention_scores: bool = False,
     ) -> Any:
+        if return_attention_scores:
+            with record() as found:
+                output = MultiHeadAttention.call(self, query, memory, mask, memory_mask, training)
+            return output, *self.weights_in(found)
+        if memory is not None and (self.window is not None or self.causal):
+            raise ValueError(
+                f"window={self.window} and causal={self.causal} are for self-attention, got a memory. "
+                "Leave out the memory, or these options."
+            )
         source = query if memory is None else memory
         sizes = query.shape[0], self.num_heads, query.shape[1], source.shape[1]
         mask, memory_mask = over_heads(mask), over_heads(memory_mask, "memory_mask")
@@ -191,7 +221,7 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         key, value = self.project_memory(source)
         output, weights = self.attend(self.project_query(query), key, value, combined(mask, memory_mask), training)
         note(self, weights)
-        return (output, weights) if return_attention_scores else output
+        return output
 
     def weights_in(self, found):
         """What `call_with_weights` adds to the output, from a `Record`."""
@@ -213,4 +243,6 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
             "dropout": self.dropout,
             "use_bias": self.use_bias,
             "initial_gain": self.initial_gain,
+            "window": self.window,
+            "causal": self.causal,
         }

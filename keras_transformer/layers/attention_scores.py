@@ -49,6 +49,11 @@ def record():
         _OPEN.reset(token)
 
 
+def is_recording():
+    """Whether a record is open, so that somebody asks for weights."""
+    return bool(_OPEN.get())
+
+
 def note(attention, weights):
     """Tell the open records the weights (B, H, T, S) of an attention layer."""
     for opened in _OPEN.get():

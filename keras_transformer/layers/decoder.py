@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_transformer.layers.attention_scores import record
 from keras_transformer.layers.layer_options import LayerOptions, Stack
-from keras_transformer.layers.masks import causal_padding_mask
+from keras_transformer.layers.masks import causal_padding_mask, checked_padding
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -43,7 +43,7 @@ class DecoderLayer(LayerOptions):
     """
 
     def build(self, x_shape, memory_shape):
-        self.self_attention = self.make_attention("self_attention", x_shape)
+        self.self_attention = self.make_attention("self_attention", x_shape, causal=True)
         self.memory_attention = self.make_attention("memory_attention", x_shape, memory_shape)
         self.feed_forward = self.make_feed_forward("feed_forward", x_shape)
         self.self_attention_residual = self.make_residual("self_attention_residual", x_shape)
@@ -82,10 +82,13 @@ class DecoderLayer(LayerOptions):
             with record() as found:
                 x = DecoderLayer.call(self, x, memory, x_mask, memory_mask, training)
             return x, *self.weights_in(found)
-        causal = causal_padding_mask(ops.shape(x)[1], x_mask)
+        if self.options["window"] is None:
+            mask = causal_padding_mask(ops.shape(x)[1], x_mask)
+        else:  # the attention itself is causal, so that no mask has T² elements
+            mask = checked_padding(ops.shape(x)[1], x_mask)
 
         def attend_to_self(h):
-            return self.self_attention(h, mask=causal, training=training)
+            return self.self_attention(h, mask=mask, training=training)
 
         def attend_to_memory(h):
             return self.memory_attention(h, memory, memory_mask=memory_mask, training=training)

@@ -33,6 +33,9 @@ class LayerOptions(GivesWeights, LayerOfParts):
         norm: "post", the paper's LayerNorm(x + Sublayer(x)), or "pre".
         use_bias: whether the attention's projections have biases. The paper has none.
         layer_norm_epsilon: added to the variance.
+        window: r, odd: self-attention sees only the r positions around each position, and in a decoder the (r+1)/2 of
+            them that are not later (section 4, "restricted"). Its time and memory grow with r·n instead of n². Default:
+            all positions.
         initial_gain: a factor for the initial values of W^V, W^O, W_1 and W_2. `Encoder` and `Decoder` choose it by
             their depth, see `residual_gain`.
 
@@ -57,6 +60,7 @@ class LayerOptions(GivesWeights, LayerOfParts):
         norm: str = "post",
         use_bias: bool = False,
         layer_norm_epsilon: float = 1e-6,
+        window: int | None = None,
         initial_gain: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +76,7 @@ class LayerOptions(GivesWeights, LayerOfParts):
             "activation": activation,
             "use_bias": use_bias,
             "layer_norm_epsilon": layer_norm_epsilon,
+            "window": window,
             "initial_gain": initial_gain,
         }
         checked = dict(zip(options, plain(**options), strict=True))
@@ -85,9 +90,16 @@ class LayerOptions(GivesWeights, LayerOfParts):
             "trainable": self.trainable,
         }
 
-    def make_attention(self, name, x_shape, memory_shape=None):
-        """An attention sub-layer, built."""
+    def make_attention(self, name, x_shape, memory_shape=None, causal=False):
+        """An attention sub-layer, built.
+
+        Args:
+            causal: whether the window of a self-attention, if there is one, ends at its own position. Without a window,
+                the mask of a call says what is later.
+        """
         options = self._options_of_part("num_heads", "d_k", "d_v", "use_bias", "initial_gain")
+        if memory_shape is None and self.options["window"] is not None:
+            options |= {"window": self.options["window"], "causal": causal}
         attention = self.attention_class(**options, dropout=self.options["attention_dropout"], name=name)
         attention.build(*(shape for shape in (x_shape, memory_shape) if shape is not None))
         return attention

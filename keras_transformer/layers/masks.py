@@ -33,12 +33,20 @@ def causal_padding_mask(length, mask=None):
     Raises:
         ValueError: a mask that is not boolean, or of another shape.
     """
-    causal, mask = causal_mask(length), checked(mask, "x_mask", {2: "(B, T)"})
-    if mask is None:
-        return causal
-    if isinstance(length, int) and mask.shape[1] not in (None, length):
+    causal, mask = causal_mask(length), checked_padding(length, mask)
+    return causal if mask is None else ops.logical_and(causal, ops.expand_dims(mask, 1))
+
+
+def checked_padding(length, mask):
+    """`x_mask`, the mask (B, T) of a decoder, as a boolean tensor, or None.
+
+    Raises:
+        ValueError: a mask that is not boolean, or of another shape.
+    """
+    mask = checked(mask, "x_mask", {2: "(B, T)"})
+    if mask is not None and isinstance(length, int) and mask.shape[1] not in (None, length):
         raise in_one_line(ValueError(f"x_mask does not fit: it has {mask.shape[1]} positions, but x has {length}."))
-    return ops.logical_and(causal, ops.expand_dims(mask, 1))
+    return mask
 
 
 def check_boolean(mask, argument="mask"):

@@ -119,6 +119,10 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
         (["--also", "a b c d"], r"also='a b c d' must be 'SOURCE TARGET' or 'SOURCE TARGET WEIGHT'."),
         (["--valid-source", "x"], "valid_target is missing: validation needs both sides."),
         (["--model", "norm"], "model='norm' must be NAME=VALUE, for example norm=pre."),
+        (
+            ["--model", "window=4"],
+            "window must be odd, a position and as many on each side of it, got 4.",
+        ),
         (["--recipe", "pairs_7"], "unknown recipe 'pairs_7'. Known recipes: pairs_10k,"),
         (["--steps", "7"], "epochs=2 and steps=7 are both given. Drop one."),
         (["--monitor", "val_bleu", "--bleu-every", "0"], "monitor=val_bleu needs the BLEU of the validation data, and"),

@@ -25,6 +25,7 @@ CONFIGURATIONS = [
     (MultiHeadAttention, {"num_heads": 3, "d_k": 5, "d_v": 2, "use_bias": True}, X, 8, 0),
     (MultiHeadAttention, {"num_heads": 2, "dropout": 0.1}, {"query_shape": X, "memory_shape": MEMORY}, 4, 1),
     (MultiHeadAttention, {"num_heads": 2, "initial_gain": 0.5}, {"query_shape": X, "memory_shape": (2, 7, 9)}, 4, 0),
+    (MultiHeadAttention, {"num_heads": 3, "window": 3, "causal": True}, X, 4, 0),
     (FeedForward, {"d_ff": 7}, X, 4, 0),
     (FeedForward, {"d_ff": 7, "activation": "gelu", "dropout": 0.2}, X, 4, 1),
     (FeedForward, {"d_ff": 7, "activation": "silu", "initial_gain": 0.5}, X, 4, 0),
@@ -45,8 +46,10 @@ CONFIGURATIONS = [
     (Encoder, {"num_layers": 2, **LAYER, "norm": "pre"}, X, 26, 4),
     (Encoder, {"num_layers": 2, **LAYER, "dropout": 0.5, "use_bias": True}, X, 32, 4),
     (Encoder, {"num_layers": 1, **LAYER, "initial_gain": 0.3}, X, 12, 2),
+    (Encoder, {"num_layers": 1, **LAYER, "window": 3}, X, 12, 2),
     (Decoder, {"num_layers": 1, **LAYER}, PAIR, 18, 3),
     (Decoder, {"num_layers": 2, **LAYER, "norm": "pre"}, PAIR, 38, 6),
+    (Decoder, {"num_layers": 1, **LAYER, "window": 3}, PAIR, 18, 3),
     (Decoder, {"num_layers": 1, **LAYER, "d_v": 5, "activation_dropout": 0.1}, PAIR, 18, 4),
 ]
 STEPS = {MultiHeadAttention, FeedForward, EncoderLayer}  # `layer_contract` takes a step with each layer

@@ -20,7 +20,7 @@ MODELS = {
     "paper": {},
     "other": {
         **{"positions": "learned", "max_length": 13, "norm": "pre", "use_bias": True, "d_k": 5, "d_v": 2},
-        **{"tie_embeddings": "none", "output_bias": True, "activation": "silu"},
+        **{"tie_embeddings": "none", "output_bias": True, "activation": "silu", "window": 3},
     },
 }
 SHAPES = [(2, 5, 4), (1, 1, 1), (3, 9, 7)]  # B, S, T

@@ -29,9 +29,13 @@ EMPTY = {"score": {"sentences": [], "translations": []}, "ids": {"source_ids": [
 
 
 def make(folder):
-    """Two translators with one tokenizer: one with a single model, and an ensemble of two with many options."""
+    """Two translators with one tokenizer: one with a single model, and an ensemble of two with many options.
+
+    The last model has a window.
+    """
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
-    models = [tiny.make_opinionated(seed, vocabulary_size=tokenizer.vocabulary_size) for seed in range(3)]
+    size, windows = tokenizer.vocabulary_size, (None, None, 3)
+    models = [tiny.make_opinionated(seed, vocabulary_size=size, window=r) for seed, r in enumerate(windows)]
     options = {"length_normalization": "power", "min_length": 3, "no_repeat_ngram": 2, "suppress": ["unk"]}
     return {
         "plain": Translator(models[0], tokenizer, beam_size=2, max_extra_length=4),

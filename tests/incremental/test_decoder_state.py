@@ -19,11 +19,10 @@ STEPS = 5
 MOST_ROWS = 3 * len(SOURCE)  # of the sentences with up to three hypotheses
 
 
-def make_model():
+def make_model(**changes):
     """A model whose weights have all been changed from their initial values."""
-    model = Transformer(
-        vocabulary_size=V, num_encoder_layers=1, num_decoder_layers=2, d_model=12, num_heads=3, d_ff=17, d_k=5, d_v=2
-    )
+    sizes = {"num_encoder_layers": 1, "num_decoder_layers": 2, "d_model": 12, "num_heads": 3, "d_ff": 17}
+    model = Transformer(**{"vocabulary_size": V, **sizes, "d_k": 5, "d_v": 2, **changes})
     rng = np.random.default_rng(0)
     model.set_weights([weight + rng.normal(size=weight.shape) / 3 for weight in model.get_weights()])
     return model
@@ -65,8 +64,8 @@ class Plan:
         return values(model({"source": source, "target": target}))[:rows, length - 1].reshape(-1, self.width, V)
 
 
-def make_decoder():
-    return IncrementalDecoder(make_model())
+def make_decoder(**changes):
+    return IncrementalDecoder(make_model(**changes))
 
 
 def start(decoder, width, room, **options):
@@ -87,8 +86,8 @@ every_backend = {"marks": pytest.mark.each_case}  # all changes and growing room
         *[(change, width) for change in ("keep", "grow") for width in (1, 3)],
     ],
 )
-def test_steps_after_a_change_equal_the_whole(change, width):
-    decoder, plan = make_decoder(), Plan(width)
+def test_steps_after_a_change_equal_the_whole(change, width, window=None):
+    decoder, plan = make_decoder(window=window), Plan(width)
     grows = change in ("grow", "all")
     state = start(decoder, width, 0 if grows else STEPS)
     for t in range(STEPS):
@@ -100,6 +99,12 @@ def test_steps_after_a_change_equal_the_whole(change, width):
             state = decoder.reorder(state, ops.convert_to_tensor(plan.parents()))
         if change in ("keep", "all") and t in (1, 3):
             state = decoder.keep(state, ops.convert_to_tensor(plan.keep([2, 0, 3] if t == 1 else [1])))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize(("change", "window"), [("all", 3), ("reorder", 3), ("grow", 5), ("all", 1)])
+def test_steps_in_a_window_equal_the_whole(change, width, window):
+    test_steps_after_a_change_equal_the_whole(change, width, window)
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -123,6 +128,33 @@ def test_growing_drops_slots_that_no_hypothesis_needs():
     assert state.past.shape == (len(SOURCE), 3, 3, 3)
     logits, _ = decoder.step(ops.convert_to_tensor(plan.ids()), state)
     np.testing.assert_allclose(values(logits), plan.whole(decoder.model), atol=5e-6)
+
+
+def test_with_a_window_the_cache_stops_growing():
+    """A window of 5 has room for three tokens of the past. All of them stay when room for two more is made."""
+    decoder, plan = make_decoder(window=5), Plan(1)
+    state, rooms = start(decoder, 1, 0), []
+    for t in range(10):
+        if t % 2 == 0:
+            state = decoder.grow(state, 2)
+        _, state = decoder.step(ops.convert_to_tensor(plan.ids()), state)
+        rooms.append((state.past.shape[2], int(ops.sum(ops.cast(state.past, "int32"))) // len(SOURCE)))
+    assert rooms == [(2, 1), (2, 2), (4, 3), (4, 3), *[(5, 3)] * 6]
+
+
+def test_the_room_of_no_sentences_grows():
+    decoder = make_decoder(window=3)
+    state = decoder.keep(start(decoder, 3, 2), ops.zeros((0,), "int32"))
+    assert decoder.grow(state, 2).past.shape == (0, 3, 2, 3)
+
+
+def test_windows_that_differ_are_refused():
+    model = make_model(window=3)
+    model.decoder.layers[1].self_attention.window = 5
+    with pytest.raises(
+        ValueError, match=r"^cached decoding needs one window for all layers of the decoder, got \[3, 5\]\.$"
+    ):
+        IncrementalDecoder(model)
 
 
 @pytest.mark.parametrize("grows", [False, True])
@@ -205,9 +237,9 @@ def graph_of(decoder, width):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow writes to buffers in place")
-@pytest.mark.parametrize("width", [1, 3])
-def test_loops_in_a_graph_equal_the_whole(width):
-    decoder, plan = make_decoder(), Plan(width)
+@pytest.mark.parametrize(("width", "window"), [(1, None), (3, None), (3, 5)])
+def test_loops_in_a_graph_equal_the_whole(width, window):
+    decoder, plan = make_decoder(window=window), Plan(width)
     expected, fed = ([], []), ([], [])
     sentences = None
     for loop, count in enumerate((3, 4)):

@@ -145,6 +145,7 @@ def test_an_option_without_a_place_is_named(monkeypatch):
         ({"activation": "softplus"}, {}, "does not have activation='softplus'. It has relu, gelu, silu"),
         ({"d_k": 5, "d_v": 3}, {}, "d_k=5 and d_v=3 differ"),
         ({"d_v": 3}, {}, "d_k=8 and d_v=3 differ"),
+        ({"window": 5}, {}, "^window=5 has no place in a CTranslate2 model, where self-attention sees all positions.$"),
     ],
 )
 def test_a_model_that_cannot_be_written_is_refused(tokenizer, tmp_path, changes, options, message):

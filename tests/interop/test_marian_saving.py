@@ -239,6 +239,12 @@ class Tanh(Transformer):
         return keras.ops.tanh(super().call(inputs, training=training))
 
 
+def test_a_window_has_no_place(own_tokenizer, tmp_path):
+    model = tiny.make_model(vocabulary_size=281, window=5, **OWN)
+    rule = "^window=5 has no place in a Marian model, where self-attention sees all positions.$"
+    refused(rule, model, own_tokenizer, tmp_path / "saved")
+
+
 def test_own_methods_have_no_place(own_tokenizer, tmp_path):
     sizes = tiny.make_model(vocabulary_size=281, **OWN).get_config()
     for kind, words in (

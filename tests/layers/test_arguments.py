@@ -25,7 +25,7 @@ pytestmark = pytest.mark.core
 
 SIZES = {"num_heads": 2, "d_ff": 5, "d_k": 3, "d_v": 2}
 RATES = {"dropout": 0.25, "attention_dropout": 0.125, "activation_dropout": 0.5}
-LAYER = {**SIZES, **RATES, "use_bias": True, "layer_norm_epsilon": 1e-5}
+LAYER = {**SIZES, **RATES, "use_bias": True, "layer_norm_epsilon": 1e-5, "window": 3}
 STACK = {"num_layers": 1, **LAYER, "initial_gain": 0.5}
 MODEL = {
     **{"vocabulary_size": 7, "target_vocabulary_size": 5, "num_encoder_layers": 1, "num_decoder_layers": 1},
@@ -33,7 +33,10 @@ MODEL = {
     "tie_embeddings": "none",
 }
 ARGUMENTS = [
-    (MultiHeadAttention, {**SIZES, "dropout": 0.25, "use_bias": True, "initial_gain": 0.5}),
+    (
+        MultiHeadAttention,
+        {**SIZES, "dropout": 0.25, "use_bias": True, "initial_gain": 0.5, "window": 3, "causal": True},
+    ),
     (FeedForward, {"d_ff": 5, "dropout": 0.25, "initial_gain": 0.5}),
     (TokenEmbedding, {"vocabulary_size": 7, "d_model": 4, "scale": False}),
     (PositionalEncoding, {"kind": "learned", "max_length": 3}),

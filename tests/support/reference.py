@@ -33,6 +33,13 @@ def attention(layer, query, memory, mask=None):
     return np.concatenate(heads, -1) @ w_o
 
 
+def band(length, window, causal=False):
+    """Which positions each one sees: (T, T) bool. `window` is an odd number of positions, or None for all."""
+    distance = np.arange(length)[None] - np.arange(length)[:, None]
+    half = length if window is None else (window - 1) // 2
+    return (-half <= distance) & (distance <= (0 if causal else half))
+
+
 def layer_norm(residual, x):
     gamma, beta = (np.asarray(w, "float64") for w in (residual.layer_norm.gamma, residual.layer_norm.beta))
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
@@ -53,13 +60,13 @@ def connected(residual, x, sublayer):
 
 
 def encoder_layer(layer, x, mask):
+    mask = mask & band(x.shape[1], layer.options["window"])
     x = connected(layer.self_attention_residual, x, lambda h: attention(layer.self_attention, h, h, mask))
     return connected(layer.feed_forward_residual, x, lambda h: feed_forward(layer.feed_forward, h))
 
 
 def decoder_layer(layer, x, memory, memory_mask):
-    length = x.shape[1]
-    causal = np.tril(np.ones((1, length, length), bool))
+    causal = band(x.shape[1], layer.options["window"], causal=True)[None]
     x = connected(layer.self_attention_residual, x, lambda h: attention(layer.self_attention, h, h, causal))
     x = connected(
         layer.memory_attention_residual, x, lambda h: attention(layer.memory_attention, h, memory, memory_mask)

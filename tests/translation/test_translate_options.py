@@ -57,6 +57,12 @@ def assert_as_planned(translator, found, prefixes=("", "", "", "")):
         assert [h.finished for h in hypotheses] == [e[3] for e in expected]
 
 
+def test_a_model_with_a_window(tokenizer):
+    """Room for the past grows by 8 tokens at a time, and what is out of the window is dropped then."""
+    translator = Translator(tiny.make_opinionated(window=3), tokenizer, beam_size=3, max_extra_length=9)
+    assert_as_planned(translator, translator.n_best(SENTENCES))
+
+
 @pytest.mark.parametrize(
     "options",
     [
