@@ -1,5 +1,6 @@
 """What one update of a training costs: floating-point operations and memory, by counting."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,9 @@ def training_costs(
     """Count what an update costs.
 
     A matrix of n weights takes 2·n operations for each token. Attention takes 2·H·(d_k + d_v) more for each pair of
-    positions. The backward pass takes twice the operations of the forward pass. Table 2 of the paper names other
-    numbers: it multiplies the time of a training with the speed that its GPUs can keep up.
+    positions, with `window` for the pairs inside it. The backward pass takes twice the operations of the forward pass.
+    Table 2 of the paper names other numbers: it multiplies the time of a training with the speed that its GPUs can keep
+    up.
 
     Example:
         ```python
@@ -79,9 +81,10 @@ def training_costs(
     def feed_forward(tokens):
         return 4 * tokens * d_model * d_ff, tokens * (d_ff + 3 * d_model)
 
-    encoder = [attention(source, source, source_length), feed_forward(source)]
+    window = arguments.get("window") or math.inf
+    encoder = [attention(source, source, min(source_length, window)), feed_forward(source)]
     decoder = [
-        attention(target, target, target_length),
+        attention(target, target, min(target_length, (window + 1) / 2)),
         attention(target, source, source_length),
         feed_forward(target),
     ]

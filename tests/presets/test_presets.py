@@ -106,6 +106,15 @@ def test_the_memory_of_a_small_case_counted_by_hand():
     assert costs.weight_bytes == 16 * count_parameters(13, **arguments) and costs.bytes > costs.weight_bytes
 
 
+def test_a_window_leaves_the_pairs_of_positions_inside_it():
+    lengths = {"sentences": 1, "source_length": 100, "target_length": 90}
+    arguments = {**SMALL, "vocabulary_size": 31}
+    full, part = (training_costs({**arguments, "window": window}, **lengths).flops for window in (None, 7))
+    pairs = 2 * 100 * (100 - 7) + 3 * 90 * (90 - 4)  # of two encoder layers, and of three decoder layers
+    assert full - part == 3 * 2 * 4 * (5 + 7) * pairs
+    assert training_costs({**arguments, "window": 999}, **lengths).flops == full
+
+
 def test_all_presets_fit_a_terminal_of_80_columns():
     stream = io.StringIO()
     print_presets(Console(file=stream, width=80))
