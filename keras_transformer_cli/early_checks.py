@@ -4,7 +4,7 @@ SMALLEST_VOCABULARY = 5  # any number of pieces, where the tokenizer is not know
 
 
 def check_settings(settings, explicit):
-    """Refuse what the tokenizer, the model, the loss, the learning rate, the batches or BLEU would refuse later.
+    """Refuse what the tokenizer, the model, the loss, Adam, the search or BLEU would refuse later.
 
     Args:
         settings: {name: value}, of the run.
@@ -14,12 +14,19 @@ def check_settings(settings, explicit):
         ValueError, TypeError: the message names the option, the value and the rule.
     """
     from keras_transformer.evaluate.metrics import bleu_metric
-    from keras_transformer.inputs.numbers import rate
+    from keras_transformer.inputs.numbers import positive, rate
     from keras_transformer.schedules import named_schedule
+    from keras_transformer.translation.options import SearchOptions
+    from keras_transformer_cli.finishing import SEARCH
 
     check_tokenizer_options(settings, explicit)
     check_model(settings)
-    rate("label_smoothing", settings["label_smoothing"])
+    for name in ("label_smoothing", "beta_2"):
+        rate(name, settings[name])
+    for name in ("epsilon", "clip_norm"):
+        if settings[name] is not None:
+            positive(name, settings[name])
+    SearchOptions(**{name: settings[name] for name in SEARCH})
     warmup_steps = settings["warmup_steps"] or 1
     named_schedule(settings["schedule"], settings["peak"], 1, warmup_steps, settings["epochs"] or settings["steps"])
     bleu_metric(settings["bleu_tokenize"], "bleu_tokenize")

@@ -136,6 +136,9 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
         (["--dropout", "1"], "dropout must be in [0, 1), got 1.0."),
         (["--label-smoothing", "2"], "label_smoothing must be in [0, 1), got 2.0."),
         (["--peak", "0"], "peak must be a finite number above 0, got 0.0."),
+        (["--beta-2", "1"], "beta_2 must be in [0, 1), got 1.0."),
+        (["--clip-norm", "0"], "clip_norm must be a finite number above 0, got 0.0."),
+        (["--length-penalty", "9"], "length_penalty must be from 0 to 6, got 9.0."),
         (["--bleu-tokenize", "14a"], "bleu_tokenize must be one of none, zh, 13a,"),
     ],
 )

@@ -32,7 +32,10 @@ def complaint(capsys, *arguments, code=2):
         ("train a b -o c --warmup-steps 0", "--warmup-steps='0' must be at least 1. See keras-transformer train"),
         ("train a b -o c --tokenizer none", "--tokenizer: path 'none' does not exist. See keras-transformer train"),
         ("evaluate m s", "a reference is missing. Give: MODEL SOURCE REFERENCE. See keras-transformer evaluate --help"),
-        ("evaluate a b --translated -o x", "--output has no meaning with --translated. Leave it out. See "),
+        (
+            "evaluate a b --translated -o x",
+            "--output has no meaning with --translated: nothing is translated. Leave",
+        ),
         ("trian", "No such command 'trian'. Did you mean 'train'? See keras-transformer --help"),
         ("tokenizer shwo", "No such command 'shwo'. Did you mean 'show'? See keras-transformer tokenizer --help"),
     ],
@@ -73,9 +76,12 @@ def test_files_are_named_by_their_argument(capsys, tmp_path):
     files = tiny.write_pairs(tmp_path, tiny.digit_pairs(5))
     (tmp_path / "empty").touch()
     for words, message in (
-        (["evaluate", "m", files[0], tmp_path / "no"], f"references[0]={str(tmp_path / 'no')!r} does not exist."),
+        (["evaluate", "m", files[0], tmp_path / "no"], f"references={str(tmp_path / 'no')!r} does not exist."),
         (["evaluate", "m", files[0], files[1], "--tokenize", "14a"], "tokenize must be one of none, zh, 13a, intl,"),
-        (["evaluate", "m", tmp_path / "empty", files[0]], f"source={str(tmp_path / 'empty')!r} has no lines. Give a "),
+        (
+            ["evaluate", "m", tmp_path / "empty", files[0]],
+            f"{tmp_path / 'empty'} has 0 lines and {files[0]} has",
+        ),
         (["tokenizer", "show", tmp_path / "no", "a"], f"tokenizer={str(tmp_path / 'no')!r} does not exist."),
         (["average", "a.keras", "-o", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
         (["export", "m", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),

@@ -9,7 +9,7 @@ import sacrebleu
 
 from keras_transformer.evaluate import evaluate
 
-module = importlib.import_module("keras_transformer.evaluate")
+module = importlib.import_module("keras_transformer.evaluate.metrics")
 
 REFERENCES = ["The cat sat on the mat.", "Eine Frau, die liest.", "Two dogs run."]
 TRANSLATIONS = ["The cat sat on a mat.", "Eine Frau liest.", "Two dogs run."]

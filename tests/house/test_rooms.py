@@ -30,7 +30,7 @@ ROOMS = {
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
     "layers": "backend inputs",
-    "losses": "backend",
+    "losses": "backend inputs",
     "metrics": "losses",
     "decoding": "backend",
     "incremental": "layers backend",

@@ -1,7 +1,6 @@
 """`interop.keras_hub`: a task of keras-hub over our model, compared with `Translator` and with uncached decoding."""
 
 import json
-import re
 import shutil
 
 import huggingface_hub
@@ -345,17 +344,3 @@ def test_wrong_arguments(task, parts, translator):
 def test_wrong_texts(task, x, message):
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         task.preprocessor(x, decoder_sequence_length=6)
-
-
-def test_a_folder_that_is_no_preset_is_named(tmp_path):
-    for path, error, message in (
-        (None, TypeError, "preset must be a path, a str or a pathlib.Path, got None."),
-        (tmp_path / "no", FileNotFoundError, f"preset={str(tmp_path / 'no')!r} does not exist."),
-        (
-            tmp_path,
-            FileNotFoundError,
-            f"preset={str(tmp_path)!r} holds no task.json. Give a folder that",
-        ),
-    ):
-        with pytest.raises(error, match=f"^{re.escape(message)}"):
-            ours.load(path)
