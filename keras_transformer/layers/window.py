@@ -91,12 +91,14 @@ class Blocks:
 
         @custom_gradient  # that of a gather would add row by row
         def gathered(x):
-            return ops.take(x, places, axis=2), self._add_around
+            return ops.take(x, places, axis=2), self._gradient_of_around
 
         return gathered(x)
 
-    def _add_around(self, upstream):
-        """The gradient of `around`: each block has that of its own part and of its neighbors' parts."""
+    def _gradient_of_around(self, *arguments, upstream=None):
+        """Each block has the gradient of its own part and those of its neighbors' parts."""
+        if upstream is None:  # on other backends than torch
+            [upstream] = arguments
         end, other = self.before + self.size, self.size - self.before
         x = upstream[:, :, :, self.before : end]
         of_next, of_previous = upstream[:, :, 1:, : self.before], upstream[:, :, :-1, end:]

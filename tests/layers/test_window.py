@@ -77,7 +77,7 @@ def test_gradients_are_those_under_a_mask_of_the_band(causal):
 
     def loss(layer, mask):
         mask = ops.convert_to_tensor(mask)
-        return lambda *heads: ops.sum(layer.attend(*heads, mask)[0] * upstream)
+        return lambda *heads: ops.sum(layer.attend(*heads, mask)[0] * ops.convert_to_tensor(upstream))
 
     found = gradients(loss(layer, mask[:, None, None]), *query)
     expected = gradients(loss(full, whole[:, None]), *query)
