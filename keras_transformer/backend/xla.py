@@ -24,6 +24,11 @@ def on_gpu():
     return jax.default_backend() != "cpu"
 
 
+def is_symbol(size):
+    """Whether a size is only a name under JAX: Keras asks for shapes, or JAX compiles a function of all sizes."""
+    return on_jax() and not isinstance(size, int)
+
+
 def aligned(size):
     """`size`, on a GPU rounded up to a multiple of `MULTIPLE`."""
     return -(-size // MULTIPLE) * MULTIPLE if on_gpu() else size

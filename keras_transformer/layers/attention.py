@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_transformer.backend.xla import is_symbol
 from keras_transformer.layers.arguments import plain
 from keras_transformer.layers.attention_scores import GivesWeights, note, record
 from keras_transformer.layers.dropout import Dropout
@@ -17,6 +18,7 @@ from keras_transformer.layers.masks import (
     combined,
     mask_of_output,
     over_heads,
+    window_mask,
 )
 from keras_transformer.layers.parts import LayerOfParts
 from keras_transformer.layers.projection import Projection
@@ -184,11 +186,14 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
             weights = attention_weights(query, key, mask)
             return weights, self.weights_dropout(ops.cast(weights, value.dtype), training=training)
 
-        if self.window is not None:
+        length = ops.shape(query)[2]
+        if self.window is not None and not is_symbol(length):
             heads, weights = restricted(weigh, query, key, value, mask, self.window, self.causal)
         else:
+            if self.window is not None:  # the number of blocks has no name
+                mask = combined(mask, over_heads(window_mask(length, self.window)))
             if self.causal:
-                mask = combined(mask, over_heads(causal_mask(ops.shape(query)[2])))
+                mask = combined(mask, over_heads(causal_mask(length)))
             weights, used = weigh(query, key, mask)
             heads = ops.matmul(used, value)  # (B, H, T, d_v)
         heads = ops.transpose(heads, (0, 2, 1, 3))  # (B, T, H, d_v)

@@ -27,6 +27,13 @@ def causal_mask(length):
     )  # (1, T, 1), (1, 1, T)
 
 
+def window_mask(length, window):
+    """True where position s is in the window around position t, of an odd number of positions: (1, T, T) bool."""
+    positions = ops.arange(length, dtype="int32")
+    distance = ops.abs(ops.expand_dims(positions, (0, 2)) - ops.expand_dims(positions, (0, 1)))
+    return ops.less_equal(distance, (window - 1) // 2)
+
+
 def causal_padding_mask(length, mask=None):
     """The causal mask, and True only at the tokens of `mask` (B, T) if it is given: (1 or B, T, T) bool.
 
