@@ -1,0 +1,28 @@
+"""Constituency trees: bracketed files to token sequences and back, labelled F1, drawings. Needs the extra `parsing`."""
+
+from keras_transformer.parsing.cleaning import clean_tree
+from keras_transformer.parsing.drawing import draw_tree
+from keras_transformer.parsing.evaluation import evaluate_trees
+from keras_transformer.parsing.linear import to_tokens
+from keras_transformer.parsing.pairs import TreePairsReport, tokenizer_options, tree_pairs, write_tree_pairs
+from keras_transformer.parsing.reading import read_trees
+from keras_transformer.parsing.repair import ParsedTree, to_tree
+from keras_transformer.parsing.scores import BracketScores, TreeScores
+from keras_transformer.parsing.words import words_of
+
+__all__ = [
+    "BracketScores",
+    "ParsedTree",
+    "TreePairsReport",
+    "TreeScores",
+    "clean_tree",
+    "draw_tree",
+    "evaluate_trees",
+    "read_trees",
+    "to_tokens",
+    "to_tree",
+    "tokenizer_options",
+    "tree_pairs",
+    "words_of",
+    "write_tree_pairs",
+]
