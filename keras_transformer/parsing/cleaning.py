@@ -3,11 +3,20 @@
 import re
 
 from keras_transformer.inputs.kinds import shown
-from keras_transformer.parsing.nltk_trees import DEEPEST, NO_ELEMENT, TOP, WHITE_SPACE, check_tree, is_word, tree_class
+from keras_transformer.parsing.nodes import (
+    DEEPEST,
+    NO_ELEMENT,
+    TOP,
+    WHITE_SPACE,
+    check_tree,
+    is_one_word,
+    is_word,
+    tree_class,
+)
 from keras_transformer.parsing.words import escaped
 
 ROOTS = ("", "ROOT", "S1", TOP, "VROOT")  # names that treebanks and parsers give to a root above the sentence
-_ENDS = re.compile("(?<=.)[-=|]")  # a label that begins with one of these stays whole: -LRB-
+_ENDS = re.compile("[-=|]")
 _FORBIDDEN = re.compile(f"[(){WHITE_SPACE}]")
 
 
@@ -82,10 +91,10 @@ def _cleaned(Tree, node):
 
 
 def _short(label):
-    return _ENDS.split(label, maxsplit=1)[0]
+    return _ENDS.split(label, maxsplit=1)[0] or label  # a label that begins with such a sign stays whole: -LRB-
 
 
 def _checked(word):
-    if not isinstance(word, str) or not word or any(character in WHITE_SPACE for character in word):
+    if not isinstance(word, str) or not is_one_word(word):
         raise ValueError(f"a word must be a string without white space, got {shown(word)}.")
     return escaped(word)

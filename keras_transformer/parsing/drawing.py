@@ -1,7 +1,7 @@
 """Drawings of trees, laid out by nltk."""
 
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.parsing.nltk_trees import check_tree
+from keras_transformer.parsing.nodes import check_tree
 
 KINDS = ("text", "ascii", "svg")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from keras_transformer.inputs.kinds import check_iterable
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.parsing.cleaning import ROOTS
-from keras_transformer.parsing.nltk_trees import NO_ELEMENT, TAG, TOP, check_tree, is_word, tagged_words, tree_class
+from keras_transformer.parsing.nodes import NO_ELEMENT, TAG, TOP, check_tree, is_word, tagged_words, tree_class
 from keras_transformer.parsing.scores import BracketScores, TreeScores
 from keras_transformer.parsing.words import plain
 

@@ -2,7 +2,7 @@
 
 from keras_transformer.inputs.numbers import switch
 from keras_transformer.parsing.cleaning import clean_tree
-from keras_transformer.parsing.nltk_trees import TAG, is_word
+from keras_transformer.parsing.nodes import TAG, is_word
 
 
 def to_tokens(tree, keep_tags: bool = False) -> list[str]:

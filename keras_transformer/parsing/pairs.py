@@ -1,12 +1,13 @@
 """Trees as two aligned texts, sentences and token sequences, for `Tokenizer` and `parallel_corpus`."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from keras_transformer.files import written_beside
 from keras_transformer.ids import NUM_RESERVED
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.paths import AnyPath
+from keras_transformer.inputs.paths import AnyPath, checked_path
 from keras_transformer.parsing.linear import to_tokens
 from keras_transformer.parsing.reading import read_trees
 from keras_transformer.parsing.words import words_of
@@ -100,10 +101,12 @@ def write_tree_pairs(
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if `max_words` is below 1 or leaves out all
-            trees, and OSError if a file cannot be written. Nothing is then written.
+        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if both files are the same, or `max_words`
+            is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then written.
     """
     max_words = None if max_words is None else whole("max_words", max_words)
+    if os.path.realpath(checked_path(sentences, "sentences")) == os.path.realpath(checked_path(tokens, "tokens")):
+        raise ValueError(f"sentences and tokens are the same file, {os.fspath(tokens)!r}. Give two.")
     with (
         written_beside(sentences, overwrite, kind="file", argument="sentences") as new_sentences,
         written_beside(tokens, overwrite, kind="file", argument="tokens") as new_tokens,
@@ -149,7 +152,7 @@ def tokenizer_options(tokens: Corpora) -> dict[str, Any]:
         A dictionary of keywords.
 
     Raises:
-        ValueError: there are no tokens, or something between the spaces is none: no bracket is in the texts.
+        ValueError: the texts have no opening bracket.
         TypeError, OSError: as in `Tokenizer.train`.
     """
     corpora = read_corpora("tokens", tokens)

@@ -5,7 +5,7 @@ import re
 from keras_transformer.files import read_lines
 from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.parsing.cleaning import clean_tree
-from keras_transformer.parsing.nltk_trees import DEEPEST, WHITE_SPACE, tree_class
+from keras_transformer.parsing.nodes import DEEPEST, WHITE_SPACE, tree_class
 
 _BRACKET = re.compile(r"[()]")
 _TEXT = f"[^(){WHITE_SPACE}]+"

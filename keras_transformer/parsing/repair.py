@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_transformer.inputs.kinds import Texts, read_texts
-from keras_transformer.parsing.nltk_trees import DEEPEST, TAG, TOP, tree_class
+from keras_transformer.parsing.nodes import DEEPEST, TAG, TOP, is_one_word, tree_class
 from keras_transformer.parsing.words import escaped, read_words
 
 
@@ -93,7 +93,7 @@ class _Builder:
 
     def add(self, token):
         label = token[1:] if token[:1] in ("(", ")") else token
-        if not label or any(sign in label for sign in "()") or len(label.split()) != 1:
+        if not is_one_word(label) or any(sign in label for sign in "()"):
             self.repairs["broken token"] += 1
         elif token[0] == "(":
             self._add_opener(label)

@@ -3,7 +3,7 @@
 import re
 
 from keras_transformer.inputs.kinds import read_sentences
-from keras_transformer.parsing.nltk_trees import WHITE_SPACE, check_tree
+from keras_transformer.parsing.nodes import check_tree, is_one_word
 
 NAMES = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
 # A tree must name these two, which would be brackets of the tree. The others may stand as they are.
@@ -59,6 +59,6 @@ def read_words(name, words):
     if not words:
         raise ValueError(f"{name} is empty. A tree needs at least one word.")
     for number, word in enumerate(words):
-        if not word or any(character in WHITE_SPACE for character in word):
+        if not is_one_word(word):
             raise ValueError(f"{name}[{number}]={word!r} must be one word, without white space.")
     return words

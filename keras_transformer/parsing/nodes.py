@@ -1,5 +1,7 @@
 """The only door to nltk, which is loaded at first use; and what all modules of this room know of trees."""
 
+import re
+
 from keras_transformer.inputs.kinds import shown
 
 DEEPEST = 200  # brackets inside each other; functions that call themselves stay far from Python's limit
@@ -7,6 +9,7 @@ TAG = "XX"  # the part-of-speech tag of a word without one
 TOP = "TOP"  # the label of a root that is no phrase of the sentence
 NO_ELEMENT = "-NONE-"  # the tag of an empty element
 WHITE_SPACE = " \t\n\r\f\v"  # ends a word or a label; other white space of Unicode does not
+_WHITE_SPACE = re.compile(f"[{WHITE_SPACE}]")
 
 
 def tree_class():
@@ -36,6 +39,11 @@ def check_tree(name, tree, deepest=DEEPEST + 1):  # to_tree may have put a root 
         depth, level = depth + 1, [child for node in level for child in node if isinstance(child, Tree)]
         if depth > deepest:
             raise ValueError(f"{name} has more than {deepest} brackets inside each other.")
+
+
+def is_one_word(text):
+    """Whether a text has a character, and no white space."""
+    return text != "" and _WHITE_SPACE.search(text) is None
 
 
 def is_word(node):
