@@ -101,12 +101,15 @@ def write_tree_pairs(
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if both files are the same, or `max_words`
-            is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then written.
+        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if two of the files are the same, or
+            `max_words` is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then
+            written.
     """
     max_words = None if max_words is None else whole("max_words", max_words)
-    if os.path.realpath(checked_path(sentences, "sentences")) == os.path.realpath(checked_path(tokens, "tokens")):
-        raise ValueError(f"sentences and tokens are the same file, {os.fspath(tokens)!r}. Give two.")
+    files = {"path": path, "sentences": sentences, "tokens": tokens}
+    if len({os.path.realpath(checked_path(file, name)) for name, file in files.items()}) < len(files):
+        given = ", ".join(f"{name}={os.fspath(file)!r}" for name, file in files.items())
+        raise ValueError(f"path, sentences and tokens must be three files, got {given}.")
     with (
         written_beside(sentences, overwrite, kind="file", argument="sentences") as new_sentences,
         written_beside(tokens, overwrite, kind="file", argument="tokens") as new_tokens,

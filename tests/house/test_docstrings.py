@@ -21,6 +21,18 @@ PUBLIC = {
         "as_task",
         "load",
     ],
+    "keras_transformer.parsing": [
+        "clean_tree",
+        "draw_tree",
+        "evaluate_trees",
+        "read_trees",
+        "to_tokens",
+        "to_tree",
+        "tokenizer_options",
+        "tree_pairs",
+        "words_of",
+        "write_tree_pairs",
+    ],
     "keras_transformer.training": [
         "AverageWeights",
         "Checkpoint",

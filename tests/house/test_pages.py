@@ -41,6 +41,7 @@ def template(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages") / "template"
     folder.mkdir()
     pages.write_texts(folder)
+    pages.write_trees(folder)
     pages.write_models(folder)
     return folder
 

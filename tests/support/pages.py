@@ -61,6 +61,17 @@ def write_texts(folder):
             (folder / f"{name}.{language}").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
 
 
+def write_trees(folder):
+    """The treebanks that the pages name, of the English sentences."""
+    trees, labels = [], "NP VP PP ADJP ADVP SBAR QP PRN WHNP".split()
+    for number, (english, _) in enumerate(pairs()):
+        *words, last = english.removesuffix(".").split()
+        words = " ".join(f"(NN {word})" for word in words)
+        trees.append(f"( (S (NP-SBJ {words})\n    ({labels[number % len(labels)]} (VBZ {last}))\n    (. .)))\n")
+    for name, part in (("train", trees), ("dev", trees[::20])):
+        (folder / f"{name}.mrg").write_text("".join(part), encoding="utf-8")
+
+
 def write_models(folder):
     """The models that the pages name: `runs/en_de`, as a training leaves it, and a Marian model."""
     from keras_transformer import Tokenizer, Transformer, Translator
