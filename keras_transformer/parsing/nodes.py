@@ -46,6 +46,11 @@ def is_one_word(text):
     return text != "" and _WHITE_SPACE.search(text) is None
 
 
+def pieces(text):
+    """The parts of a text between white space."""
+    return [piece for piece in _WHITE_SPACE.split(text) if piece]
+
+
 def is_word(node):
     """Whether a node is a part-of-speech tag over its word."""
     return len(node) == 1 and isinstance(node[0], str)

@@ -45,8 +45,8 @@ class TreePairsReport:
 def tree_pairs(path: AnyPath, keep_tags: bool = False) -> list[tuple[str, str]]:
     r"""Read a file of trees as pairs of texts: the sentence, and the tokens of its tree.
 
-    The words of a sentence have spaces between them, and so have the tokens. Brackets in words are brackets, see
-    `words_of`.
+    The words of a sentence have spaces between them, and so have the tokens: `sentence.split(" ")` are the words.
+    Brackets in words are brackets, see `words_of`.
 
     Example:
         ```python
@@ -101,8 +101,8 @@ def write_tree_pairs(
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if two of the files are the same, or
-            `max_words` is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then
+        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if two of the files are the same, a
+            file to write ends in `.gz`, or `max_words` is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then
             written.
     """
     max_words = None if max_words is None else whole("max_words", max_words)
@@ -110,6 +110,9 @@ def write_tree_pairs(
     if len({os.path.realpath(checked_path(file, name)) for name, file in files.items()}) < len(files):
         given = ", ".join(f"{name}={os.fspath(file)!r}" for name, file in files.items())
         raise ValueError(f"path, sentences and tokens must be three files, got {given}.")
+    for name in ("sentences", "tokens"):
+        if os.fspath(files[name]).endswith(".gz"):
+            raise ValueError(f"{name}={os.fspath(files[name])!r} would hold plain text. Choose a name without .gz.")
     with (
         written_beside(sentences, overwrite, kind="file", argument="sentences") as new_sentences,
         written_beside(tokens, overwrite, kind="file", argument="tokens") as new_tokens,

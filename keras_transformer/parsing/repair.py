@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_transformer.inputs.kinds import Texts, read_texts
-from keras_transformer.parsing.nodes import DEEPEST, TAG, TOP, is_one_word, tree_class
+from keras_transformer.parsing.nodes import DEEPEST, TAG, TOP, is_one_word, pieces, tree_class
 from keras_transformer.parsing.words import escaped, read_words
 
 
@@ -68,7 +68,7 @@ def to_tree(tokens: str | Texts, words: Texts) -> ParsedTree:
         TypeError: `tokens` or `words` is something else.
         ValueError: there are no words, or a word is empty or has white space.
     """
-    tokens = tokens.split() if isinstance(tokens, str) else read_texts("tokens", tokens)
+    tokens = pieces(tokens) if isinstance(tokens, str) else read_texts("tokens", tokens)
     words = [escaped(word) for word in read_words("words", words)]
     builder = _Builder(words)
     for token in tokens:

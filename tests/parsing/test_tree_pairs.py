@@ -3,7 +3,15 @@
 import pytest
 
 from keras_transformer import Tokenizer, TokenizerPair, parallel_corpus
-from keras_transformer.parsing import TreePairsReport, tokenizer_options, tree_pairs, write_tree_pairs
+from keras_transformer.parsing import (
+    TreePairsReport,
+    read_trees,
+    to_tokens,
+    to_tree,
+    tokenizer_options,
+    tree_pairs,
+    write_tree_pairs,
+)
 
 TREES = """( (S (NP-SBJ (NNS mice)) (VP (VBP eat) (NP (NN Ca-LRB-2+-RRB-)))))
 (NP (DT the) (-LRB- -LRB-) (NN SHH) (-RRB- ]))
@@ -25,6 +33,8 @@ def trees(tmp_path):
 
 def test_trees_become_two_aligned_files(trees, tmp_path):
     assert tree_pairs(trees) == PAIRS
+    for (sentence, tokens), tree in zip(PAIRS, read_trees(trees), strict=True):
+        assert to_tokens(to_tree(tokens, sentence.split(" ")).tree) == to_tokens(tree)
     report = write_tree_pairs(trees, tmp_path / "words", tmp_path / "trees")
     assert report == TreePairsReport(trees=3, words=8, left_out=0, longest_sentence=4, longest_tree=11)
     assert str(report) == (
@@ -58,6 +68,8 @@ def test_nothing_is_lost_when_writing_fails(trees, tmp_path):
         write_tree_pairs(tmp_path / "one.mrg", words, tmp_path / "new", overwrite=True, max_words=2)
     with pytest.raises(ValueError, match=r"must be three files, got path='.*words', tokens='.*words'\.$"):
         write_tree_pairs(trees, words, tmp_path / "." / "words", overwrite=True)
+    with pytest.raises(ValueError, match=r"tokens='.*t\.gz' would hold plain text\. Choose a name without \.gz\.$"):
+        write_tree_pairs(trees, words, tmp_path / "t.gz", overwrite=True)
     assert words.read_text() == "before" and not (tmp_path / "new").exists()
 
 

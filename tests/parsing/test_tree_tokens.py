@@ -5,7 +5,7 @@ import random
 import nltk
 import pytest
 
-from keras_transformer.parsing import ParsedTree, clean_tree, to_tokens, to_tree
+from keras_transformer.parsing import ParsedTree, clean_tree, evaluate_trees, to_tokens, to_tree
 from keras_transformer.parsing.nodes import TAG, tagged_words
 
 AWKWARD = [
@@ -116,6 +116,12 @@ def written(node):
         return [node.label()]
     inside = [token for child in node for token in written(child)]
     return [f"({node.label()}", *inside, f"){node.label()}"]
+
+
+def test_a_root_above_the_deepest_tree_can_be_scored():
+    parsed = to_tree("XX " + "(S " * 250 + "XX", ["a", "b"])
+    assert parsed.tree.height() == 202 and evaluate_trees([parsed.tree], [parsed.tree]).every.f1 == 100
+    assert to_tree("(NP\u00a0x X\u2028X\n)NP\u00a0x", ["a"]).repairs == {}  # only ASCII's white space ends a token
 
 
 @pytest.mark.parametrize(
