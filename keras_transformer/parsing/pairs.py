@@ -101,9 +101,9 @@ def write_tree_pairs(
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if two of the files are the same, a
-            file to write ends in `.gz`, or `max_words` is below 1 or leaves out all trees; and OSError if a file cannot be written. Nothing is then
-            written.
+        ImportError, ValueError, OSError: see `read_trees`. Also ValueError if two of the files are the same, a file to
+            write ends in `.gz`, or `max_words` is below 1 or leaves out all trees; and OSError if a file cannot be
+            written. Nothing is then written.
     """
     max_words = None if max_words is None else whole("max_words", max_words)
     files = {"path": path, "sentences": sentences, "tokens": tokens}
