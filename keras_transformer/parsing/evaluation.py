@@ -153,12 +153,12 @@ def _brackets(tree, tags):
             if (tag := next(tags)) not in NOT_COUNTED:
                 words.append((plain(node[0]), SAME.get(tag, tag)))
             return
-        first, place = len(words), len(spans)
+        first = len(words)
         for child in node:
             walk(child, False)
         label = _FUNCTION_TAGS.split(node.label(), maxsplit=1)[0]
         if len(words) > first and label not in NOT_COUNTED and not (is_root and label in ROOTS):
-            spans.insert(place, (SAME.get(label, label), first, len(words)))
+            spans.append((SAME.get(label, label), first, len(words)))
 
     walk(tree, True)
     return _Brackets(words, spans)

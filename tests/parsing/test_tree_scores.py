@@ -32,6 +32,11 @@ RECORDED = [
         "(S (NN a) (NP (NN b) (NN c)) (NP (NN d) (NN e)) (NP (NN f) (NN g)) (NN h))",
         (0, 1, 5, 4, 3, 8, 8),
     ),
+    (  # one on each side
+        "(S (NP (NN a) (NN b)) (NN c) (NN d) (NN e) (NP (NN f) (NN g)))",
+        "(S (NN a) (NP (NN b) (NN c)) (NN d) (NP (NN e) (NN f)) (NN g))",
+        (0, 1, 3, 3, 2, 7, 7),
+    ),
     (  # a wrong label, and a wrong tag
         "(S (NP (NN time)) (VP (VBZ flies) (ADVP (RB fast))))",
         "(S (NP (NN time)) (VP (NNS flies) (ADJP (RB fast))))",
@@ -83,18 +88,18 @@ RECORDED = [
 # EVALB's summary of these sentences.
 SUMMARY = """
                                  all     <= 40 words
-Sentences                         19              18
+Sentences                         20              19
 Error sentences                    3               3
 Skipped sentences                  2               2
-Valid sentences                   14              13
-Bracketing recall              75.00           74.00
-Bracketing precision           73.58           72.55
-Bracketing F1                  74.29           73.27
-Complete match                 42.86           38.46
-Average crossing                0.29            0.31
-No crossing                    85.71           84.62
-2 or less crossing             92.86           92.31
-Tagging accuracy               99.19           98.80
+Valid sentences                   15              14
+Bracketing recall              72.73           71.70
+Bracketing precision           71.43           70.37
+Bracketing F1                  72.07           71.03
+Complete match                 40.00           35.71
+Average crossing                0.40            0.43
+No crossing                    80.00           78.57
+2 or less crossing             93.33           92.86
+Tagging accuracy               99.23           98.89
 """
 
 
@@ -124,8 +129,8 @@ def test_the_summary_is_that_of_evalb():
     references, hypotheses, _ = zip(*RECORDED, strict=True)
     scores = evaluate_trees(map(read, hypotheses), map(read, references))
     assert str(scores) == SUMMARY.strip("\n")
-    assert scores.error_places == (9, 10, 11)
-    assert str(scores.short).splitlines()[6] == "Bracketing F1              73.27"
+    assert scores.error_places == (10, 11, 12)
+    assert str(scores.short).splitlines()[6] == "Bracketing F1              71.03"
 
 
 def test_punctuation_counts_for_the_length():
