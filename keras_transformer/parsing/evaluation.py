@@ -48,7 +48,7 @@ def evaluate_trees(hypotheses: Iterable, references: Iterable, limit: int = 40) 
 
     - A word tagged "XX" in the hypothesis has no tag: it takes the reference's, and does not count in the tagging
       accuracy. EVALB would keep its punctuation, and count an error.
-    - A root without a label, or named ROOT or S1, is a TOP. EVALB counts it as a bracket that is always right.
+    - A root without a label, or named ROOT, S1 or VROOT, is a TOP. EVALB counts it as a bracket that is always right.
     - Words are compared without the escapes of the Penn Treebank: `-LRB-` is "(".
     - Errors never stop the evaluation, no sentence is too long, and F1 without any right bracket is 0.
 

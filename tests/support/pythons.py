@@ -69,7 +69,15 @@ def try_python(python, folder, log, full):
     python = environment / "bin" / "python"
     if succeeded:
         wheel = build_wheel(python, folder, log)
-        install = [python, "-m", "pip", "install", "-q", f"{wheel}[examples,plots,serving,tensorboard]", *NEEDED]
+        install = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            f"{wheel}[examples,parsing,plots,serving,tensorboard]",
+            *NEEDED,
+        ]
         succeeded, seconds = run(install, folder, log)
     yield "installation", succeeded, seconds
     if not succeeded:
