@@ -188,7 +188,7 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
 
         length = ops.shape(query)[2]
         if self.window is not None and not is_symbol(length):
-            heads, weights = restricted(weigh, query, key, value, mask, self.window, self.causal)
+            heads, weights = restricted(weigh, query, key, value, mask, self.window, self.causal, training)
         else:
             if self.window is not None:  # the number of blocks has no name
                 mask = combined(mask, over_heads(window_mask(length, self.window)))

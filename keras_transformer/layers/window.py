@@ -18,7 +18,7 @@ from keras_transformer.layers.masks import combined
 FEWEST = 32
 
 
-def restricted(weigh, query, key, value, mask, window, causal):
+def restricted(weigh, query, key, value, mask, window, causal, training=None):
     """Self-attention in windows, equal to attention over all positions under a mask of the band.
 
     Args:
@@ -30,11 +30,12 @@ def restricted(weigh, query, key, value, mask, window, causal):
         mask: bool, broadcastable to (B, H, n, n), or None. Of a mask with rows, only the band is read.
         window: r, odd.
         causal: whether a window ends at its own position.
+        training: as in a call; the results are the same.
 
     Returns:
         (B, H, n, d_v), and the weights (B, H, n, n) float32 if attention weights are recorded, else None.
     """
-    blocks = Blocks(ops.shape(query)[2], window, causal)
+    blocks = Blocks(ops.shape(query)[2], window, causal, training)
     near = blocks.near(mask)
     weights, used = weigh(blocks.split(query), blocks.around(key), near)
     values = blocks.around(after(used, value))  # when the copy of the keys is no longer in memory
@@ -58,10 +59,11 @@ class Blocks:
         length: n, known now or only at run time.
         window: r, odd.
         causal: whether a window ends at its own position.
+        training: whether the gradient matters, so that it is given in closed form. A graph for serving has none.
     """
 
-    def __init__(self, length, window, causal):
-        self.length, self.causal = length, causal
+    def __init__(self, length, window, causal, training=None):
+        self.length, self.causal, self.training = length, causal, training
         self.before = _smaller((window - 1) // 2, length)  # h; more would be padding only
         self.after = 0 if causal else self.before
         self.size = _smaller(max(window, FEWEST), length)  # w
@@ -93,7 +95,7 @@ class Blocks:
         def gathered(x):
             return ops.take(x, places, axis=2), self._gradient_of_around
 
-        return gathered(x)
+        return gathered(x) if self.training else ops.take(x, places, axis=2)
 
     def _gradient_of_around(self, *arguments, upstream=None):
         """Each block has the gradient of its own part and those of its neighbors' parts."""

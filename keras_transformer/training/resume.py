@@ -1,5 +1,6 @@
 """Resume an interrupted run: write states of it at some updates, and restore the newest one."""
 
+import inspect
 import json
 import logging
 
@@ -205,7 +206,9 @@ class Resumption:
         return json.loads(json_text({"model": config, "optimizer": optimizer, **self.fingerprint}))
 
     def _check_fingerprint(self):
-        if fields := differences(self.restored["fingerprint"], self._fingerprint()):
+        there, here = self.restored["fingerprint"], self._fingerprint()
+        later = defaults_of_later_arguments(type(self.model), there["model"], here["model"])
+        if fields := differences({**there, "model": {**later, **there["model"]}}, here):
             raise ValueError(
                 f"the newest state in {self.folder} is of another run: {'; '.join(fields)}. "
                 "Start the command that wrote it, or choose another folder."
@@ -240,3 +243,15 @@ class Resumption:
                 f"{self.folder.parent}."
             ) from errors[0]
         return None, None
+
+
+def defaults_of_later_arguments(model_class, there, here):
+    """The arguments that a model has by now, and did not have when a state was written, with their defaults.
+
+    Args:
+        model_class: a class of models.
+        there, here: the configurations of the model in the state and of the model now.
+    """
+    parameters = inspect.signature(model_class).parameters
+    later = [name for name in here if name not in there and name in parameters]
+    return {name: parameters[name].default for name in later}

@@ -143,10 +143,10 @@ def _what_is_in(folder):
     for name, meaning in OTHER_FOLDERS.items():
         if (folder / name).exists():
             return f"It is {meaning}"
-    if exports := sorted(path.parent.name for path in folder.glob("*/saved_model.pb")):
-        return f"It holds the export {exports[0]!r}. {OTHER_FOLDERS['saved_model.pb'].removeprefix('an export. ')}"
     if inside := sorted(path.parent for path in folder.glob(f"*/{MODEL_FILE}")):
         return f"Give the folder of a model in it, for example {str(inside[0])!r}"
+    if exports := sorted(path.parent.name for path in folder.glob("*/saved_model.pb")):
+        return f"It holds the export {exports[0]!r}. {OTHER_FOLDERS['saved_model.pb'].removeprefix('an export. ')}"
     if others := sorted(folder.glob("*.keras")):
         return f"It holds {others[0].name}. {_remedy_for_file(others[0])}".removesuffix(".")
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"

@@ -29,7 +29,7 @@ def command(
 
 
 def run(*arguments, code=0):
-    result = CliRunner().invoke(app, list(map(str, arguments)), terminal_width=400)
+    result = CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "400"})
     assert result.exit_code == code, result.output
     return yaml.safe_load(result.stdout) if code == 0 else " ".join(result.stderr.replace("│", " ").split())
 

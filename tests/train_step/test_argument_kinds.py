@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from keras_transformer import LabelSmoothedCrossEntropy, Perplexity, Transformer
+from keras_transformer.presets import PRESETS
 from keras_transformer.training import Checkpoint
 
 IDS = {"source": np.full((2, 3), 4, "int32"), "target": np.full((2, 3), 4, "int32")}
@@ -87,7 +88,7 @@ def test_classes_in_place_of_objects(model):
 def test_unknown_presets_of_any_kind():
     refused(
         ValueError,
-        "unknown preset ['base']. Known presets: multi30k_small, multi30k_tiny, paper_base, paper_big, quickstart.",
+        f"unknown preset ['base']. Known presets: {', '.join(sorted(PRESETS))}.",
         Transformer.from_preset,
         ["base"],
     )
