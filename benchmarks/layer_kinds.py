@@ -50,7 +50,7 @@ def make_kind(kind, d, window, kernel):
     layer.build((1, None, d))
 
     def as_encoder(x):
-        return layer(x, mask=x[..., 0] < 100)  # all are tokens, which the graph does not know
+        return layer(x, mask=x[..., 0] < 100, training=True)  # all are tokens, which the graph does not know
 
     function = as_encoder if kind in (WHOLE, WHOLE_RESTRICTED) else layer
     return Kind(function, lambda n: numbers(1, (1, n, d)), [variable.value for variable in layer.trainable_variables])
@@ -69,7 +69,7 @@ def heads_only(window):
 
     if window is None:
         return lambda query, key, value: ops.matmul(weigh(query, key)[1], value)
-    return lambda *heads: restricted(weigh, *heads, None, window, causal=False)[0]
+    return lambda *heads: restricted(weigh, *heads, None, window, causal=False, training=True)[0]
 
 
 def numbers(count, shape):
