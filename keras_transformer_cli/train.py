@@ -36,13 +36,6 @@ def train(
         int | None, option("Data", "Pairs to split off.", min=1, show_default="a twentieth, at most 2,000")
     ] = None,
     max_length: Annotated[int, option("Data", "Leave out pairs with a side of more tokens than this.", min=2)] = 256,
-    segmentations: Annotated[
-        int, option("Tokenizer", "Cut the training texts in so many random ways; 1 takes the best.", min=1)
-    ] = 1,
-    sampling: Annotated[
-        float | None,
-        option("Tokenizer", "Of the random ways: rate of BPE-dropout, or power of unigram.", show_default="0.1"),
-    ] = None,
     tokenizer: Annotated[
         Path | None, option("Tokenizer", "A tokenizer's file, instead of training one.", exists=True)
     ] = None,

@@ -102,8 +102,7 @@ def make_data(files, settings, output, exact_size):
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
     rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, settings["accumulate_steps"])}
-    ways = {"segmentations": settings["segmentations"], "sampling": settings["sampling"], "seed": settings["seed"]}
-    train = parallel_corpus(source, target, tokenizer, weights=files.weights, **options, **rows, **ways)
+    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options, **rows)
     check_rows(train.report, settings)
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)

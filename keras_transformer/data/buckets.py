@@ -120,6 +120,8 @@ class Plan:
         for corpus, weight in zip(counts, weights, strict=True):
             total.update({lengths: _taken(weight, pairs) for lengths, pairs in corpus.lengths.items()})
         shapes, _ = choose_shapes(total, tokens_per_batch, num_shapes, rows_multiple)
+        self.weights = weights
+        self.ends = np.cumsum([corpus.lengths.total() for corpus in counts])
         self.pairs, self.source_tokens, self.target_tokens = np.zeros((3, len(shapes), len(counts)), np.int64)
         for number, corpus in enumerate(counts):
             if corpus.lengths:
@@ -142,8 +144,9 @@ class Plan:
     def sort(self, store):
         """Number the stored pairs by their shape, then by their corpus."""
 
-        def group_of(source, target, corpora):
-            return first_fits(source + 1, target + 1, self.shapes) * self.pairs.shape[1] + corpora
+        def group_of(start, source, target):
+            corpora = np.searchsorted(self.ends, np.arange(start, start + len(source)), side="right")
+            return first_fits(source + 1, target + 1, self.shapes) * len(self.ends) + corpora
 
         store.sort(group_of, self.pairs.ravel())
 

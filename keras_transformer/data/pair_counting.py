@@ -36,20 +36,16 @@ class Counts:
     fits: tuple
 
 
-def store_pairs(corpora, tokenizer, segmentations, max_length, store):
+def store_pairs(corpora, tokenizer, max_length, store):
     """Read all corpora once, in bounded memory: count the pairs, and put the kept pairs into a `PairStore`.
-
-    In the store, each segmentation of a corpus is a corpus of its own.
 
     Args:
         corpora: [(source `Corpus`, target `Corpus`)].
         tokenizer, max_length: see `parallel_corpus`.
-        segmentations: the result of `segmentations.segmentations_of`.
         store: a `PairStore`.
 
     Returns:
-        A list with the `Counts` of each segmentation of each pair of corpora, and the SHA-256 of all texts in
-        hexadecimal digits.
+        A list with the `Counts` of each pair of corpora, and the SHA-256 of all texts in hexadecimal digits.
 
     Raises:
         ValueError: the two corpora of a pair are not aligned, a text is not allowed (see `check_texts`) or not UTF-8,
@@ -58,7 +54,7 @@ def store_pairs(corpora, tokenizer, segmentations, max_length, store):
         TypeError: an item of a list is no string.
         OSError: a file cannot be read, or the disk is full.
     """
-    choose = _choice_graph(tokenizer, max_length)
+    tokenize = _tokenize_graph(tokenizer, max_length)
     sizes = vocabulary_sizes(tokenizer).values()
     bad_ids = [BAD_ID.format(unknown=UNK, first=NUM_RESERVED, last=size - 1) for size in sizes]
     codes = getattr(tokenizer, "language_codes", ())
@@ -67,49 +63,29 @@ def store_pairs(corpora, tokenizer, segmentations, max_length, store):
         task = progress.add_task("counting", total=None)
         for pair in corpora:
             texts, before = aligned_texts(*pair), 0
-            counters = [PairCounter() for _ in segmentations]
+            lengths, dropped_empty, dropped_long, fits = Counter(), 0, 0, (FitCounter(), FitCounter())
             while chunk := list(islice(texts, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
                 check_texts(pair, sides, before, codes)
                 if not before:
                     refuse_exchanged(pair, sides, tokenizer)
-                for number, (tokenize, counter) in enumerate(zip(segmentations, counters, strict=True)):
-                    pieces = tokenize(sides, len(counts), before)
-                    found = {name: part.numpy() for name, part in choose(*map(tf.constant, sides), *pieces).items()}
-                    refuse_marked(pair, sides, before, found["bad"].tolist(), bad_ids)
-                    store.add(found["ids"], found["source"], found["target"], len(counts) + number)
-                    counter.add(sides, found)
+                found = {name: part.numpy() for name, part in tokenize(*map(tf.constant, sides)).items()}
+                refuse_marked(pair, sides, before, found["bad"].tolist(), bad_ids)
+                store.add(found["ids"], found["source"], found["target"])
+                dropped_empty += int(found["empty"].sum())
+                dropped_long += int(found["long"].sum())
+                lengths.update(zip((found["source"] + 1).tolist(), (found["target"] + 1).tolist(), strict=True))
+                for fit, side, pieces, fallback in zip(fits, sides, found["pieces"], found["fallback"], strict=True):
+                    fit.add(side, pieces, fallback)
                 digest.update("".join(f"{text}\n" for side in sides for text in side).encode())
                 before += len(chunk)
                 progress.update(task, advance=len(chunk))
-            counts += [counter.result() for counter in counters]
+            counts.append(Counts(lengths, dropped_empty, dropped_long, tuple(fit.result() for fit in fits)))
     return counts, digest.hexdigest()
 
 
-class PairCounter:
-    """Counts the pairs of a corpus in one segmentation, chunk by chunk."""
-
-    def __init__(self):
-        self.lengths, self.dropped_empty, self.dropped_long = Counter(), 0, 0
-        self.fits = FitCounter(), FitCounter()
-
-    def add(self, sides, found):
-        """Count a chunk: its texts on both sides, and what `_choice_graph` found."""
-        self.dropped_empty += int(found["empty"].sum())
-        self.dropped_long += int(found["long"].sum())
-        self.lengths.update(zip((found["source"] + 1).tolist(), (found["target"] + 1).tolist(), strict=True))
-        for fit, side, pieces, fallback in zip(self.fits, sides, found["pieces"], found["fallback"], strict=True):
-            fit.add(side, pieces, fallback)
-
-    def result(self):
-        """The `Counts` of all chunks."""
-        return Counts(self.lengths, self.dropped_empty, self.dropped_long, tuple(fit.result() for fit in self.fits))
-
-
-def _choice_graph(tokenizer, max_length):
-    """A graph function from texts and pieces to a dictionary of tensors.
-
-    It takes the source texts [N], the target texts [N], and the pieces of both, ragged [N, None].
+def _tokenize_graph(tokenizer, max_length):
+    """A graph function from the source texts [N] and the target texts [N] to a dictionary of tensors.
 
     - ids: the ids of the kept pairs in one row, without END. In each pair the source comes before the target.
     - source, target [kept]: how many of these ids each side of a kept pair has.
@@ -121,7 +97,9 @@ def _choice_graph(tokenizer, max_length):
     sizes = list(vocabulary_sizes(tokenizer).values())
     are_fallback = [_fallback_table(side_of(tokenizer, side)) for side in SIDES]
 
-    def choose(source, target, *pieces):
+    def tokenize(source, target):
+        sides = {"source": source, "target": target}
+        pieces = [tf.cast(tokenizer.tokenize(texts, side=side), tf.int32) for side, texts in sides.items()]
         lengths = [side.row_lengths() for side in pieces]
         blank = tf.strings.regex_full_match(source, BLANK) | tf.strings.regex_full_match(target, BLANK)
         empty = blank | (tf.minimum(*lengths) == 0)
@@ -143,8 +121,8 @@ def _choice_graph(tokenizer, max_length):
             "fallback": tf.stack([tf.reduce_sum(side, axis=1) for side in marked]),
         }
 
-    texts, ids = tf.TensorSpec([None], tf.string), tf.RaggedTensorSpec([None, None], tf.int32)
-    return tf.function(choose, input_signature=[texts, texts, ids, ids], autograph=False)
+    texts = tf.TensorSpec([None], tf.string)
+    return tf.function(tokenize, autograph=False).get_concrete_function(texts, texts)
 
 
 def _fallback_table(tokenizer):

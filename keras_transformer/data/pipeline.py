@@ -12,7 +12,6 @@ from keras_transformer.data.fit import MOST_FALLBACK, MOST_PIECES_A_WORD, misfit
 from keras_transformer.data.order import Order
 from keras_transformer.data.pair_counting import store_pairs
 from keras_transformer.data.report import make_report
-from keras_transformer.data.segmentations import segmentations_of
 from keras_transformer.data.store import PairStore
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import switch, whole
@@ -59,15 +58,13 @@ def parallel_corpus(
     seed: int = 0,
     start: tuple[int, int] = (0, 0),
     rows_multiple: int = 8,
-    segmentations: int = 1,
-    sampling: float | None = None,
 ) -> Any:
     r"""Read aligned sentences as a dataset of batches for `Transformer.fit`.
 
     The call reads and tokenizes the sentences once. It leaves out each pair that has an empty side (without a visible
     character) or a side that is too long; it counts these pairs and logs the number. It writes the ids of the other
     pairs to temporary files, from which each epoch reads, so memory does not grow with the corpus. The files are in the
-    folder that the environment variable TMPDIR names. They take 40 bytes for each pair, and for each id 2 bytes with at
+    folder that the environment variable TMPDIR names. They take 32 bytes for each pair, and for each id 2 bytes with at
     most 65,536 pieces, or 4 if a side has more. A tokenizer that does not fit the sentences gets a warning: too many
     pieces for each word, or too many bytes and unknown pieces.
 
@@ -116,10 +113,6 @@ def parallel_corpus(
         start: (epoch, batch), both from 0.
         rows_multiple: int. The rows of a batch are a multiple of it. With 8, each of 2, 4 or 8 replicas gets the same
             number of rows. If `tokens_per_batch` does not allow that many rows, they are a power of two.
-        segmentations: int, K. With more than 1, the texts are cut into pieces in K random ways (subword regularization,
-            Kudo 2018). An epoch takes as many pairs as with 1, in a random mixture of all ways. K epochs take each pair
-            once in each way. The temporary files are K times as large. Leave it at 1 for validation.
-        sampling: float, the `strength` of `Tokenizer.sample` for these ways. None means 0.1.
 
     Returns:
         A `tf.data.Dataset` of `({"source": (B, S), "target": (B, T)}, labels (B, T))`, all int32. A source row is
@@ -153,14 +146,12 @@ def parallel_corpus(
     start = _checked_start(start)
     corpora = corpus_pairs(source, target)
     weights = _checked_weights(weights, corpora)
-    cuts = segmentations_of(tokenizer, segmentations, sampling, int(seed))
     store = PairStore(max(vocabulary_sizes(tokenizer).values()))
-    counts, lines = store_pairs(corpora, tokenizer, cuts, max_length, store)
+    counts, lines = store_pairs(corpora, tokenizer, max_length, store)
     _check_longest(counts, corpora, tokens_per_batch, max_length)
-    shares = [weight / len(cuts) for weight in weights for _ in cuts]
-    plan = Plan(counts, shares, tokens_per_batch, num_shapes, rows_multiple)
+    plan = Plan(counts, weights, tokens_per_batch, num_shapes, rows_multiple)
     plan.sort(store)
-    report = make_report(counts, plan, corpora, weights, max_length)
+    report = make_report(counts, plan, corpora, max_length)
     logger.info("%s", report)
     if report.kept < report.pairs:
         logger.warning("%d of %d sentence pairs left out: %s", report.pairs - report.kept, report.pairs, report.dropped)
@@ -180,7 +171,6 @@ def parallel_corpus(
     dataset.has_one_vocabulary = has_one_vocabulary(tokenizer)
     dataset.tokenizer_fingerprint = getattr(tokenizer, "fingerprint", None)
     options = {**sizes, "shuffle": shuffle, "seed": int(seed)}
-    options |= {"segmentations": len(cuts), "sampling": sampling} if len(cuts) > 1 else {}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
 
@@ -219,8 +209,7 @@ def _check_longest(counts, corpora, tokens_per_batch, max_length):
     longest = max((max(lengths) for corpus in counts for lengths in corpus.lengths), default=0)
     if not longest:
         names = ", ".join(f"{source.name} and {target.name}" for source, target in corpora)
-        once = counts[:: len(counts) // len(corpora)]  # one segmentation of each
-        empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in once) for why in ("empty", "long"))
+        empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in counts) for why in ("empty", "long"))
         raise ValueError(
             f"No sentence pair is left of {names}: {empty:,} have an empty side, {long:,} have a side of more than "
             f"max_length={max_length} ids. Check the files, or raise max_length."

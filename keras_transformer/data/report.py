@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from keras_transformer.data.fit import Fit, joined
 
 
@@ -90,28 +88,18 @@ class CorpusReport:
         )
 
 
-def make_report(counts, plan, corpora, weights, max_length):
-    """The `CorpusReport` of pairs of `Corpus` from their weights, their `Counts` and their `Plan`.
-
-    With K segmentations, each pair of `Corpus` has K `Counts`, which follow each other. The numbers of pairs are those
-    of one segmentation, on average.
-    """
-    ways = len(counts) // len(corpora)
-
-    def average(numbers):
-        return [round(part.mean()) for part in np.reshape(numbers, (len(corpora), ways))]
-
-    kept = average([corpus.lengths.total() for corpus in counts])
-    empty, long = (average([getattr(corpus, f"dropped_{why}") for corpus in counts]) for why in ("empty", "long"))
-    pairs = [sum(numbers) for numbers in zip(kept, empty, long, strict=True)]
+def make_report(counts, plan, corpora, max_length):
+    """The `CorpusReport` of pairs of `Corpus` from their `Counts` and their `Plan`."""
+    kept = [corpus.lengths.total() for corpus in counts]
+    pairs = [corpus.lengths.total() + corpus.dropped_empty + corpus.dropped_long for corpus in counts]
     rows = [int(number) * shape.rows for number, shape in zip(plan.batches, plan.shapes, strict=True)]  # of an epoch
     sources = [source.name for source, _ in corpora]
-    taken = plan.taken.sum(axis=0).reshape(len(corpora), ways).sum(axis=1).tolist()
+    taken = plan.taken.sum(axis=0).tolist()
     return CorpusReport(
         pairs=sum(pairs),
         kept=sum(kept),
-        dropped_empty=sum(empty),
-        dropped_long=sum(long),
+        dropped_empty=sum(corpus.dropped_empty for corpus in counts),
+        dropped_long=sum(corpus.dropped_long for corpus in counts),
         max_length=max_length,
         source_tokens=plan.in_an_epoch(plan.source_tokens),
         target_tokens=plan.in_an_epoch(plan.target_tokens),
@@ -121,5 +109,5 @@ def make_report(counts, plan, corpora, weights, max_length):
         batches=int(plan.batches.sum()),
         source_fit=joined([corpus.fits[0] for corpus in counts]),
         target_fit=joined([corpus.fits[1] for corpus in counts]),
-        corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, weights, taken, strict=True)),
+        corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, plan.weights, taken, strict=True)),
     )

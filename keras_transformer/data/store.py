@@ -9,8 +9,7 @@ import numpy as np
 
 from keras_transformer.files import explained_disk_errors
 
-# Lengths are in ids, without END.
-ENTRY = np.dtype([("offset", np.int64), ("source", np.int32), ("target", np.int32), ("corpus", np.int32)])
+ENTRY = np.dtype([("offset", np.int64), ("source", np.int32), ("target", np.int32)])  # in ids, without END
 CHUNK = 1 << 16  # entries sorted at a time
 
 
@@ -19,7 +18,7 @@ class PairStore:
 
     The files have no name, so they are gone when the process ends, also when it is killed. They are in the folder
     `tempfile.gettempdir()`; the environment variable TMPDIR names another. They take 2 or 4 bytes for each id, and
-    40 bytes for each pair.
+    32 bytes for each pair.
 
     Args:
         vocabulary_size: int. The ids of both sides are below it. An id takes 2 bytes with at most 65,536 pieces, and 4
@@ -41,18 +40,17 @@ class PairStore:
     def _explained_errors(self):
         return explained_disk_errors(self.folder, "TMPDIR names another folder for temporary files.")
 
-    def add(self, ids, source_lengths, target_lengths, corpus):
+    def add(self, ids, source_lengths, target_lengths):
         """Append N pairs.
 
         Args:
             ids: the ids of all pairs in one array, in each pair the source before the target.
             source_lengths, target_lengths: arrays [N], how many ids each side of a pair has.
-            corpus: int, the number of the corpus that they belong to.
         """
         entries = np.empty(len(source_lengths), ENTRY)
         sizes = source_lengths + target_lengths
         entries["offset"] = self.offset + np.cumsum(sizes) - sizes
-        entries["source"], entries["target"], entries["corpus"] = source_lengths, target_lengths, corpus
+        entries["source"], entries["target"] = source_lengths, target_lengths
         with self._explained_errors():
             _write(self.ids, ids.astype(self.dtype), self.offset)
             _write(self.unsorted, entries, self.size)
@@ -63,13 +61,13 @@ class PairStore:
         """Give the pairs new numbers, group by group. Inside a group they stay in the order in which they were added.
 
         Args:
-            group_of: a function from source lengths [N], target lengths [N] and corpora [N] to groups [N].
+            group_of: a function from (number of the first pair, source lengths [N], target lengths [N]) to groups [N].
             sizes: how many pairs each group has.
         """
         cursors = np.cumsum(sizes) - sizes
         for start in range(0, self.size, CHUNK):
             entries = _read(self.unsorted, ENTRY, start, min(CHUNK, self.size - start))
-            groups = group_of(entries["source"], entries["target"], entries["corpus"])
+            groups = group_of(start, entries["source"], entries["target"])
             for group in np.unique(groups).tolist():
                 chosen = entries[groups == group]
                 with self._explained_errors():
@@ -80,7 +78,7 @@ class PairStore:
     def read(self, numbers):
         """Yield (source ids, target ids) of pairs. `numbers` are those that `sort` gave."""
         for number in numbers:
-            ((offset, source, target, _),) = _read(self.sorted, ENTRY, int(number), 1).tolist()
+            ((offset, source, target),) = _read(self.sorted, ENTRY, int(number), 1).tolist()
             ids = _read(self.ids, self.dtype, offset, source + target)
             yield ids[:source], ids[source:]
 

@@ -117,16 +117,6 @@ class TokenizerPair(tf.Module):
         """Ids of the target to text. See `Tokenizer.decode`; `pair.source.decode` takes ids of the source."""
         return self.target.decode(ids)
 
-    @overload
-    def sample(self, text: str, seed: int, strength: float = ..., side: str = ...) -> list[int]: ...
-
-    @overload
-    def sample(self, text: Texts, seed: int, strength: float = ..., side: str = ...) -> list[list[int]]: ...
-
-    def sample(self, text, seed, strength=0.1, side="source"):
-        """Text of a side to ids in a random segmentation. See `Tokenizer.sample`."""
-        return self._of(side).sample(text, seed, strength, side)
-
     def tokenize(self, strings: Any, side: str = "source") -> Any:
         """Text of a side to ids as tensors. See `Tokenizer.tokenize`."""
         return self._of(side).tokenize(strings, side)

@@ -10,7 +10,6 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from keras_transformer.backend.compat import sentencepiece_ops
 from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
-from keras_transformer.text.sampling import sample_pieces
 
 SPACE = "\u2581"  # how a piece writes a space: ▁
 _UNKNOWN = " \u2047"  # the text of UNK in WordPiece: a space and ⁇
@@ -31,11 +30,6 @@ def read(data):
         if data.startswith(header + f"{RESERVED_PIECES[0]}\n".encode()):
             return WordPiece(data.removeprefix(header), normalization)
     return SentencePiece(data)
-
-
-def normalized(strings, form):
-    """A string tensor in a normal form of Unicode, one of `NORMALIZATIONS`."""
-    return strings if form == "none" else tf_text.normalize_utf8(strings, form.upper())
 
 
 def wordpiece_header(normalization):
@@ -83,11 +77,6 @@ class SentencePiece(tf.Module):
             self._resource.resource_handle, strings, 0, 1.0, False, False, False, tf.int32
         )  # best pieces, no sampling, no START, no END, not reversed
         return tf.RaggedTensor.from_row_splits(ids, row_splits, validate=False)  # (N, pieces)
-
-    def sample(self, texts, seed, strength):
-        """Random segmentations of a list of strings. See `Tokenizer.sample`."""
-        texts = [text.decode() for text in normalized(tf.constant(texts, tf.string), self.normalization).numpy()]
-        return sample_pieces(self._processor, texts, seed, strength)
 
     def detokenize(self, ids):
         # The op removes all spaces before the first text, also those of the user. So UNK goes first, and its text is

@@ -7,6 +7,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_text as tf_text
 
 from keras_transformer.backend.forks import check_process
 from keras_transformer.files import written_beside
@@ -18,15 +19,14 @@ from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
 from keras_transformer.text.given_inputs import check_ids, given_strings, in_python
 from keras_transformer.text.learning import MODELS, learn
-from keras_transformer.text.sampling import SubwordSampling
-from keras_transformer.text.subwords import NORMALIZATIONS, normalized, read
+from keras_transformer.text.subwords import NORMALIZATIONS, read
 from keras_transformer.text.trainer_options import read_options
 
 SIDES = ("source", "target")
 _CODE = re.compile(r">>.*?<<", re.DOTALL)  # a target language before the text
 
 
-class Tokenizer(SubwordSampling, tf.Module):
+class Tokenizer(tf.Module):
     r"""Subwords of one vocabulary for both languages, with the ids PAD 0, UNK 1, START 2, END 3.
 
     `Tokenizer.train` learns a tokenizer, and `Tokenizer.load` reads one. The methods `encode` and `decode` work on
@@ -322,7 +322,8 @@ class Tokenizer(SubwordSampling, tf.Module):
         strings = given_strings(strings)
         if strings.shape.rank != 1:
             raise ValueError(f"tokenize takes strings of shape (N,), got {strings.shape}.")
-        strings = normalized(strings, self.normalization)
+        if self.normalization != "none":
+            strings = tf_text.normalize_utf8(strings, self.normalization.upper())
         return (self._source if side == "source" else self._target).tokenize(strings)
 
     def detokenize(self, ids: Any) -> Any:

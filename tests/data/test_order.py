@@ -107,9 +107,9 @@ def test_stored_pairs_come_back_by_group(vocabulary_size, itemsize, monkeypatch)
     store = PairStore(vocabulary_size)
     for part in (pairs[:4], pairs[4:4], pairs[4:]):
         flat = np.array([i for pair in part for side in pair for i in side], np.int32)
-        store.add(flat, *(np.array([len(pair[side]) for pair in part], np.int32) for side in (0, 1)), 0)
+        store.add(flat, *(np.array([len(pair[side]) for pair in part], np.int32) for side in (0, 1)))
     longer = [int(len(source) > len(target)) for source, target in pairs]
-    store.sort(lambda source, target, corpus: (source > target).astype(int), np.bincount(longer))
+    store.sort(lambda start, source, target: (source > target).astype(int), np.bincount(longer))
     ordered = [pair for group in (0, 1) for pair, mark in zip(pairs, longer, strict=True) if mark == group]
     assert [(source.tolist(), target.tolist()) for source, target in store.read(range(11))] == ordered
     assert store.dtype.itemsize == itemsize and store.offset == sum(len(a) + len(b) for a, b in pairs)
