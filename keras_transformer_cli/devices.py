@@ -15,12 +15,13 @@ def workers():
     """
     import keras
 
-    if keras.backend.backend() != "tensorflow" or len(named_workers()) < 2:
+    named = named_workers() if keras.backend.backend() == "tensorflow" else []
+    if len(named) < 2:
         return None
     from keras_transformer.training import workers_strategy
 
     strategy = workers_strategy()
-    say(f"Training on {len(named_workers())} machines.")
+    say(f"Training on {len(named)} machines.")
     return strategy
 
 

@@ -68,6 +68,7 @@ def evaluate(
     from keras_transformer.evaluate.scores import score_streams
     from keras_transformer.inputs.paths import check_target
     from keras_transformer_cli import evaluating
+    from keras_transformer_cli.translating import Request
 
     chosen, samples = metrics(tokenize, more or [], language), checked_samples(samples)
     given = given_names(context)
@@ -84,7 +85,8 @@ def evaluate(
         paths, sentences = references, evaluating.read_texts(source, "source")
         streams = evaluating.read_references(paths, len(sentences), source)
         folders = [model, *(ensemble or [])]
-        request = evaluating.request_for(folders, precision, search_options(context), batch_size, given)
+        search = search_options(context)
+        request = Request(model=folders, precision=precision, search=search, batch_size=batch_size, given=given)
         evaluating.check_model(request, "model")
         systems = {model: request}
     systems |= evaluating.read_rivals(against or [], model, request, paths[0], len(streams[0]))

@@ -94,24 +94,6 @@ def check_model(request, argument):
             training_folder(folder, argument)
 
 
-def request_for(model, precision, search, batch_size, given):
-    """A `Request` of plain translations."""
-    return Request(
-        model=model,
-        precision=precision,
-        search=search,
-        batch_size=batch_size,
-        split_sentences=False,
-        scores=False,
-        n_best=None,
-        alignment=False,
-        attention=None,
-        kind="plain",
-        field=None,
-        given=given,
-    )
-
-
 def translations_of(request, sentences):
     """The translations of sentences by the model of a `Request`."""
     if is_export(request.model[0]):

@@ -16,7 +16,7 @@ MOST_PAIRS_OF_A_PAGE = 20
 
 @dataclass
 class Request:
-    """What is asked for.
+    """What is asked for; by default, plain translations of plain lines.
 
     Attributes:
         model: a list of folders: one, or an ensemble.
@@ -32,14 +32,14 @@ class Request:
     precision: str
     search: dict
     batch_size: int
-    split_sentences: bool
-    scores: bool
-    n_best: int | None
-    alignment: bool
-    attention: Path | None
-    kind: str
-    field: str | None
     given: list
+    split_sentences: bool = False
+    scores: bool = False
+    n_best: int | None = None
+    alignment: bool = False
+    attention: Path | None = None
+    kind: str = "plain"
+    field: str | None = None
 
     @property
     def is_plain(self):
