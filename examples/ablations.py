@@ -30,6 +30,7 @@ from keras_transformer import Tokenizer
 from keras_transformer.console import safe_console, show
 from keras_transformer.files import written_beside
 from keras_transformer.presets import TABLE_3, preset
+from keras_transformer.training import read_history
 
 WIDTH, HEIGHT = 4, 2  # the paper's widths and layers are divided by these
 VOCABULARY = 4000
@@ -106,7 +107,7 @@ def train_row(name, seed, files, tokenizer, output, options, console):
     if code:
         raise typer.Exit(code)
     facts = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    history = read_history(run / "history.jsonl")
     found = {
         "row": name,
         "seed": seed,

@@ -18,6 +18,7 @@ from keras_transformer.files import written_beside
 from keras_transformer.training import write_card
 from keras_transformer.training.facts import score_facts
 from keras_transformer_cli.app import app
+from keras_transformer_cli.evaluating import write_texts
 
 # {language: {name: (address, the two files in the archive)}}: what the task gave to train on.
 CORPORA = {
@@ -142,25 +143,23 @@ def train(pairs, validation, recipe, output, options):
             raise
 
 
-def scores_of(output, tests, language):
-    """Translate the test sets with the model of a run, and write the translations into its folder.
+def scores_of(translator, tests, language, output):
+    """Translate the test sets, and write the translations into the folder of the run.
 
     Returns:
         {test set: `Scores`, sacreBLEU's own and the paper's BLEU}.
     """
-    translator = Translator.load(output, dtype="float32")
     scores = {}
     for name, paths in tests.items():
         sentences, references = zip(*read_pairs(*paths), strict=True)
         translations = translator(sentences, progress=True)
-        with written_beside(output / f"{name}.{language}", overwrite=True, kind="file") as beside:
-            beside.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
+        write_texts(output / f"{name}.{language}", translations, overwrite=True)
         scores[name] = evaluate(translations, references, more=["paper_bleu"], language=language)
     return scores
 
 
 def run(language, recipe, output, data, options):
-    """The whole experiment. Where a step is there already, it is not repeated.
+    """The whole experiment. A training or an export that is there already is not repeated.
 
     Args:
         language: "de" or "fr".
@@ -172,9 +171,10 @@ def run(language, recipe, output, data, options):
     console = safe_console()
     tests = test_files(language, data)
     train(training_files(language, data), tests["newstest2013"], recipe, output, options)
-    scores = scores_of(output, tests, language)
+    translator = Translator.load(output, dtype="float32")
+    scores = scores_of(translator, tests, language, output)
     if not (output / "saved_model" / "1").exists():
-        Translator.load(output, dtype="float32").export(output / "saved_model" / "1")
+        translator.export(output / "saved_model" / "1")
     title = f"WMT 2014 en-{language}, recipe {recipe}"
     facts = {"scores": {name: score_facts(each) for name, each in scores.items()}}
     show(console, write_card(output / "test", title, facts))
