@@ -14,8 +14,8 @@ def preset_table() -> Any:
     """The presets and their parameters, as a `rich.table.Table`.
 
     P is the rate of dropout, and ε the label smoothing of the training. The last column holds the paper's numbers of
-    Table 3. No vocabulary explains all of them: with 41,100 pieces, all
-    rows round to the numbers of the paper but the big model's, which wants about 36,000.
+    Table 3. No vocabulary explains all of them: with 41,100 pieces, all rows round to the numbers of the paper but the
+    big model's, which wants about 36,000.
     """
     from rich.table import Table
 

@@ -85,7 +85,8 @@ class AverageWeights(keras.callbacks.Callback):
             check_target(self.folder / AVERAGE_FILE, "file", "folder")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.step, self.batch = self._updates(), -1
+        if self.every_steps is not None:
+            self.step, self.batch = self._updates(), -1
         if self.values is not None or not is_chief():
             return
         self.values = {}
@@ -117,7 +118,6 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _keep(self, number, value):
         """Write the weights after an epoch or an update, and delete those that are no longer to be averaged."""
-        fill_variables(self.model)
         variables = self.model.variables
         arrays = {f"model/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         facts = {
