@@ -22,6 +22,7 @@ An `Ensemble` is a decoder too. A small decoder, whose next token depends on the
 """
 
 from keras_transformer.decoding.beam import BeamOptions, beam_search
+from keras_transformer.decoding.constraints import Constraint
 from keras_transformer.decoding.ensemble import Ensemble
 from keras_transformer.decoding.hypotheses import Hypotheses
 from keras_transformer.decoding.independent import greedy_search, sample
@@ -32,6 +33,7 @@ from keras_transformer.decoding.sampling import SamplingOptions
 __all__ = [
     "BeamOptions",
     "Bounds",
+    "Constraint",
     "Ensemble",
     "Hypotheses",
     "Rules",

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_transformer.backend.kernels import pick
 from keras_transformer.decoding.candidates import next_tokens
+from keras_transformer.decoding.constraints import allowed_tokens, for_width, taken_over
 from keras_transformer.decoding.hypotheses import (
     LOWEST_SCORE,
     UNREACHED,
@@ -44,6 +45,7 @@ class BeamBatch(NamedTuple):
     live: Beams  # not closed yet: one at first, then W; their scores are their log-probabilities
     finished: Beams  # W closed by END
     coverage: Any  # (B, W', S) float32: attention that the live ones paid to each source token; () if unused
+    constraint: Any  # the live ones' states of the constraint, a nest of (B, W', ...); () if unused
 
     @property
     def room(self):
@@ -75,7 +77,8 @@ def extend(decoder, loop, options):
         coverage = pick(coverage, parents)
     decided = is_decided(live, finished, batch.divisor_at_limit, options)
     done = ops.logical_or(ops.logical_or(batch.done, decided), ops.greater_equal(length, batch.bounds.limits))
-    batch = batch._replace(done=done, last=last, live=live, finished=finished, coverage=coverage)
+    constraint = taken_over(options.rules.constraint, batch.constraint, parents, last)
+    batch = batch._replace(done=done, last=last, live=live, finished=finished, coverage=coverage, constraint=constraint)
     return Loop(length, batch, decoder.reorder(state, parents))
 
 
@@ -86,7 +89,9 @@ def likeliest_extensions(logits, loop, options):
     """
     live, wanted = loop.batch.live, 2 * options.beam_size
     width = live.ids.shape[1]
-    gains, tokens = next_tokens(logits, live.ids, loop.position, wanted, options.rules, loop.batch.bounds)
+    rules, bounds = options.rules, loop.batch.bounds
+    allowed = allowed_tokens(rules.constraint, loop.batch.constraint, loop.position, bounds.limits)
+    gains, tokens = next_tokens(logits, live.ids, loop.position, wanted, rules, bounds, allowed)
     missing = -(-wanted // width) - tokens.shape[-1]  # a vocabulary may have fewer tokens than wanted
     if missing > 0:
         gains = ops.pad(gains, ((0, 0), (0, 0), (0, missing)), constant_values=UNREACHED)
@@ -203,12 +208,13 @@ def first_batch(bounds, options, source_mask):
     return BeamBatch(
         rows=ops.arange(size, dtype="int32"),
         done=ops.less(bounds.limits, 1),
-        bounds=bounds,
+        bounds=bounds._replace(constraint=()),
         divisor_at_limit=length_divisor(bounds.limits, options.length_penalty, options.length_normalization),
         last=ops.full((size, 1), START, "int32"),
         live=empty_beams(1, 0.0),
         finished=empty_beams(options.beam_size, UNREACHED),
         coverage=coverage,
+        constraint=for_width(bounds.constraint, 1),
     )
 
 

@@ -54,7 +54,7 @@ def log_normalizer(logits, values, indices):
     return (values[:, 0] - ops.log(probability))[:, None]
 
 
-def next_tokens(logits, ids, position, k, rules, bounds):
+def next_tokens(logits, ids, position, k, rules, bounds, allowed=None):
     """The k or more likeliest next tokens of each hypothesis.
 
     Args:
@@ -63,6 +63,7 @@ def next_tokens(logits, ids, position, k, rules, bounds):
         position: () int32, their length.
         k: how many tokens are wanted that the rules allow. There are fewer if the rules allow fewer.
         rules, bounds: `Rules`, and `Bounds` from `prepare_bounds`.
+        allowed: (B, W, V) bool, what the constraint allows; None for no constraint.
 
     Returns:
         log P (B, W, k') float32 by the model's own probabilities, UNREACHED at excluded tokens, and the
@@ -74,9 +75,13 @@ def next_tokens(logits, ids, position, k, rules, bounds):
     k = min(size, k + spare)
     values, tokens = largest(flat, k)
     normalizer = ops.reshape(log_normalizer(flat, values, tokens), (batch, width, 1))
+    masked = logits
     if rules.no_repeat_ngram:
-        allowed = exclude_repeats(logits, ids, position, rules.no_repeat_ngram)
-        values, tokens = largest(ops.reshape(allowed, (-1, size)), k)
+        masked = exclude_repeats(masked, ids, position, rules.no_repeat_ngram)
+    if allowed is not None:
+        masked = ops.where(allowed, masked, UNREACHED)
+    if masked is not logits:
+        values, tokens = largest(ops.reshape(masked, (-1, size)), k)
     values = ops.reshape(values, (batch, width, k))
     tokens = ops.reshape(tokens, (batch, width, k))
     excluded = ops.logical_or(is_excluded(tokens, position + 1, rules, bounds), ops.less(values, LOWEST_SCORE))
@@ -90,4 +95,6 @@ def next_tokens(logits, ids, position, k, rules, bounds):
         stuck = ops.all(excluded, axis=-1, keepdims=True)  # no token but END is left, and it comes too early
         values, tokens = ops.where(stuck, logits[:, :, END : END + 1], values), ops.where(stuck, END, tokens)
         excluded = ops.where(stuck, ops.arange(k, dtype="int32") > 0, excluded)
+    if allowed is not None:  # a prefix and an END that came in are under the constraint too
+        excluded = ops.logical_or(excluded, ops.logical_not(ops.take_along_axis(allowed, tokens, axis=-1)))
     return ops.where(excluded, UNREACHED, values - normalizer), tokens

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_transformer.decoding.candidates import next_tokens
+from keras_transformer.decoding.constraints import allowed_tokens, for_width
 from keras_transformer.decoding.hypotheses import Hypotheses, add_room, write_tokens
 from keras_transformer.decoding.loop import Loop, run_search, start_loop
 from keras_transformer.decoding.penalties import check_length_penalty, length_divisor
@@ -25,6 +26,7 @@ class IndependentBatch(NamedTuple):
     lengths: Any  # (B, W) int32: tokens with END
     finished: Any  # (B, W) bool: closed by END
     random_numbers: Any  # (B, W, L) float32 in [0, 1), one for each token drawn; () for greedy search
+    constraint: Any  # the states of the constraint, a nest of (B, W, ...); () if unused
 
     @property
     def room(self):
@@ -43,7 +45,8 @@ def extend(decoder, loop, rules, sampling):
     batch, bounds = loop.batch, loop.batch.bounds
     logits, state = decoder.step(batch.last, loop.state)
     wanted = 1 if sampling is None else sampling.top_k or logits.shape[-1]
-    gains, tokens = next_tokens(logits, batch.ids, loop.position, wanted, rules, bounds)
+    allowed = allowed_tokens(rules.constraint, batch.constraint, loop.position, bounds.limits)
+    gains, tokens = next_tokens(logits, batch.ids, loop.position, wanted, rules, bounds, allowed)
     if sampling is None:
         index = ops.argmax(gains, axis=-1, keepdims=True)
     else:
@@ -61,6 +64,7 @@ def extend(decoder, loop, rules, sampling):
         log_probabilities=batch.log_probabilities + ops.where(is_open, gain, 0.0),
         lengths=batch.lengths + ops.cast(is_open, "int32"),
         finished=finished,
+        constraint=rules.constraint.advance(batch.constraint, token) if rules.constraint else batch.constraint,
     )
     return Loop(length, batch, state)
 
@@ -80,13 +84,14 @@ def search(decoder, state, bounds, max_length, width, rules, sampling, random_nu
     batch = IndependentBatch(
         rows=ops.arange(size, dtype="int32"),
         done=ops.less(bounds.limits, 1),
-        bounds=bounds,
+        bounds=bounds._replace(constraint=()),
         last=ops.full((size, width), START, "int32"),
         ids=ops.full((size, width, 0), PAD, "int32"),
         log_probabilities=ops.zeros((size, width), "float32"),
         lengths=ops.zeros((size, width), "int32"),
         finished=ops.zeros((size, width), "bool"),
         random_numbers=random_numbers,
+        constraint=for_width(bounds.constraint, width),
     )
 
     def results(loop):

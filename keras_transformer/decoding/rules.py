@@ -14,18 +14,21 @@ class Rules(NamedTuple):
 
     suppressed: tuple = ()  # ids that never appear, besides PAD and START; END is not among them
     no_repeat_ngram: int = 0  # no n-gram of this length appears twice; 0 is no rule
+    constraint: Any = None  # a `Constraint`, or None
 
 
 class Bounds(NamedTuple):
     """Rules for the hypotheses of each sentence.
 
-    Where rules contradict each other, the limit comes first, then the prefix, then the excluded tokens, then the
-    minimum: a hypothesis that nothing but END may follow ends, however short it is.
+    Where rules contradict each other, the limit comes first, then the constraint, then the prefix, then the excluded
+    tokens, then the minimum: a hypothesis that nothing but END may follow ends, however short it is. A hypothesis that
+    the constraint and these rules leave no token is lost.
     """
 
     limits: Any  # (B,) int32: the most tokens, END included
     minimums: Any = ()  # (B,) int32: the fewest tokens, END included; () for no rule
     prefix: Any = ()  # (B, P) int32: tokens that every hypothesis starts with, then PAD; () for no rule
+    constraint: Any = ()  # the state of `Rules.constraint` before the first token, a nest of (B, ...); () for no rule
 
 
 def prepare_bounds(rules, bounds):

@@ -1,7 +1,5 @@
 """Checks a new SavedModel, and writes the other files of the export."""
 
-import dataclasses
-
 import tensorflow as tf
 
 from keras_transformer.export.checks.example_inputs import example_sentences
@@ -44,11 +42,12 @@ def facts_of(translator, beside, max_source_length, precision):
         sentences,
         translations,
         scores,
-        dataclasses.asdict(translator.options),
+        translator.options.as_plain_values(),
         max_source_length,
         precision,
         _sizes(translator),
         translator.folder,
+        translator.graph.about,
     )
 
 

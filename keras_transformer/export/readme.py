@@ -11,6 +11,10 @@ from keras_transformer.files import sha256
 from keras_transformer.training.card import provenance
 
 README, SUMS = "README.md", "SHA256SUMS"
+ABOUT = (
+    "A translation model as a TensorFlow SavedModel. It takes strings and gives strings: tokenizers, search and "
+    "weights are inside."
+)
 RESULTS = ("RESULT.md", "result.json")  # training writes these into its folder
 # All names that the folder of an export may hold.
 FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", README, SUMS, *RESULTS}
@@ -29,6 +33,7 @@ class ExportFacts:
         precision: str, in which the weights are stored.
         more: a dictionary of further facts, for example the number of parameters.
         training_folder: the folder whose `RESULT.md` and `result.json` describe the model's training, or None.
+        about: a string, what it is.
     """
 
     sentences: list
@@ -39,6 +44,7 @@ class ExportFacts:
     precision: str
     more: dict = field(default_factory=dict)
     training_folder: Path | None = None
+    about: str = ABOUT
 
 
 SIGNATURES = {
@@ -73,6 +79,7 @@ OPTIONS = {
     "no_repeat_ngram": "no sequence of this many tokens appears twice; 0 means no rule",
     "suppress": "pieces that never appear",
     "replace_unknown": "whether each unknown piece is replaced by the source word that it attends to most",
+    "constraint": "what says which token may come next; None means no rule",
 }
 MEANINGS_IN_N_BEST = {
     "translations": "text in UTF-8, best first; empty if the search found fewer",
@@ -97,9 +104,8 @@ def write_readme(contents, path, facts, max_batch_size=None):
     text = "\n\n".join(
         [
             f"# {name}, version {path.name}",
-            "A translation model as a TensorFlow SavedModel. It takes strings and gives strings: tokenizers, "
-            "search and weights are inside. TensorFlow with the ops of TensorFlow Text runs it, and so does a "
-            "stock TensorFlow Serving.",
+            f"{facts.about} TensorFlow with the ops of TensorFlow Text runs it, and so does a stock TensorFlow "
+            "Serving.",
             "## Signatures\n" + "\n\n".join(_signature(*item) for item in contents.signatures.items()),
             "`?` is a dimension of any size. The first dimension is the batch.",
             "## Options and limits\n" + _limits(facts, max_batch_size),

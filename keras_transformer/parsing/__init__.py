@@ -1,6 +1,13 @@
-"""Constituency trees: bracketed files to token sequences and back, labelled F1, drawings. Needs the extra `parsing`."""
+"""Constituency trees: bracketed files to token sequences and back, labelled F1, drawings, a parser.
+
+Needs the extra `parsing`. The parser needs TensorFlow too.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from keras_transformer.parsing.cleaning import clean_tree
+from keras_transformer.parsing.constraint import TreeConstraint
 from keras_transformer.parsing.drawing import draw_tree
 from keras_transformer.parsing.evaluation import evaluate_trees
 from keras_transformer.parsing.linear import to_tokens
@@ -10,9 +17,14 @@ from keras_transformer.parsing.repair import ParsedTree, to_tree
 from keras_transformer.parsing.scores import BracketScores, TreeScores
 from keras_transformer.parsing.words import words_of
 
+if TYPE_CHECKING:
+    from keras_transformer.parsing.parser import Parser
+
 __all__ = [
     "BracketScores",
     "ParsedTree",
+    "Parser",
+    "TreeConstraint",
     "TreePairsReport",
     "TreeScores",
     "clean_tree",
@@ -26,3 +38,10 @@ __all__ = [
     "words_of",
     "write_tree_pairs",
 ]
+
+if not TYPE_CHECKING:  # a type checker would believe that every name exists
+
+    def __getattr__(name):
+        if name != "Parser":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module("keras_transformer.parsing.parser").Parser

@@ -15,6 +15,7 @@ from keras_transformer.decoding import (
     greedy_search,
     sample,
 )
+from keras_transformer.export.readme import ABOUT
 from keras_transformer.ids import PAD
 from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.translation.options import suppressed_ids
@@ -31,11 +32,13 @@ class TranslationGraph:
         options: `SearchOptions`.
     """
 
+    about = ABOUT  # the first words of an export's README.md
+
     def __init__(self, models, tokenizer, options):
         self.models, self.tokenizer, self.options = models, tokenizer, options
         self.decoders = [IncrementalDecoder(model) for model in models]
         self.decoder = self.decoders[0] if len(models) == 1 else Ensemble(self.decoders)
-        self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram)
+        self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram, options.constraint)
         self.weights = tf.function(lambda: [decoder.step_weights() for decoder in self.decoders], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
         self._quantized = [model.quantized for model in models]
@@ -80,9 +83,10 @@ class TranslationGraph:
     def _compile(self, inputs, top_k):
         def translate(inputs):
             if "random_numbers" in inputs:
-                return self._with_texts(self.sample_ids(**inputs, top_k=top_k))
+                return self._with_texts(self.sample_ids(**inputs, top_k=top_k), inputs["source"])
             hypotheses = self.search_ids(**inputs)
-            return self._with_texts(Hypotheses(*(x[:, : inputs["num_results"]] for x in hypotheses)))
+            best = Hypotheses(*(x[:, : inputs["num_results"]] for x in hypotheses))
+            return self._with_texts(best, inputs["source"])
 
         def spec(name, x):
             by_batch = name in ("source", "prefix", "random_numbers")
@@ -156,7 +160,10 @@ class TranslationGraph:
         minimums = self.options.minimum(lengths, tf.maximum)
         max_length = tf.maximum(tf.reduce_max(limits), 1)  # the maximum of an empty batch is below 1
         bounds = Bounds(
-            limits, () if minimums is None else tf.minimum(minimums, limits), () if prefix is None else prefix
+            limits,
+            () if minimums is None else tf.minimum(minimums, limits),
+            () if prefix is None else prefix,
+            self.options.constraint.start(source) if self.options.constraint else (),
         )
         if self.positions is not None:
             message = f"a sentence and its translation need more than the model's {self.positions} learned positions"
@@ -170,8 +177,16 @@ class TranslationGraph:
         )
         return bounds, states[0] if len(states) == 1 else states, max_length
 
-    def _with_texts(self, hypotheses):
+    def clean(self, sentences):
+        """The sentences as an export tokenizes them: [B] string -> [B] string. Here, as they are."""
+        return sentences
+
+    def texts(self, ids, source):
+        """What the outputs of sources are as texts: ids (R, L) and source ids (R, S) int32 -> [R] string."""
+        return self.tokenizer.detokenize(ids)
+
+    def _with_texts(self, hypotheses, source):
         """The `Hypotheses` as a dictionary, with their texts."""
         ids = hypotheses.ids
-        texts = self.tokenizer.detokenize(tf.reshape(ids, [-1, tf.shape(ids)[2]]))
+        texts = self.texts(tf.reshape(ids, [-1, tf.shape(ids)[2]]), tf.repeat(source, tf.shape(ids)[1], axis=0))
         return {"texts": tf.reshape(texts, tf.shape(hypotheses.scores)), **hypotheses._asdict()}

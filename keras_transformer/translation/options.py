@@ -1,12 +1,14 @@
 """The options of a `Translator`, checked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from keras_transformer.decoding.constraints import Constraint
 from keras_transformer.decoding.penalties import LENGTH_NORMALIZATIONS
 from keras_transformer.ids import END, PAD, START, UNK
+from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.tokenizers import side_of
 
 INT32 = 2**31 - 1
@@ -24,6 +26,8 @@ OPTIONAL = ("max_length", "min_extra_length")
 # With these limits, the length divisor of a million tokens, 10^36, is finite in float32, and the coverage term of
 # 20,000 source tokens stays far above UNREACHED.
 NUMBERS = {"length_penalty": (0, 6), "coverage_penalty": (0, 1000)}
+# Rules that know nothing of a constraint. Together they may leave a hypothesis no token.
+WITHOUT_CONSTRAINT = ("min_length", "min_extra_length", "no_repeat_ngram", "suppress")
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,15 @@ class SearchOptions:
             tokenizer has another piece with this name, give its id.
         replace_unknown: replace each unknown piece by the source word that it attends to most. A translation
             keeps its unknown pieces, and a warning is logged, if the source's pieces cannot be assigned to words.
+        constraint: a `keras_transformer.decoding.Constraint`, which knows what may come next, or None. It works on ids
+            of the tokenizer. It cannot go together with `min_length`, `min_extra_length`, `no_repeat_ngram` and
+            `suppress`.
 
     Numbers of NumPy become numbers of Python.
 
     Raises:
         TypeError: an option of another type. Only `max_length` and `min_extra_length` may be None. `suppress` may
-            not be a string, and holds only strings and ints.
+            not be a string, and holds only strings and ints. A `constraint` without one of the three functions.
         ValueError: an option out of range, or two that contradict each other.
     """
 
@@ -66,6 +73,7 @@ class SearchOptions:
     no_repeat_ngram: int = 0
     suppress: tuple = ()
     replace_unknown: bool = False
+    constraint: Constraint | None = None
 
     def __post_init__(self):
         for name, limits in INTEGERS.items():
@@ -90,6 +98,34 @@ class SearchOptions:
         if not isinstance(self.suppress, Iterable):
             raise TypeError(f"suppress must be a list of pieces or ids, got {self.suppress!r}.")
         object.__setattr__(self, "suppress", tuple(_piece_or_id(entry) for entry in self.suppress))
+        if self.constraint is not None:
+            self._check_constraint()
+
+    def _check_constraint(self):
+        if not isinstance(self.constraint, Constraint) or isinstance(self.constraint, type):
+            raise TypeError(
+                f"constraint must have the functions start, allowed and advance, got {shown(self.constraint)}. See "
+                "keras_transformer.decoding.Constraint."
+            )
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in WITHOUT_CONSTRAINT:
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} and a constraint cannot go together: they could leave no token. "
+                    "Drop one."
+                )
+
+    def as_keywords(self):
+        """{name: value}, as the constructor takes them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def as_plain_values(self):
+        """{name: value} for a file: a constraint is the name of its class."""
+        plain = asdict(replace(self, constraint=None))
+        if self.constraint is not None:
+            kind = type(self.constraint)
+            plain["constraint"] = f"{kind.__module__}.{kind.__name__}"
+        return plain
 
     def _set_number(self, name, abstract_type, python_type, limits):
         """Check the value of an option, and set it as a number of Python."""
@@ -124,6 +160,7 @@ class MoreOptions(TypedDict, total=False):
     no_repeat_ngram: int
     suppress: Iterable[str | int]
     replace_unknown: bool
+    constraint: Any
 
 
 class AllOptions(MoreOptions, total=False):

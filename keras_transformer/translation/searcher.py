@@ -22,6 +22,7 @@ logger = logging.getLogger("keras_transformer")
 
 COLUMNS = ("ids", "texts", "scores", "log_probabilities", "finished")  # the outputs of `TranslationGraph.run`
 NOT_FINITE = "the model's probabilities are not finite. Was its training stopped by NaN?"
+NOTHING_ALLOWED = "the constraint allows nothing that ends within the limit, or the model gives NaN"
 
 
 class SearchResult(NamedTuple):
@@ -144,7 +145,8 @@ class Searcher:
         for request, columns in zip(batch, rows, strict=True):
             hypotheses = [row for row in zip(*columns, strict=True) if row[COLUMNS.index("scores")] > LOWEST_SCORE]
             if not hypotheses:
-                raise SentenceError(request.number, f"got no translation, {request.sentence[:60]!r}: {NOT_FINITE}")
+                why = NOT_FINITE if self.options.constraint is None else NOTHING_ALLOWED
+                raise SentenceError(request.number, f"got no translation, {request.sentence[:60]!r}: {why}")
             for ids, text, score, log_probability, finished in hypotheses:
                 ids = ids[ids != PAD].tolist()
                 results.append(

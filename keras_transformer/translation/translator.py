@@ -1,7 +1,7 @@
 """Sentences in, translations out: trained models with their tokenizer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, Self, Unpack
 
 from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
@@ -68,6 +68,8 @@ class Translator(GivenPairs):
         ```
     """
 
+    graph_class = TranslationGraph
+
     def __init__(
         self,
         model: Transformer | Sequence[Transformer],
@@ -89,12 +91,12 @@ class Translator(GivenPairs):
         self.folder = None
         self._pieces = Pieces(tokenizer)
         self._teacher_forcing = TeacherForcing(self.models)
-        self.graph = TranslationGraph(self.models, tokenizer, self.options)
+        self.graph = self.graph_class(self.models, tokenizer, self.options)
         self._searcher = Searcher(self.graph, self._teacher_forcing, self._pieces)
         self._scorer = Scorer(self.graph, self._teacher_forcing, self._pieces)
 
     def __reduce__(self):
-        return _remade, (type(self), self.models, self.tokenizer, asdict(self.options), self.folder)
+        return _remade, (type(self), self.models, self.tokenizer, self.options.as_keywords(), self.folder)
 
     @property
     def beam_size(self) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -176,7 +175,7 @@ def _work(translator, source_path, readable, split_sentences):
     parts = parts if is_pair(translator.tokenizer) else {"tokenizer": translator.tokenizer}
     work |= {name: _fingerprint_of_pieces(tokenizer) for name, tokenizer in parts.items()}
     work |= {"split_sentences": True} if split_sentences else {}
-    return json.loads(json_text(work | asdict(translator.options)))
+    return json.loads(json_text(work | translator.options.as_plain_values()))
 
 
 def _fingerprint_of_pieces(tokenizer):

@@ -27,7 +27,6 @@ ROOMS = {
     "schedules": "inputs",
     "evaluate": "sacrebleu sacremoses inputs",  # sacremoses in one function
     "plots": "matplotlib numpy inputs files",
-    "parsing": "nltk inputs files readers",  # nltk only inside functions
     "backend": "numpy tensorflow tensorflow_text jax",  # all but numpy only inside functions
     # The core, which computes with `keras.ops`.
     "layers": "backend inputs",
@@ -51,6 +50,8 @@ ROOMS = {
     "training",
     "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
     "model export",
+    # nltk only inside functions; tensorflow and translation only in the parser and its graph
+    "parsing": "nltk numpy tensorflow inputs files readers translation",
 }
 FACADES = {"__init__"}  # may import every room
 CORE = {

@@ -89,9 +89,8 @@ class Answers:
         self._read = tensor_function(self._read, STRINGS)
         self._search = tensor_function(self._search, IDS, tf.TensorSpec([], tf.int32))
         self._log_probabilities_and_attention = tensor_function(self._log_probabilities_and_attention, IDS, IDS)
-        self._texts = self._source_texts = tensor_function(self.target.detokenize, IDS)
-        if self.source is not self.target:
-            self._source_texts = tensor_function(self.source.detokenize, IDS)
+        self._source_texts = tensor_function(self.source.detokenize, IDS)
+        self._texts = tensor_function(self.graph.texts, IDS, IDS)
 
     def signature(self, name):
         """The `tf.function` of a signature."""
@@ -107,6 +106,7 @@ class Answers:
         texts, text_is_cut = cut_to_valid_utf8(strings, limit)
         is_blank = tf.strings.regex_full_match(texts, BLANK)
         if side == "source":
+            texts = self.graph.clean(texts)
             # The search of a blank sentence is not used. An empty text keeps it short, so others do not wait.
             texts = tf.where(is_blank, "", texts)
         pieces = self.tokenizer.tokenize(texts, side)
@@ -132,7 +132,7 @@ class Answers:
     def serving_default(self, sentences):
         source, is_blank, truncated = self._read(sentences)
         ids, scores = self._translate(source, is_blank)
-        return {"translations": self._texts(ids), "scores": scores, "truncated": truncated}
+        return {"translations": self._texts(ids, source), "scores": scores, "truncated": truncated}
 
     def n_best(self, sentences):
         source, is_blank, truncated = self._read(sentences)
@@ -141,7 +141,8 @@ class Answers:
         scores = tf.where(is_blank[:, None], tf.where(is_best, 0.0, UNREACHED), scores)
         is_reached = scores > LOWEST_SCORE
         ids = tf.where((is_reached & ~is_blank[:, None])[:, :, None], ids, PAD)
-        texts = tf.reshape(self._texts(tf.reshape(ids, [-1, tf.shape(ids)[2]])), tf.shape(scores))
+        sources = tf.repeat(source, self.options.beam_size, axis=0)
+        texts = tf.reshape(self._texts(tf.reshape(ids, [-1, tf.shape(ids)[2]]), sources), tf.shape(scores))
         texts, scores = best_of_each_text(texts, tf.where(is_reached, scores, UNREACHED))
         return {"translations": texts, "scores": scores, "truncated": truncated}
 
@@ -184,7 +185,7 @@ class Answers:
         target_names = names_of(self.target)
         source_names = target_names if self.source is self.target else names_of(self.source)
         return {
-            "translations": self._texts(ids),
+            "translations": self._texts(ids, source),
             "scores": scores,
             "source_pieces": tf.gather(source_names, source),
             "target_pieces": tf.gather(target_names, ids),

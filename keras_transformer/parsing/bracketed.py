@@ -1,0 +1,57 @@
+"""From ids to trees in brackets, in TensorFlow ops: what a parser's graph and its export give."""
+
+import tensorflow as tf
+
+from keras_transformer.parsing.vocabulary import read_tree_ids
+from keras_transformer.parsing.words import escaped
+from keras_transformer.translation.graph import TranslationGraph
+
+WHITE_SPACE = r"[ \t\n\r\f\v]+"
+
+
+class TreeGraph(TranslationGraph):
+    """A `TranslationGraph` whose texts are trees in brackets, with the words of the sentence.
+
+    It takes outputs that are trees over the words of their sources, as `TreeConstraint` makes them. Its texts are then
+    what `to_tree` makes, each tree on one line.
+    """
+
+    about = (
+        "A parser of sentences as a TensorFlow SavedModel. A sentence has spaces between its words, and each of "
+        "`translations` is its tree in brackets. Only `score` takes trees in another form: as tokens, such as "
+        "`(S (NP XX )NP )S`. Tokenizers, search, the constraint that makes trees, and weights are inside."
+    )
+
+    def __init__(self, models, tokenizer, options):
+        super().__init__(models, tokenizer, options)
+        ids = read_tree_ids(tokenizer.target)
+        rows = zip(ids.tokens, ids.opens, ids.closes, ids.is_word, strict=True)
+        self._is_word = ids.is_word
+        self._before = [self._text_before(*row) for row in rows]
+
+    @staticmethod
+    def _text_before(token, opens, closes, is_word):
+        """What a token of a tree becomes, before its word if it has one."""
+        if closes:
+            return ")"
+        if is_word:
+            return f" ({token} "
+        return f" {token}" if opens else ""
+
+    def clean(self, sentences):
+        """See `TranslationGraph.clean`: one space between words."""
+        return tf.strings.strip(tf.strings.regex_replace(sentences, WHITE_SPACE, " "))
+
+    def texts(self, ids, source):
+        """See `TranslationGraph.texts`."""
+        words = tf.strings.split(self.tokenizer.source.detokenize(source)).to_tensor()  # (R, N)
+        for sign in "()":
+            words = tf.strings.regex_replace(words, f"\\{sign}", escaped(sign))
+        words = tf.pad(words, [[0, 0], [0, 1]], constant_values="")  # at least one column
+        is_word = tf.gather(tf.constant(self._is_word), ids)  # (R, L)
+        number = tf.cumsum(tf.cast(is_word, tf.int32), axis=1, exclusive=True)
+        word = tf.gather(words, tf.minimum(number, tf.shape(words)[1] - 1), batch_dims=1)
+        before = tf.gather(tf.constant(self._before), ids)
+        after = tf.where(is_word, ")", "")
+        parts = tf.strings.join([before, tf.where(is_word, word, ""), after])
+        return tf.strings.strip(tf.strings.reduce_join(parts, axis=1))
