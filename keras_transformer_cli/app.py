@@ -10,6 +10,7 @@ from keras_transformer_cli import (
     doctor,
     evaluate,
     export,
+    parse,
     presets,
     quantize,
     score,
@@ -50,4 +51,5 @@ def options(
 
 for module in (train, translate, evaluate, score, average, export, convert, quantize, presets, doctor):
     module.add_to(app)
+app.add_typer(parse.app, name="parse")
 app.add_typer(tokenizer.app, name="tokenizer")

@@ -17,7 +17,7 @@ def check_settings(settings, explicit):
     from keras_transformer.inputs.numbers import positive, rate
     from keras_transformer.schedules import named_schedule
     from keras_transformer.translation.options import SearchOptions
-    from keras_transformer_cli.finishing import SEARCH
+    from keras_transformer_cli.tasks import SEARCH
 
     check_tokenizer_options(settings, explicit)
     check_model(settings)

@@ -3,15 +3,14 @@
 import os
 import shutil
 
-SEARCH = ("beam_size", "length_penalty", "length_normalization", "max_extra_length")
 RESULT_FILE, BEST_FILE = "RESULT.md", "best_epoch.keras"
 
 
-def finish(model, data, settings, output):
+def finish(model, data, settings, output, task):
     """Put the better model into `model.keras`, and write curves and the result card.
 
-    If the average of the last epochs has a higher BLEU on the validation data than the best epoch, it becomes
-    `model.keras`, and the best epoch is kept as `best_epoch.keras`.
+    If the average of the last epochs has better scores on the validation data than the best epoch, it becomes
+    `model.keras`, and the best epoch is kept as `best_epoch.keras`. The `Task` says how they are scored.
 
     Returns:
         The card, as Markdown.
@@ -20,8 +19,8 @@ def finish(model, data, settings, output):
 
     if (output / BEST_FILE).exists():  # this end was interrupted before
         os.replace(output / BEST_FILE, output / "model.keras")
-    scores = candidate_scores(data, settings, output)
-    averaged = scores.get("average", None) is not None and scores["average"].bleu > scores["best epoch"].bleu
+    scores = candidate_scores(data, settings, output, task)
+    averaged = "average" in scores and task.figure(scores["average"]) > task.figure(scores["best epoch"])
     if averaged:
         use_average(output)
     history = read_history(output / "history.jsonl")
@@ -34,9 +33,10 @@ def finish(model, data, settings, output):
         preset=settings["preset"],
         seed=settings["seed"],
         files=paths,
-        scores={f"validation, {name}": value for name, value in scores.items()},
         averaged=averaged_weights(settings) if averaged else "no",
     )
+    if scores:
+        facts["scores"] = {f"validation, {name}": task.facts(value) for name, value in scores.items()}
     facts["kept"] = "the average" if averaged else f"the epoch of the best {settings['monitor']}"
     return write_card(output, output.resolve().name, facts)
 
@@ -48,27 +48,21 @@ def averaged_weights(settings):
     return f"the last {settings['average']} epochs"
 
 
-def candidate_scores(data, settings, output):
+def candidate_scores(data, settings, output, task):
     """The scores of the best epoch and of the average on the validation data, in float32.
 
-    The search is that of the settings. Another backend than TensorFlow does not translate, and gives no scores.
+    Another backend than TensorFlow does not translate, and gives no scores.
     """
     import keras
 
     if keras.backend.backend() != "tensorflow":
         return {}
-    from keras_transformer import Translator
-    from keras_transformer.evaluate import evaluate
     from keras_transformer.translation import load_model
 
-    sources, references = zip(*data.validation, strict=True)
-    search = {name: settings[name] for name in SEARCH}
-    scores = {}
-    for name, file in {"best epoch": "model.keras", "average": "average.keras"}.items():
-        if (output / file).exists():
-            candidate = Translator(load_model(output / file, "float32"), data.tokenizer, **search)
-            scores[name] = evaluate(candidate(sources, progress=True), references, settings["bleu_tokenize"])
-    return scores
+    files = {"best epoch": output / "model.keras", "average": output / "average.keras"}
+    return {
+        name: task.score(load_model(file, "float32"), data, settings) for name, file in files.items() if file.exists()
+    }
 
 
 def use_average(output):

@@ -133,13 +133,14 @@ def has_fast_bfloat16():
     return False
 
 
-def save(output, settings):
-    """Write all settings of the run. With them it can be repeated."""
+def save(output, settings, task):
+    """Write the settings of the run that are options of its command. With them it can be repeated."""
     from keras_transformer.training.card import installed_version
 
     versions = ", ".join(f"{name} {installed_version(name)}" for name in ("keras", "tensorflow"))
     comment = [
         f"The options of this run ({versions}). To repeat it, with the same weights on the same kind of machine:",
-        f"keras-transformer train --config {output / CONFIG} --output ANOTHER_FOLDER",
+        f"keras-transformer {task.command} --config {output / CONFIG} --output ANOTHER_FOLDER",
     ]
-    write_yaml(output / CONFIG, settings, comment)
+    names = settings if task.options is None else task.options
+    write_yaml(output / CONFIG, {name: settings[name] for name in names}, comment)

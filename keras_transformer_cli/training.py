@@ -8,17 +8,19 @@ from keras_transformer_cli.early_checks import check_settings, model_changes
 from keras_transformer_cli.finishing import BEST_FILE, RESULT_FILE, finish
 from keras_transformer_cli.memory import check_memory
 from keras_transformer_cli.screen import error_console, result, say
+from keras_transformer_cli.tasks import TRANSLATION
 from keras_transformer_cli.training_data import count_pairs, make_data, read_files
 
 HISTORY = "history.jsonl"
 
 
-def run_training(given, explicit):
+def run_training(given, explicit, task=TRANSLATION):
     """Train with the options of the command, and print the result card.
 
     Args:
         given: {name: value} of all options.
         explicit: the names of those that the user gave.
+        task: a `Task`.
     """
     import keras
 
@@ -31,11 +33,12 @@ def run_training(given, explicit):
     output = check_target(given["output"], "folder", "output")
     earlier = run_settings.earlier_settings(output)
     settings = run_settings.settings_of(given, explicit, earlier, lambda: count_pairs(read_files(given)))
-    files = read_files(settings)
     if is_finished(output, earlier, settings):
         say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
         result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
         return
+    task.prepare(settings, output)
+    files = read_files(settings)
     check_settings(settings, explicit)
     if settings["deterministic"]:
         make_deterministic()
@@ -52,11 +55,11 @@ def run_training(given, explicit):
         model = Transformer.from_preset(settings["preset"], **arguments)
         compile_model(model, settings, updates)
     if is_chief():
-        run_settings.save(output, settings)
+        run_settings.save(output, settings, task)
     say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
     fit(model, data, settings, epochs, output)
     if is_chief():
-        result(finish(model, data, settings, output).rstrip("\n"))
+        result(finish(model, data, settings, output, task).rstrip("\n"))
     if strategy:
         meet(strategy)
 

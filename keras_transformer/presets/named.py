@@ -15,6 +15,10 @@ PRESETS = {
     "paper_big_en_fr": _paper(**TABLE_3["paper_big"].changes | {"dropout": 0.1}),
     # Section 6.3: 4 layers of d_model 1024. The paper says that all else is as in the base model, so the heads stay 8.
     "parsing": _paper(num_encoder_layers=4, num_decoder_layers=4, d_model=1024),
+    # Section 6.3 for some ten thousand trees and the processor of a laptop.
+    "parsing_small": _paper(
+        num_encoder_layers=4, num_decoder_layers=4, d_model=256, num_heads=4, d_ff=1024, dropout=0.2
+    ),
     # Wu et al. 2021, "Good for Misconceived Reasons", Transformer-Tiny.
     "multi30k_tiny": _paper(
         num_encoder_layers=4, num_decoder_layers=4, d_model=128, num_heads=4, d_ff=256, dropout=0.3

@@ -29,6 +29,8 @@ PUBLISHED = {
     "t2t_v3": 4_500_000,
     "multi30k_tiny": 29_000,
 }
+# Recipes for trees instead of translations, and the trees that they were chosen on.
+PARSING = {"parsing_small": 19_000}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Recipe:
     Attributes:
         name: of the file, for example "pairs_30k".
         about: str, where the numbers come from.
-        pairs: int, the number of sentence pairs that the recipe is for.
+        pairs: int, the number of sentence pairs that the recipe is for; of sentences with their trees for a parser.
         preset: str, of `Transformer.from_preset`.
         dropout: float, in place of the preset's.
         label_smoothing: float, ε of `LabelSmoothedCrossEntropy`.
@@ -99,7 +101,7 @@ class Recipe:
 
 def recipe_names():
     """The names of the recipes that come with the package: first those of `recommended`, for fewer pairs first."""
-    return [*PAIRS, *PUBLISHED]
+    return [*PAIRS, *PUBLISHED, *PARSING]
 
 
 def read_recipe(name):
@@ -122,7 +124,7 @@ def read_recipe(name):
     values = yaml.safe_load(text)
     check_options(values, [field.name for field in fields(Recipe)][3:], path.name)
     about = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
-    return Recipe(name=name, about=about, pairs=(PAIRS | PUBLISHED)[name], **values)
+    return Recipe(name=name, about=about, pairs=(PAIRS | PUBLISHED | PARSING)[name], **values)
 
 
 def recommended(pairs):

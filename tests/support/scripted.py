@@ -90,21 +90,28 @@ class Task(NamedTuple):
     limit: int
     minimum: int = 0
     prefix: tuple = ()
+    source: tuple = ()  # ids that a constraint starts from
 
 
 def tasks_of(tasks):
     return [task if isinstance(task, Task) else Task(task) for task in tasks]
 
 
-def bounds_of(tasks):
-    """The tasks' `Bounds`, rules that nobody asks for left out."""
-    limits, minimums, prefixes = zip(*tasks, strict=True)
-    longest = max(map(len, prefixes))
-    prefix = np.array([(*prefix, *[PAD] * (longest - len(prefix))) for prefix in prefixes], "int32")
+def padded(rows):
+    longest = max(map(len, rows))
+    return np.array([(*row, *[PAD] * (longest - len(row))) for row in rows], "int32")
+
+
+def bounds_of(tasks, rules=None):
+    """The tasks' `Bounds`, rules that nobody asks for left out. A constraint starts from each task's source."""
+    limits, minimums, prefixes, sources = zip(*tasks, strict=True)
+    constraint = rules and rules.constraint
+    prefix, source = map(padded, (prefixes, sources))
     return Bounds(
         ops.convert_to_tensor(np.array(limits, "int32")),
         ops.convert_to_tensor(np.array(minimums, "int32")) if any(minimums) else (),
-        ops.convert_to_tensor(prefix) if longest else (),
+        ops.convert_to_tensor(prefix) if prefix.shape[1] else (),
+        constraint.start(ops.convert_to_tensor(source)) if constraint else (),
     )
 
 
@@ -119,14 +126,15 @@ def run_beam(table, tasks, segment=None, attention=None, source_mask=None, decod
     if source_mask is not None:
         source_mask = ops.convert_to_tensor(source_mask)
     decoder = decoder or Scripted()
-    return numbers(beam_search(decoder, state, bounds_of(tasks), longest, options, source_mask, segment))
+    return numbers(beam_search(decoder, state, bounds_of(tasks, options.rules), longest, options, source_mask, segment))
 
 
 def run_greedy(table, tasks, segment=None, **options):
     tasks = tasks_of(tasks)
     longest = max(task.limit for task in tasks)
     state = Scripted.start(table, 1, 0 if segment else longest)
-    return numbers(greedy_search(Scripted(), state, bounds_of(tasks), longest, segment=segment, **options))
+    bounds = bounds_of(tasks, options.get("rules"))
+    return numbers(greedy_search(Scripted(), state, bounds, longest, segment=segment, **options))
 
 
 def run_sample(table, tasks, random_numbers, sampling=None, segment=None, **options):
@@ -134,7 +142,8 @@ def run_sample(table, tasks, random_numbers, sampling=None, segment=None, **opti
     longest = max(task.limit for task in tasks)
     state = Scripted.start(table, random_numbers.shape[1], 0 if segment else longest)
     random_numbers = ops.convert_to_tensor(random_numbers)
-    found = sample(Scripted(), state, bounds_of(tasks), longest, random_numbers, sampling, segment=segment, **options)
+    bounds = bounds_of(tasks, options.get("rules"))
+    found = sample(Scripted(), state, bounds, longest, random_numbers, sampling, segment=segment, **options)
     return numbers(found)
 
 
@@ -170,8 +179,11 @@ def coverage_of(attention, source_mask, tokens, coverage_penalty):
 
 
 def choices(body, task, rules=None, size=V):
-    """The tokens that may follow `body`."""
+    """The tokens that may follow `body`. A constraint of a test has `agrees(body, task)`: may it still be completed?"""
     rules = rules or Rules()
+    if rules.constraint:
+        free = choices(body, task, rules._replace(constraint=None), size)
+        return [token for token in free if rules.constraint.agrees((*body, token), task)]
     if len(body) < len(task.prefix):
         return [task.prefix[len(body)]]
     n = rules.no_repeat_ngram

@@ -1,0 +1,59 @@
+"""The training of a parser: trees become two aligned texts, and the scores are those of trees."""
+
+from pathlib import Path
+
+from keras_transformer_cli.parsing import facts
+from keras_transformer_cli.screen import say
+from keras_transformer_cli.settings import DATA_FOLDER
+from keras_transformer_cli.tasks import SEARCH, Task
+from keras_transformer_cli.training import run_training
+
+FILES = {"source": "train.words", "target": "train.trees", "valid_source": "dev.words", "valid_target": "dev.trees"}
+
+
+def run_parser_training(given, explicit):
+    """Train with the options of `parse train`, and print the result card.
+
+    Args:
+        given: {name: value} of all options.
+        explicit: the names of those that the user gave.
+    """
+    data = Path(given["output"]) / DATA_FOLDER
+    texts = {name: str(data / file) for name, file in FILES.items()}
+    none = {"also": None, "valid_pairs": None, "target_vocabulary_size": None, "normalization": "none"}
+    scores = {"monitor": "val_perplexity", "bleu_every": 0, "bleu_tokenize": "none"}
+    task = Task("parse train", write_texts, score_parses, lambda scores: scores.every.f1, facts, tuple(given))
+    run_training({**texts, **none, **scores, "tokenizer": str(data), **given}, explicit, task)
+
+
+def write_texts(settings, output):
+    """Write the trees as texts, and the tokenizers of words and of trees, into the folder of the run."""
+    from keras_transformer import Tokenizer, TokenizerPair
+    from keras_transformer.inputs.tokenizers import save_tokenizer
+    from keras_transformer.parsing import TreeConstraint, tokenizer_options, write_tree_pairs
+    from keras_transformer.recipes import read_recipe
+
+    (output / DATA_FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, part in (("trees", "source"), ("dev", "valid_source")):
+        sides = settings[part], settings[part.replace("source", "target")]
+        report = write_tree_pairs(settings[name], *sides, settings["keep_tags"], overwrite=True)
+        say(f"{settings[name]}: {report}")
+    size = settings["vocabulary_size"]
+    limit = {} if size else {"hard_vocab_limit": False}
+    words = Tokenizer.train(
+        settings["source"], size or read_recipe(settings["recipe"]).vocabulary_size, settings["subwords"], **limit
+    )
+    trees = Tokenizer.train(settings["target"], **tokenizer_options(settings["target"]))
+    pair = TokenizerPair(words, trees)
+    TreeConstraint(pair)  # it refuses pieces of words that do not tell where words begin
+    save_tokenizer(pair, output / DATA_FOLDER, overwrite=True)
+
+
+def score_parses(model, data, settings):
+    """The `TreeScores` of the model on the trees to choose by."""
+    from keras_transformer.parsing import Parser, evaluate_trees, read_trees, words_of
+
+    references = read_trees(settings["dev"])
+    parser = Parser(model, data.tokenizer, **{name: settings[name] for name in SEARCH})
+    found = parser([" ".join(words_of(tree)) for tree in references], progress=True)
+    return evaluate_trees([each.tree for each in found], references)
