@@ -7,6 +7,7 @@ from keras_transformer_cli.screen import say
 from keras_transformer_cli.settings import DATA_FOLDER
 from keras_transformer_cli.tasks import SEARCH, Task
 from keras_transformer_cli.training import run_training
+from keras_transformer_cli.training_data import learn
 
 FILES = {"source": "train.words", "target": "train.trees", "valid_source": "dev.words", "valid_target": "dev.trees"}
 
@@ -38,11 +39,9 @@ def write_texts(settings, output):
         sides = settings[part], settings[part.replace("source", "target")]
         report = write_tree_pairs(settings[name], *sides, settings["keep_tags"], overwrite=True)
         say(f"{settings[name]}: {report}")
-    size = settings["vocabulary_size"]
-    limit = {} if size else {"hard_vocab_limit": False}
-    words = Tokenizer.train(
-        settings["source"], size or read_recipe(settings["recipe"]).vocabulary_size, settings["subwords"], **limit
-    )
+    given = settings["vocabulary_size"]
+    size = given or read_recipe(settings["recipe"]).vocabulary_size
+    words = learn([settings["source"]], size, settings, exact_size=given is not None)
     trees = Tokenizer.train(settings["target"], **tokenizer_options(settings["target"]))
     pair = TokenizerPair(words, trees)
     TreeConstraint(pair)  # it refuses pieces of words that do not tell where words begin

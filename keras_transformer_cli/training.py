@@ -28,6 +28,7 @@ def run_training(given, explicit, task=TRANSLATION):
     from keras_transformer.inputs.paths import check_target
     from keras_transformer.presets import preset
     from keras_transformer.training import is_chief
+    from keras_transformer.translation.requests import check_beam
 
     strategy = workers()
     output = check_target(given["output"], "folder", "output")
@@ -44,6 +45,7 @@ def run_training(given, explicit, task=TRANSLATION):
         make_deterministic()
     keras.utils.set_random_seed(settings["seed"])
     data = make_data(files, settings, output, exact_size=given["vocabulary_size"] is not None)
+    check_beam(settings["beam_size"], data.tokenizer)
     settings["vocabulary_size"] = vocabulary_size(data.tokenizer)
     epochs = run_settings.epochs(settings, data.train.report.batches)
     updates = epochs * data.train.report.batches

@@ -134,6 +134,11 @@ def check_vocabulary(models, tokenizer, beam_size):
     """Raise ValueError if the tokenizer is not that of the models, or has fewer target pieces than the beam."""
     for model in models:
         check_sizes(model, tokenizer)
+    check_beam(beam_size, tokenizer)
+
+
+def check_beam(beam_size, tokenizer):
+    """Raise ValueError if the target has fewer pieces than a beam hypotheses."""
     size = side_of(tokenizer, "target").vocabulary_size
     if beam_size > size:
         raise ValueError(f"beam_size={beam_size} is wider than the vocabulary of {size} pieces.")

@@ -103,6 +103,20 @@ def test_greedy_is_the_plain_one_and_keeps_the_probabilities_of_the_model(seed):
         np.testing.assert_allclose(found.log_probabilities[row, 0], log_probability(table[row], tokens), rtol=2e-5)
 
 
+def test_greedy_search_is_free_as_long_as_the_constraint_agrees():
+    tasks = TASKS * 12
+    table = script(8, end_bias=1.5, batch=len(tasks))
+    free, bound = run_greedy(table, tasks), run_greedy(table, tasks, rules=RULES)
+    rows = [
+        row
+        for row, task in enumerate(tasks)
+        if free.finished[row, 0] and Balanced.is_whole(tokens_of(free.ids[row, 0]), task)
+    ]
+    assert 3 <= len(rows) < len(tasks)
+    np.testing.assert_array_equal(free.ids[rows], bound.ids[rows])
+    np.testing.assert_allclose(free.scores[rows], bound.scores[rows], rtol=1e-6)
+
+
 def test_every_sample_keeps_to_the_constraint():
     numbers = np.random.default_rng(1).uniform(size=(3, 20, 6))
     found = run_sample(script(2), TASKS, numbers, SamplingOptions(temperature=3.0), rules=RULES)
