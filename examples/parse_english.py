@@ -69,27 +69,28 @@ def measure(parser, references):
     return trees, facts(scores) | measured
 
 
-def score(folder, name, path, beams):
-    """Score the parser of a folder on a file of trees, with and without the constraint, and write the trees.
+def score(folder, sets, beams):
+    """Score the parser of a folder, with and without the constraint. The trees of the widest beam are written.
 
     Args:
-        folder: the folder of the run, which gets the trees.
-        name: of the file of trees, for the facts.
-        path: the file of trees.
+        folder: the folder of the run.
+        sets: {name: file of trees}.
         beams: the sizes of the beam.
 
     Returns:
-        The facts.
+        {name: {search: facts}}.
     """
-    references, found = read_trees(path), {}
+    references = {name: read_trees(path) for name, path in sets.items()}
+    found = {name: {} for name in sets}
     for beam_size in beams:
         for constrained in (True, False):
             parser = Parser.load(folder, dtype="float32", beam_size=beam_size, constrained=constrained)
-            trees, measured = measure(parser, references)
-            found[f"beam {beam_size}, {'constrained' if constrained else 'free'}"] = measured
-            if constrained and beam_size == max(beams):
-                with written_beside(folder / f"{name}.parsed.mrg", overwrite=True, kind="file") as beside:
-                    beside.write_text("".join(f"{one_line(tree)}\n" for tree in trees), encoding="utf-8")
+            for name, right in references.items():
+                trees, measured = measure(parser, right)
+                found[name][f"beam {beam_size}, {'constrained' if constrained else 'free'}"] = measured
+                if constrained and beam_size == max(beams):
+                    with written_beside(folder / f"{name}.parsed.mrg", overwrite=True, kind="file") as beside:
+                        beside.write_text("".join(f"{one_line(tree)}\n" for tree in trees), encoding="utf-8")
     return found
 
 
@@ -126,7 +127,7 @@ def main(
     train(train_file, dev, output, options or [])
     sets = {"dev": dev} | ({"test": test} if test else {})
     beams = beam or [1, 21]
-    scores = {name: score(output, name, path, beams) for name, path in sets.items()}
+    scores = score(output, sets, beams)
     for name, found in scores.items():
         show_scores(console, name, found)
     training = json.loads((output / "result.json").read_text(encoding="utf-8"))

@@ -36,19 +36,19 @@ def test_the_whole_run(app, tmp_path, monkeypatch):
     monkeypatch.setattr(Parser, "export", lambda self, path: path.mkdir(parents=True) or exported.append(path))
     files = [f"--{name}={tmp_path / name}.mrg" for name in ("train", "dev", "test")]
     output = tmp_path / "run"
-    arguments = [*files, f"--output={output}", "--beam", "2", "--sentence", "mice run .", "--", *SMALL]
+    arguments = [*files, f"--output={output}", "--beam", "1", "--sentence", "mice run .", "--", *SMALL]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
     assert exported == [output / "saved_model" / "1"] and (output / "tree_1.svg").read_text().startswith("<svg")
     scored = json.loads((output / "scored" / "result.json").read_text(encoding="utf-8"))
     assert list(scored["scores"]) == ["dev", "test"] and scored["trained as"]["model"]["preset"] == "quickstart"
     for name, found in scored["scores"].items():
-        assert list(found) == ["beam 2, constrained", "beam 2, free"]
-        bound = found["beam 2, constrained"]
+        assert list(found) == ["beam 1, constrained", "beam 1, free"]
+        bound = found["beam 1, constrained"]
         assert bound["outputs that needed repair"] == 0 and bound["sentences a second"] > 0
         parsed, references = (read_trees(path) for path in (output / f"{name}.parsed.mrg", tmp_path / f"{name}.mrg"))
         assert bound | facts(evaluate_trees(parsed, references)) == bound
-    for word in ("beam 2, constrained", "a second", "mice"):
+    for word in ("beam 1, constrained", "a second", "mice"):
         assert word in first.output
     weights = (output / "model.keras").read_bytes()
     again = CliRunner().invoke(app, arguments)
