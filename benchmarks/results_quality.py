@@ -109,11 +109,16 @@ def recipes(folder):
 
 
 def published(folder):
-    """All texts of the page about the seeds of the recipe `multi30k_tiny`: {name: text}; {} without cards.
+    """All texts of the page about the seeds of the recipe `multi30k_tiny`: {name: text}; {} without cards."""
+    return seeds(folder, "published")
 
-    The cards are `result.json` of `keras-transformer train`, with the scores of a test set added to "scores".
+
+def seeds(folder, family):
+    """The texts about trainings that differ only in the seed: {name: text}; {} without cards.
+
+    The cards are `result.json` of `keras-transformer train`. The scores of test sets may be added to their "scores".
     """
-    cards = sorted(read_cards(folder, "published").values(), key=lambda card: card["seed"])
+    cards = sorted(read_cards(folder, family).values(), key=lambda card: card["seed"])
     if not cards:
         return {}
     scored = list(dict.fromkeys(name for card in cards for name in card["scores"]))
@@ -163,7 +168,8 @@ def ablations(folder):
     rows = []
     for name, values in bleus.items():
         cards, row = results[name], paper[name]
-        changes = row.changes | ({"label_smoothing": row.label_smoothing} if row.label_smoothing != 0.1 else {})
+        smoothing = row.label_smoothing
+        changes = row.changes | ({"label_smoothing": smoothing} if smoothing != base_paper.label_smoothing else {})
         is_compared = name != "paper_base"
         here = statistics.fmean(values) - statistics.fmean(base) if base else None
         rows.append(
