@@ -6,7 +6,8 @@
 The cards are the JSON files in `results/`, as the benchmarks, `keras-transformer train` and `examples/ablations.py`
 write them. `results/page.md` is the page without its numbers: a place such as {{ bulk.table }} is filled with the text
 that a function gives under this name. For another family of cards, write such a function, add it to `FAMILIES`, and
-give its texts a place. `--check` writes nothing, and ends with 1 if the page is another one.
+give its texts a place. `--check` writes nothing, and ends with 1 if the page is another one. Where a card is missing or
+lacks a number, the script names it, writes nothing and ends with 2.
 """
 
 import difflib
@@ -55,7 +56,11 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="Only compare the page with the cards.")] = False,
 ):
     """Write RESULTS.md, or compare it with the cards."""
-    page = render()
+    try:
+        page = render()
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
     if not check:
         write_text(PAGE, page)
         return

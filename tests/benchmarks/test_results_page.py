@@ -165,6 +165,16 @@ def test_check_ends_with_1_where_the_page_differs(tmp_path, monkeypatch, capsys)
     assert page.read_text(encoding="utf-8") == results_page.render() + "\n"
 
 
+def test_a_card_that_is_missing_is_one_line_and_2(monkeypatch, capsys):
+    def no_page():
+        raise FileNotFoundError("no card")
+
+    monkeypatch.setattr(results_page, "render", no_page)
+    with pytest.raises(typer.Exit) as end:
+        results_page.main()
+    assert (end.value.exit_code, capsys.readouterr().err) == (2, "no card\n")
+
+
 def test_the_page_is_made_without_keras():
     code = "import sys, results_page; results_page.render(); assert not {'keras', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=RESULTS.parent, check=True)
