@@ -3,7 +3,6 @@
 Needs the extra `parsing`. The parser needs TensorFlow too.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
 from keras_transformer.parsing.cleaning import clean_tree
@@ -44,4 +43,6 @@ if not TYPE_CHECKING:  # a type checker would believe that every name exists
     def __getattr__(name):
         if name != "Parser":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return importlib.import_module("keras_transformer.parsing.parser").Parser
+        from keras_transformer.parsing.parser import Parser
+
+        return Parser

@@ -20,7 +20,7 @@ from keras_transformer.translation.translator import OPTIONS, Translator
 
 
 class _TreeTranslator(Translator):
-    graph_class = TreeGraph
+    _graph_class = TreeGraph
 
 
 class Parser:

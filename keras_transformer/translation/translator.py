@@ -68,7 +68,7 @@ class Translator(GivenPairs):
         ```
     """
 
-    graph_class = TranslationGraph
+    _graph_class = TranslationGraph
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Translator(GivenPairs):
         self.folder = None
         self._pieces = Pieces(tokenizer)
         self._teacher_forcing = TeacherForcing(self.models)
-        self.graph = self.graph_class(self.models, tokenizer, self.options)
+        self.graph = self._graph_class(self.models, tokenizer, self.options)
         self._searcher = Searcher(self.graph, self._teacher_forcing, self._pieces)
         self._scorer = Scorer(self.graph, self._teacher_forcing, self._pieces)
 
