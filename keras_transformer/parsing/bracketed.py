@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_transformer.inputs.tokenizers import is_pair, side_of
+from keras_transformer.parsing.nodes import TAG
 from keras_transformer.parsing.vocabulary import read_tree_ids
 from keras_transformer.parsing.words import escaped
 from keras_transformer.translation.graph import TranslationGraph
@@ -24,8 +26,10 @@ class TreeGraph(TranslationGraph):
 
     def __init__(self, models, tokenizer, options):
         super().__init__(models, tokenizer, options)
-        ids = read_tree_ids(tokenizer.target)
-        rows = zip(ids.tokens, ids.opens, ids.closes, ids.is_word, strict=True)
+        self._copies = not is_pair(tokenizer)
+        ids = read_tree_ids(side_of(tokenizer, "target"), self._copies)
+        tokens = [TAG if self._copies and word else token for token, word in zip(ids.tokens, ids.is_word, strict=True)]
+        rows = zip(tokens, ids.opens, ids.closes, ids.is_word, strict=True)
         self._is_word = ids.is_word
         self._before = [self._text_before(*row) for row in rows]
 
@@ -39,14 +43,14 @@ class TreeGraph(TranslationGraph):
         return f" {token}" if opens else ""
 
     def clean(self, sentences):
-        """See `TranslationGraph.clean`: one space between words."""
-        return tf.strings.strip(tf.strings.regex_replace(sentences, WHITE_SPACE, " "))
+        """See `TranslationGraph.clean`: one space between words, and brackets by name if words are copied."""
+        sentences = tf.strings.strip(tf.strings.regex_replace(sentences, WHITE_SPACE, " "))
+        return with_names_of_brackets(sentences) if self._copies else sentences
 
     def texts(self, ids, source):
         """See `TranslationGraph.texts`."""
-        words = tf.strings.split(self.tokenizer.source.detokenize(source)).to_tensor()  # (R, N)
-        for sign in "()":
-            words = tf.strings.regex_replace(words, f"\\{sign}", escaped(sign))
+        sentences = with_names_of_brackets(side_of(self.tokenizer, "source").detokenize(source))
+        words = tf.strings.split(sentences).to_tensor()  # (R, N)
         words = tf.pad(words, [[0, 0], [0, 1]], constant_values="")  # at least one column
         is_word = tf.gather(tf.constant(self._is_word), ids)  # (R, L)
         number = tf.cumsum(tf.cast(is_word, tf.int32), axis=1, exclusive=True)
@@ -55,3 +59,10 @@ class TreeGraph(TranslationGraph):
         after = tf.where(is_word, ")", "")
         parts = tf.strings.join([before, tf.where(is_word, word, ""), after])
         return tf.strings.strip(tf.strings.reduce_join(parts, axis=1))
+
+
+def with_names_of_brackets(texts):
+    """ "(" and ")" in texts as trees have them."""
+    for sign in "()":
+        texts = tf.strings.regex_replace(texts, f"\\{sign}", escaped(sign))
+    return texts

@@ -1,12 +1,14 @@
 """A tree as a sequence of tokens, whose closing brackets have labels (Vinyals et al. 2015)."""
 
-from keras_transformer.inputs.numbers import switch
 from keras_transformer.parsing.cleaning import clean_tree
 from keras_transformer.parsing.nodes import TAG, is_word
+from keras_transformer.parsing.words import escaped, plain
+
+LEAVES = ("places", "tags", "words")
 
 
-def to_tokens(tree, keep_tags: bool = False) -> list[str]:
-    """Write a tree as a sequence of tokens, without its words: "(S", "(NP", "XX", ")NP", …, ")S".
+def to_tokens(tree, leaves: str = "places") -> list[str]:
+    """Write a tree as a sequence of tokens: "(S", "(NP", "XX", ")NP", …, ")S".
 
     This is how "Attention Is All You Need" and Vinyals et al. ("Grammar as a Foreign Language", 2015) write trees.
     There is a token for each opening bracket with its label, for each closing bracket with its label, and for each
@@ -19,27 +21,35 @@ def to_tokens(tree, keep_tags: bool = False) -> list[str]:
 
         tree = nltk.Tree.fromstring("(S (NP (DT the) (NNS mice)) (VP (VBP run)))")
         print(" ".join(to_tokens(tree)))
-        assert to_tokens(tree, keep_tags=True)[2:4] == ["DT", "NNS"]
+        assert to_tokens(tree, leaves="tags")[2:4] == ["DT", "NNS"]
         ```
 
     Args:
         tree: an `nltk.Tree`. It is cleaned first, see `clean_tree`.
-        keep_tags: whether a word's token is its part-of-speech tag. Otherwise it is "XX" for each word.
+        leaves: what stands for a word. "places" is "XX" for each word, as in the paper. "tags" is its part-of-speech
+            tag. "words" is the word itself, with brackets by name: `-LRB-` is "(".
 
     Raises:
-        TypeError, ValueError: as in `clean_tree`, or `keep_tags` is not True or False.
+        TypeError, ValueError: as in `clean_tree`, or `leaves` is none of the three.
     """
-    keep_tags, tokens = switch("keep_tags", keep_tags), []
-    _write(clean_tree(tree), keep_tags, tokens)
+    tokens = []
+    _write(clean_tree(tree), checked_leaves(leaves), tokens)
     return tokens
 
 
-def _write(node, keep_tags, tokens):
+def checked_leaves(leaves):
+    """Raise ValueError if `leaves` is none of `LEAVES`."""
+    if leaves not in LEAVES:
+        raise ValueError(f"leaves must be one of {LEAVES}, got {leaves!r}.")
+    return leaves
+
+
+def _write(node, leaves, tokens):
     """Append the tokens of a node to a list."""
     if is_word(node):
-        tokens.append(node.label() if keep_tags else TAG)
+        tokens.append({"places": TAG, "tags": node.label(), "words": escaped(plain(node[0]))}[leaves])
         return
     tokens.append(f"({node.label()}")
     for child in node:
-        _write(child, keep_tags, tokens)
+        _write(child, leaves, tokens)
     tokens.append(f"){node.label()}")

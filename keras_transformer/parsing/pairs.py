@@ -8,9 +8,9 @@ from keras_transformer.files import written_beside
 from keras_transformer.ids import NUM_RESERVED
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import AnyPath, checked_path
-from keras_transformer.parsing.linear import to_tokens
+from keras_transformer.parsing.linear import checked_leaves, to_tokens
 from keras_transformer.parsing.reading import read_trees
-from keras_transformer.parsing.words import words_of
+from keras_transformer.parsing.words import escaped, words_of
 from keras_transformer.readers.corpora import Corpora, read_corpora
 
 SPACE = "▁"  # SentencePiece's sign for the space before a token
@@ -42,11 +42,11 @@ class TreePairsReport:
         )
 
 
-def tree_pairs(path: AnyPath, keep_tags: bool = False) -> list[tuple[str, str]]:
+def tree_pairs(path: AnyPath, leaves: str = "places") -> list[tuple[str, str]]:
     r"""Read a file of trees as pairs of texts: the sentence, and the tokens of its tree.
 
     The words of a sentence have spaces between them, and so have the tokens: `sentence.split(" ")` are the words.
-    Brackets in words are brackets, see `words_of`.
+    Brackets in words are brackets, see `words_of`; with `leaves="words"`, they have names in both texts.
 
     Example:
         ```python
@@ -59,19 +59,20 @@ def tree_pairs(path: AnyPath, keep_tags: bool = False) -> list[tuple[str, str]]:
 
     Args:
         path: see `read_trees`.
-        keep_tags: see `to_tokens`.
+        leaves: see `to_tokens`.
 
     Raises:
         ImportError, ValueError, OSError: see `read_trees`.
     """
-    return [(" ".join(words_of(tree)), " ".join(to_tokens(tree, keep_tags))) for tree in read_trees(path)]
+    write = escaped if checked_leaves(leaves) == "words" else str
+    return [(" ".join(map(write, words_of(tree))), " ".join(to_tokens(tree, leaves))) for tree in read_trees(path)]
 
 
 def write_tree_pairs(
     path: AnyPath,
     sentences: AnyPath,
     tokens: AnyPath,
-    keep_tags: bool = False,
+    leaves: str = "places",
     max_words: int | None = None,
     overwrite: bool = False,
 ) -> TreePairsReport:
@@ -92,7 +93,7 @@ def write_tree_pairs(
         path: the file of trees, see `read_trees`.
         sentences: the file for the sentences, one a line.
         tokens: the file for the tokens, one tree a line.
-        keep_tags: see `to_tokens`.
+        leaves: see `to_tokens`.
         max_words: int, or None. Trees over more words are left out, and counted in the report.
         overwrite: whether to replace files that exist.
 
@@ -117,7 +118,7 @@ def write_tree_pairs(
         written_beside(sentences, overwrite, kind="file", argument="sentences") as new_sentences,
         written_beside(tokens, overwrite, kind="file", argument="tokens") as new_tokens,
     ):
-        pairs = tree_pairs(path, keep_tags)
+        pairs = tree_pairs(path, leaves)
         kept = [pair for pair in pairs if max_words is None or _length(pair[0]) <= max_words]
         if not kept:
             raise ValueError(f"max_words={max_words} leaves out all {len(pairs)} trees of {path}. Raise it.")
@@ -137,8 +138,11 @@ def _length(text):
     return text.count(" ") + 1
 
 
-def tokenizer_options(tokens: Corpora) -> dict[str, Any]:
+def tokenizer_options(tokens: Corpora, leaves: str = "places") -> dict[str, Any]:
     """The options with which `Tokenizer.train` makes each token of trees exactly one piece.
+
+    Trees with `leaves="words"` have one tokenizer for sentences and trees. It is trained on the sentences, and each
+    bracket is one piece.
 
     Example:
         ```python
@@ -153,9 +157,10 @@ def tokenizer_options(tokens: Corpora) -> dict[str, Any]:
     Args:
         tokens: a path, or a list of strings, with the tokens of one tree each, as `write_tree_pairs` wrote them. A
             token that is not among them becomes UNK.
+        leaves: what the trees were written with, see `to_tokens`.
 
     Returns:
-        A dictionary of keywords.
+        A dictionary of keywords. With "words", it lacks `vocabulary_size`.
 
     Raises:
         ValueError: the texts have no opening bracket.
@@ -163,12 +168,15 @@ def tokenizer_options(tokens: Corpora) -> dict[str, Any]:
     """
     corpora = read_corpora("tokens", tokens)
     found = sorted({token for corpus in corpora for line in corpus.read() for token in line.split(" ") if token})
+    if checked_leaves(leaves) == "words":
+        found = [token for token in found if token[0] in "()"]
     if not any(token.startswith("(") for token in found):
         raise ValueError("tokens has no opening bracket. Give the token sequences of trees, as write_tree_pairs does.")
-    return {
+    symbols = {"model": "bpe", "user_defined_symbols": [SPACE + token for token in found]}
+    if leaves == "words":
+        return symbols
+    return symbols | {
         "vocabulary_size": NUM_RESERVED + len(found),
-        "model": "bpe",
         "byte_fallback": False,
         "hard_vocab_limit": False,
-        "user_defined_symbols": [SPACE + token for token in found],
     }

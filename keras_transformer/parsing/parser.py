@@ -10,10 +10,13 @@ from keras_transformer.inputs.kinds import Texts, read_sentences
 from keras_transformer.inputs.numbers import switch
 from keras_transformer.inputs.options import check_options
 from keras_transformer.inputs.paths import AnyPath
+from keras_transformer.inputs.tokenizers import side_of
 from keras_transformer.parsing.bracketed import TreeGraph
 from keras_transformer.parsing.constraint import TreeConstraint
 from keras_transformer.parsing.nodes import pieces
+from keras_transformer.parsing.pairs import SPACE
 from keras_transformer.parsing.repair import ParsedTree, to_tree
+from keras_transformer.parsing.words import escaped
 from keras_transformer.translation.batches import WORKERS
 from keras_transformer.translation.pieces import pad_rows
 from keras_transformer.translation.translator import OPTIONS, Translator
@@ -46,8 +49,8 @@ class Parser:
 
     Args:
         model: a `Transformer` from sentences to the tokens of trees, or a list of them: an ensemble.
-        tokenizer: the `TokenizerPair` that they were trained with. Its target has the tokens of trees, see
-            `tokenizer_options`.
+        tokenizer: the `TokenizerPair` that they were trained with, whose target has the tokens of trees; or the
+            `Tokenizer`, if their trees have the words themselves (`leaves="words"`). See `tokenizer_options`.
         beam_size, length_penalty, max_extra_length: of the search; the paper's by default. An output has at most
             `max_extra_length` tokens more than its sentence has pieces, at least 2.
         constrained: whether every output must be a tree, see `TreeConstraint`.
@@ -78,7 +81,8 @@ class Parser:
             more["constraint"] = constraint
             if max_extra_length < 2:
                 raise ValueError(f"max_extra_length={max_extra_length} must be at least 2: a tree has a root, and END.")
-        self._count_words = constraint.count_words
+        self._words, self._copies = constraint.words, constraint.copies
+        self._brackets = {token for token in constraint.ids.tokens if token[:1] in ("(", ")")}
         self.translator = _TreeTranslator(model, tokenizer, beam_size, length_penalty, max_extra_length, **more)
 
     def __call__(
@@ -99,28 +103,56 @@ class Parser:
             TypeError: `sentences` is no list of strings.
         """
         words = [pieces(sentence) for sentence in read_sentences("sentences", sentences)]
-        self._check(words)
-        texts = [" ".join(row) for row in words]
+        texts = [" ".join(map(escaped, row) if self._copies else row) for row in words]
+        sources = self._sources(words, texts)
         options = {"batch_size": batch_size, "progress": progress, "workers": workers}
         found = [hypothesis for [hypothesis] in self.translator.n_best(texts, 1, **options)]
-        # The last token is END, but for a hypothesis that the limit cut off.
-        return [
-            to_tree([name.removeprefix("▁") for name in best.tokens[: len(best.tokens) - best.finished]], row)
-            for best, row in zip(found, words, strict=True)
-        ]
+        return [self._tree(*each) for each in zip(found, words, sources, strict=True)]
 
-    def _check(self, words):
+    def _tree(self, best, words, source):
+        """The `ParsedTree` of a `Hypothesis`, given the words and their pieces."""
+        names = best.tokens[: len(best.tokens) - best.finished]  # the last is END, if the limit did not cut it off
+        if not self._copies:
+            return to_tree([name.removeprefix(SPACE) for name in names], words)
+        right = dict(enumerate(zip(self._grouped(source), map(escaped, words), strict=True)))
+        tokens, number = self._grouped(names), 0
+        for place, token in enumerate(tokens):
+            if token[0] not in "()":
+                pieces_of_word, word = right.get(number, (None, None))
+                tokens[place], number = word if token == pieces_of_word else token.removeprefix(SPACE), number + 1
+        return to_tree(tokens, words, "words")
+
+    def _grouped(self, names):
+        """Names of pieces as tokens: brackets, and the joined pieces of each word."""
+        tokens = []
+        for name in names:
+            if name.startswith(SPACE) or not tokens or tokens[-1][0] in "()":
+                is_bracket = name.removeprefix(SPACE) in self._brackets
+                tokens.append(name.removeprefix(SPACE) if is_bracket else name)
+            else:
+                tokens[-1] += name
+        return tokens
+
+    def _sources(self, words, texts):
+        """The names of the pieces of each sentence.
+
+        Raises:
+            ValueError: see `__call__`.
+        """
         for number, row in enumerate(words):
             if not row:
                 raise ValueError(f"sentences[{number}] has no words. Leave it out.")
-        sources = self.translator.tokenizer.encode([" ".join(row) for row in words]) if words else []
-        counts = np.asarray(ops.convert_to_numpy(self._count_words(pad_rows(sources)))) if words else []
+        if not words:
+            return []
+        sources = self.translator.tokenizer.encode(texts)
+        counts = np.asarray(ops.convert_to_numpy(self._words.count_words(pad_rows(sources))))
         for number, (row, count) in enumerate(zip(words, counts, strict=True)):
             if len(row) != count:
                 raise ValueError(
                     f"sentences[{number}] has {len(row)} words, and {count} for the tokenizer: {' '.join(row)[:60]!r}. "
                     "Replace the character ▁ (U+2581) and unusual spaces."
                 )
+        return [side_of(self.translator.tokenizer, "source").pieces(ids) for ids in sources]
 
     @classmethod
     def load(cls, folder: AnyPath | Sequence[AnyPath], dtype: Any = None, **options: Any) -> Self:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_transformer.inputs.kinds import Texts, read_texts
+from keras_transformer.parsing.linear import checked_leaves
 from keras_transformer.parsing.nodes import DEEPEST, TAG, TOP, is_one_word, pieces, tree_class
 from keras_transformer.parsing.words import escaped, read_words
 
@@ -28,7 +29,7 @@ class ParsedTree:
         return bool(self.repairs)
 
 
-def to_tree(tokens: str | Texts, words: Texts) -> ParsedTree:
+def to_tree(tokens: str | Texts, words: Texts, leaves: str = "places") -> ParsedTree:
     """Make a tree of tokens, and put the words back. Tokens that are no tree over these words are repaired.
 
     The tokens are read from left to right. A token is an opening bracket "(NP", a closing bracket ")NP", or the place
@@ -37,6 +38,7 @@ def to_tree(tokens: str | Texts, words: Texts) -> ParsedTree:
     - "broken token": a bracket without a label, or a token with a bracket inside or with white space, is dropped.
     - "too deep": an opening bracket inside 199 others is dropped.
     - "surplus word": a place of a word for which no word is left is dropped.
+    - "other word": with `leaves="words"`, a word that is not the one of the sentence gives its place to that one.
     - "surplus closer": a closing bracket is dropped if nothing is open.
     - "wrong closer": a closing bracket whose label no open bracket has closes the innermost one.
     - "missing closer": a closing bracket of a label further out first closes the brackets inside. At the end, all open
@@ -63,17 +65,18 @@ def to_tree(tokens: str | Texts, words: Texts) -> ParsedTree:
     Args:
         tokens: a list of strings, or one string with spaces between the tokens.
         words: a list of strings, the words of the sentence.
+        leaves: what stands for a word in the tokens, see `to_tokens`. With "words", words get the tag XX.
 
     Raises:
         TypeError: `tokens` or `words` is something else.
-        ValueError: there are no words, or a word is empty or has white space.
+        ValueError: there are no words, or a word is empty or has white space; or `leaves` is unknown.
     """
     tokens = pieces(tokens) if isinstance(tokens, str) else read_texts("tokens", tokens)
     words = [escaped(word) for word in read_words("words", words)]
-    builder = _Builder(words)
+    builder = _Builder(words, checked_leaves(leaves) == "words")
     for token in tokens:
         builder.add(token)
-    return ParsedTree(builder.finish(), dict(sorted(builder.repairs.items())))
+    return ParsedTree(builder.finish(), dict(sorted((+builder.repairs).items())))
 
 
 class _Builder:
@@ -82,13 +85,14 @@ class _Builder:
     Attributes:
         open: the nodes that are not closed, the innermost last. The first is not of the tree: it holds the roots.
         words: an iterator over the words that have no place yet.
+        copies: whether the tokens have the words themselves.
         repairs: {rule: how often it was needed}.
     """
 
-    def __init__(self, words):
+    def __init__(self, words, copies):
         self.Tree = tree_class()
         self.open = [self.Tree(TOP, [])]
-        self.words = iter(words)
+        self.words, self.copies = iter(words), copies
         self.repairs = Counter()
 
     def add(self, token):
@@ -102,7 +106,8 @@ class _Builder:
         elif (word := next(self.words, None)) is None:
             self.repairs["surplus word"] += 1
         else:
-            self.open[-1].append(self.Tree(label, [word]))
+            self.repairs["other word"] += self.copies and label != word
+            self.open[-1].append(self.Tree(TAG if self.copies else label, [word]))
 
     def _add_opener(self, label):
         if len(self.open) >= DEEPEST:  # with the tag of a word inside, this is one more than the open brackets

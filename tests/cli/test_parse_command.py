@@ -71,7 +71,7 @@ def test_training_scores_the_dev_trees_and_can_be_repeated(trained, parser):
     assert config["keep_tags"] is True and config["recipe"] == "parsing_small"
     again = run("parse", "train", "--config", folder / "run" / "config.yaml")
     assert "This run is finished" in again.stderr
-    write_tree_pairs(folder / "dev.mrg", folder / "dev.words", folder / "dev.trees", keep_tags=True)
+    write_tree_pairs(folder / "dev.mrg", folder / "dev.words", folder / "dev.trees", leaves="tags")
     for side in ("words", "trees"):
         assert (folder / "run" / "data" / f"dev.{side}").read_bytes() == (folder / f"dev.{side}").read_bytes()
 

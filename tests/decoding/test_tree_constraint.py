@@ -4,6 +4,7 @@ import functools
 import re
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -64,12 +65,11 @@ def ids_of(words):
 ROWS = 2048  # more than the hypotheses of any length
 
 
-def whole_outputs(constraint, words, limit):
+def whole_outputs(constraint, source, limit):
     """What a walk through `allowed` finds, all hypotheses of a length at a time."""
-    state = constraint.start(ops.convert_to_tensor(np.array([ids_of(words)], "int32")))
-    state = state._replace(**{name: x[:, None] for name, x in state._asdict().items()})
+    state = constraint.start(ops.convert_to_tensor(np.array([source], "int32")))
     bodies, found = [()], set()
-    state = type(state)(*(ops.repeat(x, ROWS, axis=0) for x in state))
+    state = keras.tree.map_structure(lambda x: ops.repeat(x[:, None], ROWS, axis=0), state)
     for length in range(limit):
         remaining = ops.full((ROWS,), limit - length, "int32")
         allowed = ops.convert_to_numpy(constraint.allowed(state, remaining))[: len(bodies), 0]
@@ -82,7 +82,7 @@ def whole_outputs(constraint, words, limit):
         if not bodies:
             break
         rows, tokens = (np.resize(x, ROWS) for x in (rows, tokens))  # JAX compiles for each shape
-        state = type(state)(*(ops.take(x, rows, axis=0) for x in state))
+        state = keras.tree.map_structure(lambda x, rows=rows: ops.take(x, rows, axis=0), state)
         state = constraint.advance(state, ops.convert_to_tensor(tokens[:, None]))
     assert not bodies, "the limit cut a hypothesis off"
     return found
@@ -92,7 +92,7 @@ def whole_outputs(constraint, words, limit):
 def test_it_allows_each_tree_within_the_limit_and_nothing_else(words, limit, most_open):
     expected = {(*tree, END) for tree in trees(words, limit - 1, most_open)}
     assert len(expected) >= 16
-    assert whole_outputs(TreeConstraint(PAIR, most_open), words, limit) == expected
+    assert whole_outputs(TreeConstraint(PAIR, most_open), ids_of(words), limit) == expected
 
 
 def test_the_beam_is_the_exhaustive_search_over_all_trees():
@@ -132,12 +132,31 @@ def test_words_are_counted_as_the_spaces_of_the_text_part_them(pieces, words):
     names = WORDS.pieces(pieces)
     text = "".join(name for name in names if name not in ("<pad>", "</s>")).replace("▁", " ")
     assert len(text.split()) == words
-    count = TreeConstraint(PAIR).count_words(ops.convert_to_tensor(np.array([pieces], "int32")))
+    count = TreeConstraint(PAIR).words.count_words(ops.convert_to_tensor(np.array([pieces], "int32")))
     assert ops.convert_to_numpy(count).tolist() == [words]
 
 
+ONE = tokenizer("▁(A", "▁a", "▁)A", "b", "▁c")  # of words and brackets
+
+
+@pytest.mark.parametrize("source", [(5,), (5, 7), (5, 7, 8), (8, 5, 7, 7), (8, 8, 8)])
+def test_with_one_tokenizer_the_words_are_copied(source):
+    """Brackets stand between words only. So these are the trees over as many words, with the words' pieces in place."""
+    words = []
+    for piece in source:
+        words = [*words, (piece,)] if piece != 7 else [*words[:-1], (*words[-1], piece)]
+    limit, places = len(source) + 7, {IDS["(A"]: (4,), IDS[")A"]: (6,)}
+    expected = set()
+    for tree in trees(len(words), limit - 1 - len(source) + len(words), 9):
+        if not {IDS["(B"], IDS["NN"]} & set(tree):  # with one label, and one kind of place
+            left = iter(words)
+            expected.add((*(piece for token in tree for piece in places.get(token) or next(left)), END))
+    assert len(expected) >= 3
+    assert whole_outputs(TreeConstraint(ONE), (*source, END), limit) == expected
+
+
 def test_a_sentence_without_words_has_no_tree():
-    assert whole_outputs(TreeConstraint(PAIR), 0, 9) == {(END,)}
+    assert whole_outputs(TreeConstraint(PAIR), ids_of(0), 9) == {(END,)}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +177,7 @@ def test_other_tokenizers_are_refused(source, target, message):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(TypeError, match="tokenizer must be a TokenizerPair, of sentences and of trees, got str"):
+    with pytest.raises(TypeError, match="tokenizer must be a TokenizerPair or a Tokenizer, got str"):
         TreeConstraint("runs/parser")
     with pytest.raises(ValueError, match="most_open=200 must be at most 199"):
         TreeConstraint(PAIR, most_open=200)

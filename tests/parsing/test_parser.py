@@ -56,8 +56,41 @@ def test_every_output_is_a_tree_over_the_words(parsed):
     for sentence, each in zip(SENTENCES, parsed, strict=True):
         words = sentence.replace("(", "-LRB-").replace(")", "-RRB-").split(" ")
         assert each.tree.leaves() == words
-        tokens = to_tokens(each.tree, keep_tags=True)
+        tokens = to_tokens(each.tree, leaves="tags")
         assert to_tree(tokens, words).tree == each.tree and len(tokens) + 1 <= len(sentence.encode()) + 1 + 12
+
+
+def test_the_graph_writes_the_same_trees(parser, parsed):
+    hypotheses = parser.translator.n_best(SENTENCES, 1)
+    assert [best.text for [best] in hypotheses] == list(map(one_line, parsed))
+
+
+@pytest.fixture(scope="module")
+def copying():
+    """A tokenizer of words and brackets, and a random model of it."""
+    tokenizer = Tokenizer.train(TEXTS, 290, **tokenizer_options(TREES, "words"))
+    return tiny.make_random(vocabulary_size=290), tokenizer
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_parser_may_copy_the_words(copying, beam_size):
+    parser = Parser(*copying, beam_size=beam_size, max_extra_length=12)
+    found = parser(SENTENCES)
+    assert [each.repairs for each in found] == [{}] * len(SENTENCES)
+    escaped = [sentence.replace("(", "-LRB-").replace(")", "-RRB-") for sentence in SENTENCES]
+    assert [each.tree.leaves() for each in found] == [text.split(" ") for text in escaped]
+    hypotheses = [best for [best] in parser.translator.n_best(escaped, 1)]
+    assert [best.text for best in hypotheses] == list(map(one_line, found))
+    for sentence, best in zip(escaped, hypotheses, strict=True):
+        pieces = [token for token in best.tokens[:-1] if token[1:2] not in ("(", ")")]
+        assert pieces == copying[1].pieces(copying[1].encode(sentence))
+
+
+def test_copied_words_are_repaired_without_the_constraint(copying):
+    parser = Parser(*copying, beam_size=1, max_extra_length=12, constrained=False)
+    found = parser(SENTENCES)
+    assert all(each.is_repaired for each in found)
+    assert [len(each.tree.leaves()) for each in found] == [len(sentence.split(" ")) for sentence in SENTENCES]
 
 
 def test_a_batch_is_its_sentences_and_spaces_do_not_count(parser, parsed):
@@ -97,7 +130,7 @@ def test_an_export_gives_the_same_trees(parser, parsed, tmp_path):
     assert all(row[0] != row[1] for row in hypotheses)
     ids = [[*parser.translator.tokenizer.encode(SENTENCES[0]), 3]]
     found = signatures["ids"](source_ids=tf.constant(ids))["ids"].numpy()
-    assert parser.translator.tokenizer.decode(found)[0].split(" ") == to_tokens(parsed[0].tree, keep_tags=True)
+    assert parser.translator.tokenizer.decode(found)[0].split(" ") == to_tokens(parsed[0].tree, leaves="tags")
     readme = (tmp_path / "parser" / "1" / "README.md").read_text(encoding="utf-8")
     assert "A parser of sentences" in readme and "keras_transformer.parsing.constraint.TreeConstraint" in readme
 

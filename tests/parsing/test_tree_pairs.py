@@ -46,7 +46,7 @@ def test_trees_become_two_aligned_files(trees, tmp_path):
 
 
 def test_long_trees_are_left_out_and_counted(trees, tmp_path):
-    report = write_tree_pairs(trees, tmp_path / "words", tmp_path / "trees", keep_tags=True, max_words=3)
+    report = write_tree_pairs(trees, tmp_path / "words", tmp_path / "trees", leaves="tags", max_words=3)
     assert (report.trees, report.left_out, report.longest_sentence) == (2, 1, 3)
     assert (tmp_path / "trees").read_text().splitlines()[0] == "(S (NP NNS )NP (VP VBP (NP NN )NP )VP )S"
 

@@ -42,7 +42,7 @@ def without_tags(tree):
 def test_a_tree_comes_back_from_its_tokens(text):
     tree = clean_tree(read(text))
     assert one_line(tree) == text.replace(" )", ")")  # these are clean already
-    assert to_tree(to_tokens(tree, keep_tags=True), tree.leaves()) == ParsedTree(tree, {})
+    assert to_tree(to_tokens(tree, leaves="tags"), tree.leaves()) == ParsedTree(tree, {})
     parsed = to_tree(" ".join(to_tokens(tree)), tree.leaves())
     assert parsed == ParsedTree(without_tags(tree), {}) and not parsed.is_repaired
 
@@ -50,7 +50,7 @@ def test_a_tree_comes_back_from_its_tokens(text):
 def test_the_tokens_are_those_of_vinyals():
     tree = nltk.Tree.fromstring("( (S (NP-SBJ (NNP John)) (VP (VBZ has) (NP (DT a) (NN dog))) (. .)))")
     assert " ".join(to_tokens(tree)) == "(S (NP XX )NP (VP XX (NP XX XX )NP )VP XX )S"
-    assert " ".join(to_tokens(tree, keep_tags=True)) == "(S (NP NNP )NP (VP VBZ (NP DT NN )NP )VP . )S"
+    assert " ".join(to_tokens(tree, leaves="tags")) == "(S (NP NNP )NP (VP VBZ (NP DT NN )NP )VP . )S"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,20 @@ def test_what_is_no_sentence_is_refused(tokens, words, kind, message):
         to_tree(tokens, words)
 
 
-def test_a_wrong_switch_is_refused():
-    with pytest.raises(ValueError, match=r"keep_tags must be True or False, got 'yes'\."):
-        to_tokens(nltk.Tree("NP", [nltk.Tree("NN", ["a"])]), keep_tags="yes")
+def test_leaves_are_places_tags_or_words():
+    tree = read("(S (NP (NN BMP) (-LRB- -LRB-) (NN Ca-LRB-2+-RRB-)) (VP (VBZ is) (JJ [x])))")
+    words = ["BMP", "-LRB-", "Ca-LRB-2+-RRB-", "is", "[x]"]
+    brackets = "(S (NP {} {} {} )NP (VP {} {} )VP )S"
+    assert " ".join(to_tokens(tree)) == brackets.format(*["XX"] * 5)
+    assert " ".join(to_tokens(tree, "tags")) == brackets.format("NN", "-LRB-", "NN", "VBZ", "JJ")
+    assert " ".join(to_tokens(tree, "words")) == brackets.format(*words)
+    with pytest.raises(ValueError, match=r"leaves must be one of \('places', 'tags', 'words'\), got 'yes'\."):
+        to_tokens(tree, "yes")
+    with pytest.raises(ValueError, match="leaves must be one of"):
+        to_tree("(S XX )S", ["a"], leaves="no")
+
+
+def test_words_in_the_tokens_are_compared_with_those_of_the_sentence():
+    parsed = to_tree("(S (NP the rat )NP (VP runs )VP )S", ["the", "cat", "runs"], leaves="words")
+    assert one_line(parsed.tree) == "(S (NP (XX the) (XX cat)) (VP (XX runs)))" and parsed.repairs == {"other word": 1}
+    assert to_tree("(S Ca-LRB-2+-RRB- )S", ["Ca(2+)"], leaves="words").repairs == {}
