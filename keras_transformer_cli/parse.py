@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.choices import Leaves
 from keras_transformer_cli.config import ConfigOption, SetOption, effective, given_names, refuse_options
 from keras_transformer_cli.models import SEARCH, BatchOption, BeamOption, EnsembleOption, PenaltyOption, PrecisionOption
 from keras_transformer_cli.screen import resumable
@@ -32,9 +33,10 @@ def train(
     context: typer.Context,
     trees: Annotated[str, typer.Argument(help="Trees in brackets to learn from, as in the Penn Treebank.")],
     dev: Annotated[str, typer.Argument(help="Trees to choose and to score by.")],
-    keep_tags: Annotated[
-        bool, option("Data", "Learn the part-of-speech tags too. Otherwise each word is XX.", "--tags/--no-tags")
-    ] = True,
+    leaves: Annotated[
+        Leaves,
+        option("Data", "What stands for a word in the tree's tokens: XX as in the paper, its tag, or the word itself."),
+    ] = Leaves.words,
     max_length: Annotated[int, option("Data", "Leave out sentences or trees of more tokens than this.", min=2)] = 500,
     recipe: Annotated[str, option(TRAINING, "A recipe of the package.")] = "parsing_small",
     **options,

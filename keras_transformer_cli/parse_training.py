@@ -28,24 +28,40 @@ def run_parser_training(given, explicit):
 
 
 def write_texts(settings, output):
-    """Write the trees as texts, and the tokenizers of words and of trees, into the folder of the run."""
-    from keras_transformer import Tokenizer, TokenizerPair
+    """Write the trees as texts, and the tokenizer, into the folder of the run."""
     from keras_transformer.inputs.tokenizers import save_tokenizer
-    from keras_transformer.parsing import TreeConstraint, tokenizer_options, write_tree_pairs
-    from keras_transformer.recipes import read_recipe
+    from keras_transformer.parsing import TreeConstraint, write_tree_pairs
 
     (output / DATA_FOLDER).mkdir(parents=True, exist_ok=True)
     for name, part in (("trees", "source"), ("dev", "valid_source")):
         sides = settings[part], settings[part.replace("source", "target")]
-        report = write_tree_pairs(settings[name], *sides, settings["keep_tags"], overwrite=True)
+        report = write_tree_pairs(settings[name], *sides, settings["leaves"], overwrite=True)
         say(f"{settings[name]}: {report}")
-    given = settings["vocabulary_size"]
+    tokenizer = make_tokenizer(settings)
+    TreeConstraint(tokenizer)  # it refuses pieces of words that do not tell where words begin
+    save_tokenizer(tokenizer, output / DATA_FOLDER, overwrite=True)
+
+
+def make_tokenizer(settings):
+    """One tokenizer of words and brackets if trees have words, else a pair of one for sentences and one for trees.
+
+    Raises:
+        ValueError: the kind of the subwords cannot have brackets as pieces, or as in `Tokenizer.train`.
+    """
+    from keras_transformer import Tokenizer, TokenizerPair
+    from keras_transformer.parsing import tokenizer_options
+    from keras_transformer.recipes import read_recipe
+
+    given, options = settings["vocabulary_size"], tokenizer_options(settings["target"], settings["leaves"])
     size = given or read_recipe(settings["recipe"]).vocabulary_size
-    words = learn([settings["source"]], size, settings, exact_size=given is not None)
-    trees = Tokenizer.train(settings["target"], **tokenizer_options(settings["target"]))
-    pair = TokenizerPair(words, trees)
-    TreeConstraint(pair)  # it refuses pieces of words that do not tell where words begin
-    save_tokenizer(pair, output / DATA_FOLDER, overwrite=True)
+    if settings["leaves"] != "words":
+        words = learn([settings["source"]], size, settings, exact_size=given is not None)
+        return TokenizerPair(words, Tokenizer.train(settings["target"], **options))
+    if settings["subwords"] == "wordpiece":
+        raise ValueError("subwords=wordpiece cannot go with leaves=words: its pieces have no brackets. Choose bpe.")
+    options |= {"model": settings["subwords"]} | ({} if given else {"hard_vocab_limit": False})
+    say(f"Learning {size:,} pieces from {settings['source']} …")
+    return Tokenizer.train(settings["source"], size, **options)
 
 
 def score_parses(model, data, settings):

@@ -12,6 +12,7 @@ from keras_transformer.parsing.nodes import DEEPEST
 from keras_transformer.parsing.vocabulary import read_tree_ids, read_word_ids
 
 MOST_OPEN = DEEPEST - 1  # so `to_tree` finds nothing too deep
+MOST_IN_A_ROW = 12  # trees of English have up to 8
 
 
 class TreeState(NamedTuple):
@@ -19,7 +20,7 @@ class TreeState(NamedTuple):
 
     stack: Any  # (B, W, D) int32: the labels of the open brackets, the outermost first; the rest means nothing
     depth: Any  # (B, W) int32: the open brackets
-    is_empty: Any  # (B, W) bool: whether the innermost open bracket has nothing inside yet
+    opened: Any  # (B, W) int32: the brackets opened since the last other token
     words: Any  # the state of the words, see `leaves`
 
 
@@ -28,8 +29,9 @@ class TreeConstraint:
 
     These tokens may come next:
 
-    - an opening bracket, if a word is left, no more than `most_open` brackets are then open, and the limit leaves room
-      to place all words and to close all brackets;
+    - an opening bracket, if a word is left, no more than `most_open` brackets are then open and no more than
+      `most_in_a_row` were opened one after another, and the limit leaves room to place all words and to close all
+      brackets;
     - the next word, if a bracket is open. With a pair of tokenizers a word is one token, its place or its tag. With one
       tokenizer it is its pieces, one after another, and no bracket comes between them;
     - the closing bracket of the innermost open bracket, if it has something inside. The root can be closed only when
@@ -60,15 +62,18 @@ class TreeConstraint:
             of a tree one piece; or one `Tokenizer` of words and brackets, for trees with `leaves="words"`. See
             `tokenizer_options`.
         most_open: int, D, the most brackets inside each other.
+        most_in_a_row: int, the most opening brackets one after another. Without such a limit, a model that finds no
+            allowed word likely could open brackets up to the other limits.
 
     Raises:
-        ValueError: pieces of the source do not tell where words begin, the target has other pieces than it should, or
-            `most_open` is not from 1 to 199.
-        TypeError: `tokenizer` is no tokenizer, or `most_open` no int.
+        ValueError: pieces of the source do not tell where words begin, the target has other pieces than it should,
+            `most_open` is not from 1 to 199, or `most_in_a_row` is below 1.
+        TypeError: `tokenizer` is no tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, most_open: int = MOST_OPEN) -> None:
+    def __init__(self, tokenizer: Any, most_open: int = MOST_OPEN, most_in_a_row: int = MOST_IN_A_ROW) -> None:
         self.most_open = whole("most_open", most_open)
+        self.most_in_a_row = whole("most_in_a_row", most_in_a_row)
         if self.most_open > MOST_OPEN:
             raise ValueError(f"most_open={most_open} must be at most {MOST_OPEN}.")
         if not (is_pair(tokenizer) or hasattr(tokenizer, "pieces")):
@@ -81,7 +86,7 @@ class TreeConstraint:
         """See `Constraint.start`."""
         zeros = ops.zeros_like(source[:, 0])
         stack = ops.repeat(zeros[:, None], self.most_open, axis=1)
-        return TreeState(stack, zeros, ops.zeros_like(zeros, "bool"), self.words.start(source))
+        return TreeState(stack, zeros, zeros, self.words.start(source))
 
     def allowed(self, state: TreeState, remaining: Any) -> Any:
         """See `Constraint.allowed`."""
@@ -89,9 +94,9 @@ class TreeConstraint:
         is_open, is_left, between = depth > 0, left > 0, self.words.between_words(state.words)
         # an opening bracket, the words, the closing brackets, END
         room = remaining[:, None] >= 1 + left + (depth + 1) + 1
-        may_open = all_of(between, is_left, depth < self.most_open, room)
+        may_open = all_of(between, is_left, depth < self.most_open, state.opened < self.most_in_a_row, room)
         is_last = ops.logical_or(depth > 1, ops.logical_not(is_left))
-        may_close = all_of(between, is_open, ops.logical_not(state.is_empty), is_last)
+        may_close = all_of(between, is_open, state.opened == 0, is_last)
         may_end = ops.logical_not(ops.logical_or(is_open, is_left))
         top = ops.sum(ops.where(self._places() == depth[:, :, None] - 1, state.stack, 0), axis=-1)  # (B, W)
         is_end = ops.arange(len(ids.tokens), dtype="int32") == END
@@ -111,7 +116,7 @@ class TreeConstraint:
         return TreeState(
             stack=ops.where(here, labels[:, :, None], state.stack),
             depth=state.depth + ops.cast(opens, "int32") - ops.cast(closes, "int32"),
-            is_empty=opens,
+            opened=ops.where(opens, state.opened + 1, 0),
             words=self.words.advance(state.words, tokens),
         )
 

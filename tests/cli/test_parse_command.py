@@ -24,7 +24,7 @@ def trained(tmp_path_factory):
         (folder / f"{name}.mrg").write_text("\n".join(trees), encoding="utf-8")
     options = {name: value for name, value in SMALL.items() if name not in ("bleu_every", "subwords", "samples")}
     options |= {"vocabulary_size": 300, "beam_size": 1, "max_extra_length": 20, "epochs": 1, "average": 1}
-    options |= {"samples": 0, "trees": str(folder / "train.mrg"), "dev": str(folder / "dev.mrg")}
+    options |= {"leaves": "tags", "samples": 0, "trees": str(folder / "train.mrg"), "dev": str(folder / "dev.mrg")}
     (folder / "parser.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
     result = run("parse", "train", "--config", folder / "parser.yaml", "--output", folder / "run")
     return folder, result
@@ -67,8 +67,8 @@ def test_training_scores_the_dev_trees_and_can_be_repeated(trained, parser):
     assert card["scores"] == {"validation, best epoch": facts(evaluate_trees(found, references))}
     assert "- tagging_accuracy:" in result.stdout
     config = yaml.safe_load((folder / "run" / "config.yaml").read_text(encoding="utf-8"))
-    assert {"trees", "dev", "keep_tags", "recipe"} < set(config) and not {"source", "tokenizer"} & set(config)
-    assert config["keep_tags"] is True and config["recipe"] == "parsing_small"
+    assert {"trees", "dev", "leaves", "recipe"} < set(config) and not {"source", "tokenizer"} & set(config)
+    assert config["leaves"] == "tags" and config["recipe"] == "parsing_small"
     again = run("parse", "train", "--config", folder / "run" / "config.yaml")
     assert "This run is finished" in again.stderr
     write_tree_pairs(folder / "dev.mrg", folder / "dev.words", folder / "dev.trees", leaves="tags")
@@ -140,10 +140,17 @@ SMALLER = ["--vocabulary-size", "300"]
         (["train", "{}/broken.mrg", "{}/dev.mrg", "-o", "{}/x"], "broken.mrg, line 1: "),
         (["train", "{}/no.mrg", "{}/dev.mrg", "-o", "{}/x"], "no.mrg"),
         (
-            ["train", "{}/train.mrg", "{}/dev.mrg", "-o", "{}/x", *SMALLER],
+            ["train", "{}/train.mrg", "{}/dev.mrg", "-o", "{}/x", "--leaves", "places", *SMALLER],
             "beam_size=21 is wider than the vocabulary of",
         ),
-        (["train", "{}/train.mrg", "{}/dev.mrg", "-o", "{}/run", "--no-tags"], "keep_tags was True and is False"),
+        (
+            ["train", "{}/train.mrg", "{}/dev.mrg", "-o", "{}/run", "--leaves", "words"],
+            "leaves was 'tags' and is 'words'",
+        ),
+        (
+            ["train", "{}/train.mrg", "{}/dev.mrg", "-o", "{}/x", "--subwords", "wordpiece"],
+            "subwords=wordpiece cannot go with leaves=words",
+        ),
         (["sentences", "{}/nothing", "mice"], "nothing"),
         (["sentences", "{}/run", "mice", "--svg", "{}/run"], "/run exists already"),
         (

@@ -88,11 +88,21 @@ def whole_outputs(constraint, source, limit):
     return found
 
 
-@pytest.mark.parametrize("words, limit, most_open", [(1, 9, 9), (2, 9, 9), (3, 9, 9), (2, 9, 2), (1, 11, 3), (3, 6, 1)])
-def test_it_allows_each_tree_within_the_limit_and_nothing_else(words, limit, most_open):
-    expected = {(*tree, END) for tree in trees(words, limit - 1, most_open)}
-    assert len(expected) >= 16
-    assert whole_outputs(TreeConstraint(PAIR, most_open), ids_of(words), limit) == expected
+def opened_in_a_row(tree):
+    """The most opening brackets one after another."""
+    signs = "".join("(" if token in (IDS["(A"], IDS["(B"]) else " " for token in tree)
+    return max(map(len, signs.split()))
+
+
+@pytest.mark.parametrize(
+    "words, limit, most_open, in_a_row",
+    [(1, 9, 9, 9), (2, 9, 9, 9), (3, 9, 9, 9), (2, 9, 2, 9), (1, 11, 3, 9), (3, 6, 1, 9), (2, 9, 9, 2), (3, 9, 9, 1)],
+)
+def test_it_allows_each_tree_within_the_limits_and_nothing_else(words, limit, most_open, in_a_row):
+    everything = trees(words, limit - 1, most_open)
+    expected = {(*tree, END) for tree in everything if opened_in_a_row(tree) <= in_a_row}
+    assert len(expected) >= 16 and (in_a_row == 9) == (len(expected) == len(everything))
+    assert whole_outputs(TreeConstraint(PAIR, most_open, in_a_row), ids_of(words), limit) == expected
 
 
 def test_the_beam_is_the_exhaustive_search_over_all_trees():
