@@ -78,12 +78,31 @@ def double(running_double, monkeypatch):
     assert not running_double.faults
 
 
+# The files that take longest, by the clock. They begin first: at the end, no process waits long for another.
+LONG_FILES = (
+    "test_rooms.py",
+    "test_notebooks.py",
+    "test_commands.py",
+    "test_export_signatures.py",
+    "test_ctranslate2_parity.py",
+    "test_export_precision.py",
+    "test_workers.py",
+    "test_quickstart.py",
+    "test_multi30k_example.py",
+    "test_pages.py",
+    "test_export_session.py",
+    "test_wmt14.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """On other backends than TensorFlow, run each test with its first parameters only.
+    """Put the long files first. On other backends than TensorFlow, run each test with its first parameters only.
 
     The same code runs there, and JAX compiles each model, layer and search again, which takes long. A test that is
     about the backend itself says `@pytest.mark.each_case`.
     """
+    ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONG_FILES)))
     if keras.backend.backend() == "tensorflow":
         return
     seen, kept = set(), []
