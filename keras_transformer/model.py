@@ -19,6 +19,7 @@ from keras_transformer.layers.masks import padding_mask
 from keras_transformer.layers.parts import change_parts, changes_of_parts, is_own
 from keras_transformer.presets import preset
 from keras_transformer.train_step import TokenTraining
+from keras_transformer.train_step.call_checks import FORM, check_input, checked_inputs
 from keras_transformer.train_step.data_checks import Limits
 
 
@@ -187,8 +188,17 @@ class Transformer(compat.CloneHook, TokenTraining):
                 return f"{layer.name} has its own call"
         return None
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args or "inputs" in kwargs:
+            inputs, *args = args or [kwargs.pop("inputs")]
+            args = [checked_inputs(self.input_limits, inputs, takes_more=is_own(self, "call")), *args]
+        elif not is_own(self, "call"):
+            raise TypeError(f"the inputs are missing. Call {self.name}({FORM}).")
+        return super().__call__(*args, **kwargs)
+
     def encode(self, source: Any) -> Any:
         """The encoder's output for source ids: (B, S) int32 -> (B, S, D)."""
+        check_input("source", source, self.input_limits["source"])
         return self.encoder(embed_source(self, source), mask=padding_mask(source))
 
     def decoder_vectors(self, inputs: Any, training: bool | None = None) -> Any:

@@ -8,6 +8,7 @@ from keras import ops
 from keras_transformer.backend.xla import is_symbol
 from keras_transformer.layers.arguments import plain
 from keras_transformer.layers.attention_scores import GivesWeights, note, record
+from keras_transformer.layers.call_checks import ChecksInputs
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.masks import (
@@ -55,7 +56,7 @@ def softmax(scores, kernel=ops.softmax):
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class MultiHeadAttention(GivesWeights, LayerOfParts):
+class MultiHeadAttention(ChecksInputs, GivesWeights, LayerOfParts):
     """MultiHead(Q, K, V) = Concat(head_1, …, head_H) W^O, section 3.2.2.
 
     Keys and values come from one sequence, `memory`. Without it, the layer attends to `query` itself. Each of the four
@@ -103,8 +104,13 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
 
     Raises:
         ValueError: an argument of another kind or range; a d_model that `num_heads` does not divide, without `d_k`; a
-            mask that is not boolean, or that does not fit; a memory with `window` or `causal`.
+            mask that is not boolean, or that does not fit; a memory with `window` or `causal`; inputs of another shape
+            or dtype.
+        TypeError: an input that is no array.
     """
+
+    input_shapes = {"query": "(B, T, D)", "memory": "(B, S, D)"}
+    may_be_left_out = ("memory",)
 
     def __init__(
         self,
@@ -136,6 +142,7 @@ class MultiHeadAttention(GivesWeights, LayerOfParts):
         d_k = self.d_k or d_model // self.num_heads
         d_v = self.d_v or d_k
         memory_shape = memory_shape or query_shape
+        self.input_widths = d_model, memory_shape[-1]
 
         def projection(name, input_shape, width, gain=1.0):
             options = {"use_bias": self.use_bias, "kernel_initializer": glorot(gain), "trainable": self.trainable}

@@ -39,10 +39,15 @@ class DecoderLayer(LayerOptions):
         the weights of self-attention (B, H, T, T) and those over the memory (B, H, T, S), float32.
 
     Raises:
-        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit.
+        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit; an input of another shape
+            or dtype.
+        TypeError: an input that is missing, or no array.
     """
 
+    input_shapes = {"x": "(B, T, D)", "memory": "(B, S, D)"}
+
     def build(self, x_shape, memory_shape):
+        self.input_widths = x_shape[-1], memory_shape[-1]
         self.self_attention = self.make_attention("self_attention", x_shape, causal=True)
         self.memory_attention = self.make_attention("memory_attention", x_shape, memory_shape)
         self.feed_forward = self.make_feed_forward("feed_forward", x_shape)
@@ -128,6 +133,7 @@ class Decoder(Stack):
     """
 
     layer_class = DecoderLayer
+    input_shapes = DecoderLayer.input_shapes
 
     def build(self, x_shape, memory_shape):
         self.build_layers(x_shape, memory_shape)

@@ -9,6 +9,7 @@ from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import IntegerRows, is_plain
 from keras_transformer.backend.kernels import in_float32, product_with_transposed, take_rows, tensorflow_backend
 from keras_transformer.layers.arguments import plain
+from keras_transformer.layers.call_checks import MISSING, ChecksInputs, check_ids, check_vectors
 
 
 class FloatRows:
@@ -48,7 +49,7 @@ class FloatRows:
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class TokenEmbedding(keras.layers.Layer):
+class TokenEmbedding(ChecksInputs, keras.layers.Layer):
     """Ids to vectors × √d_model, and vectors to logits through the same matrix (section 3.4).
 
     The matrix is drawn from N(0, 1/d_model). So the vectors that enter the stack have unit variance, and so have the
@@ -77,7 +78,9 @@ class TokenEmbedding(keras.layers.Layer):
         `lookup(x)`, (B, T, D) in the layer's compute dtype; with `reverse=True` `logits(x)`, (B, T, V) float32.
 
     Raises:
-        ValueError: a size that is not a whole number of at least 1.
+        ValueError: a size that is not a whole number of at least 1; ids that are known now and are not in [0, V);
+            vectors of another width or dtype.
+        TypeError: an input that is no array.
     """
 
     def __init__(self, vocabulary_size: int, d_model: int, scale: bool = True, **kwargs: Any) -> None:
@@ -128,6 +131,14 @@ class TokenEmbedding(keras.layers.Layer):
     def logits(self, x, prepared=None):
         """Vectors to logits: (..., D) -> (..., V) float32; `prepared` is `rows.prepare()`, for many small calls."""
         return self.rows.logits(x, prepared)
+
+    def check_call(self, x=MISSING, reverse=False, **_):
+        if x is MISSING:
+            raise TypeError("x of TokenEmbedding is missing. Give ids (B, T), or with reverse=True vectors (B, T, D).")
+        if reverse:
+            check_vectors("x", x, "(..., D)", self.d_model, self.name)
+        else:
+            check_ids("x", x, self.vocabulary_size, "vocabulary_size", self.name)
 
     def call(self, x: Any, reverse: bool = False) -> Any:
         return self.logits(x) if reverse else self.lookup(x)

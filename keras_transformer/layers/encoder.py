@@ -36,10 +36,15 @@ class EncoderLayer(LayerOptions):
         the attention weights (B, H, S, S) float32.
 
     Raises:
-        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit.
+        ValueError: as for `LayerOptions`; a mask that is not boolean, or that does not fit; an input of another shape
+            or dtype.
+        TypeError: an input that is no array.
     """
 
+    input_shapes = {"x": "(B, S, D)"}
+
     def build(self, x_shape):
+        self.input_widths = (x_shape[-1],)
         self.self_attention = self.make_attention("self_attention", x_shape)
         self.self_attention_residual = self.make_residual("self_attention_residual", x_shape)
         self.feed_forward = self.make_feed_forward("feed_forward", x_shape)
@@ -94,6 +99,7 @@ class Encoder(Stack):
     """
 
     layer_class = EncoderLayer
+    input_shapes = EncoderLayer.input_shapes
 
     def build(self, x_shape):
         self.build_layers(x_shape)

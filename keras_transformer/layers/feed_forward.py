@@ -7,6 +7,7 @@ import keras
 
 from keras_transformer.backend.xla import relu
 from keras_transformer.layers.arguments import plain
+from keras_transformer.layers.call_checks import ChecksInputs
 from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.initializers import glorot
 from keras_transformer.layers.parts import LayerOfParts
@@ -14,7 +15,7 @@ from keras_transformer.layers.projection import Projection
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class FeedForward(LayerOfParts):
+class FeedForward(ChecksInputs, LayerOfParts):
     """FFN(x) = max(0, xW_1 + b_1)W_2 + b_2, equation 2.
 
     It differs from the paper only by option: another `activation`, `dropout` after it.
@@ -42,8 +43,11 @@ class FeedForward(LayerOfParts):
         (B, T, D), in the layer's compute dtype.
 
     Raises:
-        ValueError: an argument of another kind or range, or an unknown activation.
+        ValueError: an argument of another kind or range, or an unknown activation; an input of another shape or dtype.
+        TypeError: an input that is no array.
     """
+
+    input_shapes = {"x": "(B, ..., D)"}
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class FeedForward(LayerOfParts):
 
     def build(self, input_shape):
         d_model = input_shape[-1]
+        self.input_widths = (d_model,)
         options = {"kernel_initializer": glorot(self.initial_gain), "dtype": self.dtype_policy}
         options["trainable"] = self.trainable
         activation = relu if self.activation is keras.activations.relu else self.activation

@@ -8,6 +8,7 @@ import keras
 from keras_transformer.layers.arguments import choice, plain
 from keras_transformer.layers.attention import MultiHeadAttention
 from keras_transformer.layers.attention_scores import GivesWeights
+from keras_transformer.layers.call_checks import ChecksInputs
 from keras_transformer.layers.feed_forward import FeedForward
 from keras_transformer.layers.initializers import residual_gain
 from keras_transformer.layers.normalization import LayerNormalization
@@ -16,7 +17,7 @@ from keras_transformer.layers.residual import NORM_PLACES, Residual
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class LayerOptions(GivesWeights, LayerOfParts):
+class LayerOptions(ChecksInputs, GivesWeights, LayerOfParts):
     """Base class of `EncoderLayer` and `DecoderLayer`: the options that both take.
 
     A subclass may name other classes for its sub-layers: `attention_class`, `feed_forward_class`, `residual_class`.
@@ -127,7 +128,7 @@ class LayerOptions(GivesWeights, LayerOfParts):
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class Stack(GivesWeights, LayerOfParts):
+class Stack(ChecksInputs, GivesWeights, LayerOfParts):
     """Base class of `Encoder` and `Decoder`: N layers of one class, and the final norm that pre-norm needs.
 
     A subclass may name another `layer_class`, which is a subclass of `LayerOptions`.
@@ -160,6 +161,7 @@ class Stack(GivesWeights, LayerOfParts):
         self.supports_masking = True
 
     def build_layers(self, *shapes):
+        self.input_widths = tuple(shape[-1] for shape in shapes)
         for layer in self.layers:
             layer.build(*shapes)
         if self.final_norm is not None:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformer.backend.kernels import at_most
 from keras_transformer.layers.arguments import choice, plain
+from keras_transformer.layers.call_checks import ChecksInputs
 
 POSITION_KINDS = ("sinusoidal", "sinusoidal_halves", "learned")
 
@@ -32,7 +33,7 @@ def sinusoids(positions, d_model, halves=False):
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
-class PositionalEncoding(keras.layers.Layer):
+class PositionalEncoding(ChecksInputs, keras.layers.Layer):
     """Adds a vector for each position to the embeddings, section 3.5.
 
     Sinusoids are computed in float32, for any length, and added in the compute dtype. Learned positions (Table 3,
@@ -59,8 +60,12 @@ class PositionalEncoding(keras.layers.Layer):
         (B, T, D), in the layer's compute dtype.
 
     Raises:
-        ValueError: another kind; learned positions without `max_length`; an input longer than `max_length`.
+        ValueError: another kind; learned positions without `max_length`; an input longer than `max_length`, or of
+            another shape or dtype.
+        TypeError: an input that is no array.
     """
+
+    input_shapes = {"x": "(B, T, D)"}
 
     def __init__(self, kind: str = "sinusoidal", max_length: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -72,6 +77,7 @@ class PositionalEncoding(keras.layers.Layer):
 
     def build(self, input_shape):
         self.d_model = input_shape[-1]
+        self.input_widths = (self.d_model,)
         if self.kind == "learned":
             self.table = self.add_weight(
                 name="table",

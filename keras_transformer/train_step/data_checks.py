@@ -12,6 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_transformer.backend.values import first_unknown_id
 from keras_transformer.train_step.argument_kinds import check_data
 
 MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
@@ -130,10 +131,7 @@ def check_arrays(limits, x, y, name):
         check_shape(title, values.shape, limit)
         if values.dtype == object or not np.issubdtype(values.dtype, np.number):
             raise ValueError(f"{title} must hold ids, whole numbers, got an array of {values.dtype}.")
-        wrong = ~((values >= 0) & (values < limit.size)) | (values != np.floor(values))
-        if wrong.any():
-            place = tuple(int(index) for index in np.argwhere(wrong)[0])
-            raise ValueError(unknown_id(title, limit) + f" {values[place]} at {place}.")
+        check_ids(title, values, limit)
     if "target" in parts and "labels" in parts:
         (title, target), (labels_title, labels) = parts["target"], parts["labels"]
         if np.shape(target) != np.shape(labels):
@@ -153,10 +151,18 @@ def named_parts(x, y, name):
     return {side: part for side, part in parts.items() if hasattr(part[1], "shape")}
 
 
+def check_ids(title, values, limit):
+    """Refuse a NumPy array with a number that is no id of the model."""
+    found = first_unknown_id(values, limit.size)
+    if found is not None:
+        raise ValueError(unknown_id(title, limit) + f" {found[0]} at {found[1]}.")
+
+
 def check_shape(title, shape, limit):
     """Refuse, from what is known of a shape, an array without two axes or with more positions than the model has."""
     if len(shape) != 2:
-        raise ValueError(f"{title} must have the shape (sentences, positions), got {tuple(shape)}.")
+        remedy = f"One sentence is {title}[None]" if len(shape) == 1 else "Reshape it first"
+        raise ValueError(f"{title} must have the shape (sentences, positions), got {tuple(shape)}. {remedy}.")
     if limit.longest is not None and shape[1] is not None and shape[1] > limit.longest:
         raise ValueError(too_long(title, limit) + f" {shape[1]}.")
 

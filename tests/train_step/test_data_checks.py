@@ -81,7 +81,8 @@ MISFITS = {
     "one axis": (
         ({"source": np.ones(2), "target": np.ones((2, 3))}, np.ones((2, 3))),
         {},
-        r"x\['source'\] must have the shape \(sentences, positions\), got \(2,\)\.",
+        r"x\['source'\] must have the shape \(sentences, positions\), got \(2,\)\. One sentence is "
+        r"x\['source'\]\[None\]\.",
     ),
 }
 

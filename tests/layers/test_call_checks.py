@@ -1,0 +1,148 @@
+"""Wrong inputs of the public layers are refused in one line, before Keras builds or calls them."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from layer_contract import values
+
+from keras_transformer import (
+    Decoder,
+    DecoderLayer,
+    Encoder,
+    EncoderLayer,
+    FeedForward,
+    MultiHeadAttention,
+    PositionalEncoding,
+    TokenEmbedding,
+)
+
+pytestmark = pytest.mark.core
+
+X, MEMORY = np.ones((2, 5, 16), "float32"), np.ones((2, 7, 12), "float32")
+OPTIONS = {"num_heads": 2, "d_ff": 8}
+# The layer, the name of its first input, and the shape of that in words.
+LAYERS = {
+    "Encoder": (lambda: Encoder(1, **OPTIONS), "x", "(B, S, D)"),
+    "EncoderLayer": (lambda: EncoderLayer(**OPTIONS), "x", "(B, S, D)"),
+    "Decoder": (lambda: Decoder(1, **OPTIONS), "x", "(B, T, D)"),
+    "DecoderLayer": (lambda: DecoderLayer(**OPTIONS), "x", "(B, T, D)"),
+    "MultiHeadAttention": (lambda: MultiHeadAttention(2), "query", "(B, T, D)"),
+    "PositionalEncoding": (PositionalEncoding, "x", "(B, T, D)"),
+    "FeedForward": (lambda: FeedForward(8), "x", "(B, ..., D)"),
+}
+layers = pytest.mark.parametrize("name", LAYERS)
+
+
+def others(name):
+    """The inputs after the first one."""
+    return [MEMORY] if name.startswith("Decoder") else []
+
+
+def refused(error, message, call, *arguments, **options):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call(*arguments, **options)
+
+
+@pytest.mark.each_case
+@layers
+def test_the_first_input(name):
+    make, argument, words = LAYERS[name]
+    layer = make()
+    for _ in range(2):  # not built, and built
+        rest = others(name)
+        array = f"{argument} must be an array of floats {words}, got"
+        refused(TypeError, f"{array} None (NoneType).", layer, None, *rest)
+        refused(TypeError, f"{array} 'a cat' (str).", layer, "a cat", *rest)
+        refused(TypeError, f"{array} [[1.0]] (list). Give np.array({argument}).", layer, [[1.0]], *rest)
+        refused(TypeError, f"{argument} of {name} is missing. Give an array of floats {words}.", layer)
+        floats = f"{argument} must hold floats {words}, got"
+        remedy = "TokenEmbedding makes vectors of ids."
+        refused(ValueError, f"{floats} int32 of shape (2, 5). {remedy}", layer, np.ones((2, 5), "int32"), *rest)
+        refused(ValueError, f"{floats} bool of shape (2, 5, 16). Cast it first.", layer, X != 0, *rest)
+        shape = f"{argument} must have the shape {words}, got"
+        refused(ValueError, f"{shape} (16,). Reshape it first.", layer, X[0, 0], *rest)
+        if name != "FeedForward":  # which takes any number of axes
+            refused(ValueError, f"{shape} (5, 16). One sentence is {argument}[None].", layer, X[0], *rest)
+            refused(ValueError, f"{shape} (1, 2, 5, 16). Reshape it first.", layer, X[None], *rest)
+        layer.build(X.shape, *(each.shape for each in rest))
+    width = f"{argument} must have the shape {words} with D=16, for which {layer.name} was made, got (2, 5, 15)."
+    refused(ValueError, width, layer, X[..., :15], *rest)
+
+
+@pytest.mark.each_case
+@pytest.mark.parametrize("name", ["Decoder", "DecoderLayer"])
+def test_the_memory(name):
+    layer = LAYERS[name][0]()
+    for _ in range(2):
+        message = f"memory of {name} is missing. Give an array of floats (B, S, D)."
+        refused(TypeError, message, layer, X)
+        message = "memory must be an array of floats (B, S, D), got None (NoneType)."
+        refused(TypeError, message, layer, X, None)  # it would attend to itself
+        message = "memory must have the shape (B, S, D), got (7, 12). One sentence is memory[None]."
+        refused(ValueError, message, layer, X, memory=MEMORY[0])
+        message = "memory must have the rows of x, 2, or one row, got shape (3, 7, 12)."
+        refused(ValueError, message, layer, X, np.ones((3, 7, 12), "float32"))
+        layer.build(X.shape, MEMORY.shape)
+    message = f"memory must have the shape (B, S, D) with D=12, for which {layer.name} was made, got (2, 7, 16)."
+    refused(ValueError, message, layer, X, np.ones((2, 7, 16), "float32"))
+
+
+def test_the_memory_of_attention_may_be_left_out_or_have_one_row():
+    attention = MultiHeadAttention(2)
+    np.testing.assert_array_equal(values(attention(X)), values(attention(X, None)))
+    np.testing.assert_allclose(values(attention(X, X[:1])), values(attention(X)), atol=1e-6)
+    message = "memory must have the rows of query, 2, or one row, got shape (3, 5, 16)."
+    refused(ValueError, message, attention, X, np.ones((3, 5, 16), "float32"))
+
+
+def test_token_embedding():
+    embedding = TokenEmbedding(23, 16, name="pieces")
+    ids = np.array([[5, 7, 3]])
+    known = "x must hold ids from 0 to 22, whole numbers, because pieces has vocabulary_size=23, got"
+    for _ in range(2):
+        refused(TypeError, "x must be an array of ids (B, T), got None (NoneType).", embedding, None)
+        refused(TypeError, "x must be an array of ids (B, T), got [5] (list). Give np.array(x).", embedding, [5])
+        message = "x must hold ids, whole numbers, got an array of bool. A Tokenizer makes ids of text."
+        refused(ValueError, message, embedding, ids != 0)
+        refused(ValueError, f"{known} 23 at (0, 1).", embedding, np.array([[5, 23]]))
+        refused(ValueError, f"{known} 0.5 at (0,).", embedding, np.array([0.5]))
+        embedding.build()
+    message = "x must have the shape (..., D) with D=16, for which pieces was made, got (2, 7, 12)."
+    refused(ValueError, message, embedding, MEMORY, reverse=True)
+    message = "x must hold floats (..., D), got int64 of shape (1, 3). TokenEmbedding makes vectors of ids."
+    refused(ValueError, message, embedding, ids, reverse=True)
+    message = "x of TokenEmbedding is missing. Give ids (B, T), or with reverse=True vectors (B, T, D)."
+    refused(TypeError, message, embedding)
+    assert embedding(X[0, 0], reverse=True).shape == (23,)
+
+
+def test_symbols_pass_and_what_is_known_of_them_is_checked():
+    symbol = keras.Input((None, 16))
+    layer = EncoderLayer(**OPTIONS)
+    assert layer(symbol).shape == (None, None, 16)
+    message = f"x must have the shape (B, S, D) with D=16, for which {layer.name} was made, got (None, None, 12)."
+    refused(ValueError, message, layer, keras.Input((None, 12)))
+    message = "x must have the shape (B, S, D) with a known D, got (None, None, None)."
+    refused(ValueError, message, EncoderLayer(**OPTIONS), keras.Input((None, None)))
+
+
+def test_a_call_of_its_own_takes_what_it_likes():
+    class Images(EncoderLayer):
+        def call(self, x, mask=None, training=None):
+            flat = keras.ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+            return keras.ops.reshape(super().call(flat, mask, training), keras.ops.shape(x))
+
+    assert Images(**OPTIONS)(np.ones((2, 3, 3, 16), "float32")).shape == (2, 3, 3, 16)
+    refused(ValueError, "query must have the shape (B, T, D), got (5, 16). One sentence is query[None].", Flat(), X)
+
+
+class Flat(EncoderLayer):
+    """A layer whose own call makes a mistake: a layer inside of it says so, in one line."""
+
+    def __init__(self):
+        super().__init__(**OPTIONS)
+
+    def call(self, x):
+        return self.self_attention(x[0])
