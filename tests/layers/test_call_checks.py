@@ -49,9 +49,10 @@ def refused(error, message, call, *arguments, **options):
 @layers
 def test_the_first_input(name):
     make, argument, words = LAYERS[name]
-    layer = make()
-    for _ in range(2):  # not built, and built
-        rest = others(name)
+    layer, rest = make(), others(name)
+    for built in (False, True):
+        if built:
+            layer.build(X.shape, *(each.shape for each in rest))
         array = f"{argument} must be an array of floats {words}, got"
         refused(TypeError, f"{array} None (NoneType).", layer, None, *rest)
         refused(TypeError, f"{array} 'a cat' (str).", layer, "a cat", *rest)
@@ -66,7 +67,6 @@ def test_the_first_input(name):
         if name != "FeedForward":  # which takes any number of axes
             refused(ValueError, f"{shape} (5, 16). One sentence is {argument}[None].", layer, X[0], *rest)
             refused(ValueError, f"{shape} (1, 2, 5, 16). Reshape it first.", layer, X[None], *rest)
-        layer.build(X.shape, *(each.shape for each in rest))
     width = f"{argument} must have the shape {words} with D=16, for which {layer.name} was made, got (2, 5, 15)."
     refused(ValueError, width, layer, X[..., :15], *rest)
 
@@ -75,7 +75,9 @@ def test_the_first_input(name):
 @pytest.mark.parametrize("name", ["Decoder", "DecoderLayer"])
 def test_the_memory(name):
     layer = LAYERS[name][0]()
-    for _ in range(2):
+    for built in (False, True):
+        if built:
+            layer.build(X.shape, MEMORY.shape)
         message = f"memory of {name} is missing. Give an array of floats (B, S, D)."
         refused(TypeError, message, layer, X)
         message = "memory must be an array of floats (B, S, D), got None (NoneType)."
@@ -84,7 +86,6 @@ def test_the_memory(name):
         refused(ValueError, message, layer, X, memory=MEMORY[0])
         message = "memory must have the rows of x, 2, or one row, got shape (3, 7, 12)."
         refused(ValueError, message, layer, X, np.ones((3, 7, 12), "float32"))
-        layer.build(X.shape, MEMORY.shape)
     message = f"memory must have the shape (B, S, D) with D=12, for which {layer.name} was made, got (2, 7, 16)."
     refused(ValueError, message, layer, X, np.ones((2, 7, 16), "float32"))
 
@@ -101,14 +102,15 @@ def test_token_embedding():
     embedding = TokenEmbedding(23, 16, name="pieces")
     ids = np.array([[5, 7, 3]])
     known = "x must hold ids from 0 to 22, whole numbers, because pieces has vocabulary_size=23, got"
-    for _ in range(2):
+    for built in (False, True):
+        if built:
+            embedding.build()
         refused(TypeError, "x must be an array of ids (B, T), got None (NoneType).", embedding, None)
         refused(TypeError, "x must be an array of ids (B, T), got [5] (list). Give np.array(x).", embedding, [5])
         message = "x must hold ids, whole numbers, got an array of bool. A Tokenizer makes ids of text."
         refused(ValueError, message, embedding, ids != 0)
         refused(ValueError, f"{known} 23 at (0, 1).", embedding, np.array([[5, 23]]))
         refused(ValueError, f"{known} 0.5 at (0,).", embedding, np.array([0.5]))
-        embedding.build()
     message = "x must have the shape (..., D) with D=16, for which pieces was made, got (2, 7, 12)."
     refused(ValueError, message, embedding, MEMORY, reverse=True)
     message = "x must hold floats (..., D), got int64 of shape (1, 3). TokenEmbedding makes vectors of ids."
