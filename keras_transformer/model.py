@@ -10,6 +10,7 @@ from keras import ops
 from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import floating_policy, quantize_model
 from keras_transformer.inputs.options import check_arguments
+from keras_transformer.keras_files import loading_weights
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.architecture import CONFIG, LAYER_OPTIONS, plain_config
 from keras_transformer.layers.attention_scores import record
@@ -187,6 +188,16 @@ class Transformer(compat.CloneHook, TokenTraining):
             if layer is not None and is_own(layer, "call"):
                 return f"{layer.name} has its own call"
         return None
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """`keras.Model.load_weights`, which compares the file with the model before it changes a weight.
+
+        Raises:
+            ValueError: the file has other weights, or is no file of weights. The weights stay as they were.
+            OSError: there is no file, or it cannot be read.
+        """
+        with loading_weights(self, filepath, compare=not skip_mismatch and not kwargs):
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args or "inputs" in kwargs:

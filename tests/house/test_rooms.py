@@ -36,7 +36,7 @@ ROOMS = {
     "incremental": "layers backend",
     # tensorflow and jax only in the modules of that backend
     "train_step": "losses metrics schedules backend inputs numpy tensorflow jax",
-    "model": "layers presets train_step backend inputs",
+    "model": "layers presets train_step backend inputs keras_files",
     "keras_files": "inputs backend",
     # The rooms around the core.
     "text": "tensorflow tensorflow_text sentencepiece numpy files inputs readers backend",
