@@ -203,7 +203,7 @@ class CloneHook:
 
 
 class TrainerHooks:
-    """The private methods of `keras.Model` that training replaces. A model takes this class before `keras.Model`."""
+    """The methods of `keras.Model` that training replaces. A model takes this class before `keras.Model`."""
 
     def _get_metrics_result_or_logs(self, logs):
         """What `fit` logs after a step on TensorFlow."""
@@ -212,6 +212,11 @@ class TrainerHooks:
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """How `fit` builds metrics and optimizer before the first step. Keras would draw a batch of the dataset."""
         super()._maybe_symbolic_build(data_batch=self.batch_to_build_from(data_batch))
+
+    def compute_loss(self, *args, **kwargs):
+        """The loss of a step from logits. On JAX, Keras takes a missing loss for zero."""
+        self.check_loss()
+        return super().compute_loss(*args, **kwargs)
 
     def _aggregate_additional_loss(self, loss):
         """How a step adds one of `model.losses` to the loss."""

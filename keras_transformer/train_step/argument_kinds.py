@@ -60,6 +60,8 @@ def check_fit(model, given):
     """
     if not model.compiled:
         raise ValueError("the model is not compiled. Call compile(optimizer, loss=LabelSmoothedCrossEntropy()) first.")
+    if model.optimizer is None:
+        raise ValueError("the model was compiled without an optimizer. Call compile(optimizer, loss) first.")
     for name in ("epochs", "initial_epoch"):
         if name in given:
             whole(name, given[name], 0)

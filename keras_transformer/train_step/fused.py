@@ -19,7 +19,8 @@ def reason_for_logits(model, sample_weight):
         sample_weight: the weights that came with the batch, or None.
     """
     if type(model.loss) is not LabelSmoothedCrossEntropy:
-        return f"the loss is {_name(model.loss)}, not LabelSmoothedCrossEntropy"
+        is_inside = isinstance(model.loss, list | tuple | dict)
+        return f"the loss is {'in a list' if is_inside else _name(model.loss)}, not LabelSmoothedCrossEntropy"
     foreign = sorted(kind.__name__ for kind in model.kinds_of_metrics - METRICS)
     if foreign:
         return f"the metrics {', '.join(foreign)} are not among MaskedAccuracy and Perplexity"

@@ -7,6 +7,7 @@ import keras
 
 from keras_transformer.schedules import HIGHEST_RATE, TransformerSchedule
 from keras_transformer.train_step import fused
+from keras_transformer.train_step.compile_checks import named_loss, only_loss
 from keras_transformer.train_step.data_checks import arrays_in, is_tensorflow_dataset
 
 MOST_WARMUP = 0.5  # the share of a run; the paper's is 0.04
@@ -58,7 +59,7 @@ def fault_of_loss(loss, gives_logits):
         loss: what `compile` was given.
         gives_logits: whether the model gives logits, as far as is known.
     """
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    loss = named_loss(only_loss(loss))
     if loss is keras.losses.sparse_categorical_crossentropy:
         loss = keras.losses.SparseCategoricalCrossentropy()
     if not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):

@@ -16,7 +16,7 @@ from keras_transformer.backend.replicas import (
 )
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
-from keras_transformer.train_step import argument_kinds, data_checks, fused, settings
+from keras_transformer.train_step import argument_kinds, compile_checks, data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
 
@@ -64,8 +64,10 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
                 reduction of the gradients.
 
         Raises:
-            ValueError: an `accumulate_steps` that is not a whole number of at least 1, or that comes with another loss;
-                or on several replicas with a subclass of it, `loss_weights` or a `compute_loss` of your own;
+            TypeError: a class in place of an object, or an optimizer, a loss or a metric that is none.
+            ValueError: an unknown name; a loss or a metric of Keras that cannot work with logits and labels of one id
+                a position; an `accumulate_steps` that is not a whole number of at least 1, or that comes with another
+                loss; or on several replicas with a subclass of it, `loss_weights` or a `compute_loss` of your own;
                 `jit_compile=True` on several replicas; a quantized model; a model or an optimizer that was made in
                 another scope of `tf.distribute`; a strategy over devices that are not there. In training, a number of
                 rows that `accumulate_steps` does not divide.
@@ -102,6 +104,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             raise ValueError("a model in 8-bit integers cannot be trained. Train it before `quantize`.")
         whole("accumulate_steps", accumulate_steps)
         argument_kinds.check_compile(given)
+        compile_checks.check_compile(self, given)
         if given.get("jit_compile") is True and num_replicas() > 1:
             raise ValueError(
                 f"jit_compile=True needs one replica, got a strategy of {num_replicas()}: Keras would compile the "
@@ -282,6 +285,17 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         if self.test_function is None or force:
             self.test_function = backend_step().several_steps(self, self.test_step)
         return self.test_function
+
+    def check_loss(self):
+        """Refuse a step without any loss.
+
+        Raises:
+            ValueError: `compile` was given no loss, and no layer adds one.
+        """
+        if self.loss is None and not self.losses:
+            raise ValueError(
+                "the model was compiled without a loss. Call compile(optimizer, loss=LabelSmoothedCrossEntropy())."
+            )
 
     def check_additional_loss(self):
         """Refuse losses of `add_loss` and regularizers where each micro-batch would add them.

@@ -1,0 +1,140 @@
+"""Refuse, before `compile` changes anything, what cannot work with logits (B, T, V) and labels (B, T), an id each."""
+
+import difflib
+
+import keras
+from keras import ops
+
+from keras_transformer.inputs.kinds import shown
+from keras_transformer.train_step import fused
+
+LOSS = "Give LabelSmoothedCrossEntropy()"
+METRICS = "Give MaskedAccuracy() or Perplexity()"
+PAIR = "logits (B, T, V) and labels (B, T), an id each"
+AUTOMATIC_LOSSES = ("crossentropy", "ce")  # Keras chooses by the shapes, here the sparse one
+AUTOMATIC_METRICS = ("accuracy", "acc")
+SHAPE, PIECES = (2, 3), 5  # of a try: all sizes differ, so that nothing is broadcast
+
+
+def check_compile(model, given):
+    """Refuse names that Keras does not know, and losses and metrics of Keras that would fail in the first step.
+
+    Args:
+        model: a `TokenTraining`.
+        given: the arguments of `compile`, by name.
+
+    Raises:
+        TypeError: an optimizer, a loss or a metric is none.
+        ValueError: an unknown name; a loss or a metric that needs predictions of the labels' shape; several losses.
+    """
+    check_optimizer(given.get("optimizer"))
+    gives_logits = not (fused.overrides(model, "call") or fused.overrides(model, "compute_loss") or _own_step(model))
+    loss = only_loss(given.get("loss"), getattr(model, "output_names", None))
+    found = named_loss(loss)
+    if gives_logits and is_of_keras(found) and not works(found):
+        raise ValueError(f"{_called('loss', loss)} cannot work with {PAIR}. {LOSS}.")
+    gives_logits = gives_logits and not fused.overrides(model, "compute_metrics")
+    for argument in ("metrics", "weighted_metrics"):
+        for number, metric in enumerate(keras.tree.flatten(given.get(argument) or [])):
+            found = named_metric(f"{argument}[{number}]", metric)
+            if gives_logits and is_of_keras(found) and not works(found):
+                raise ValueError(f"{_called(f'{argument}[{number}]', metric)} cannot work with {PAIR}. {METRICS}.")
+
+
+def check_optimizer(optimizer):
+    """Refuse what is no optimizer. None is allowed: a model that is only evaluated needs none."""
+    if optimizer is None or isinstance(optimizer, keras.optimizers.Optimizer | dict):
+        return
+    if not isinstance(optimizer, str):
+        raise TypeError(f"optimizer must be an optimizer of Keras, or its name, got {shown(optimizer)}.")
+    try:
+        keras.optimizers.get(optimizer)
+    except ValueError:
+        names = [name.lower() for name in dir(keras.optimizers) if name[0].isupper()]
+        raise ValueError(f"optimizer={optimizer!r} is no optimizer of Keras.{_nearest(optimizer, names)}") from None
+
+
+def only_loss(loss, outputs=None):
+    """The loss of a model with one output, which Keras also takes in a list or in a dictionary.
+
+    Args:
+        loss: the argument of `compile`.
+        outputs: the names of the model's outputs, or None to accept any.
+
+    Raises:
+        ValueError: several losses, or one for an output that the model does not have.
+    """
+    if isinstance(loss, dict) and "class_name" not in loss:
+        if outputs is not None and list(loss) != list(outputs):
+            names = ", ".join(map(repr, loss))
+            raise ValueError(f"loss is a dictionary for the outputs {names}, and the model has one output. {LOSS}.")
+        loss = list(loss.values())
+    if isinstance(loss, list | tuple):
+        if len(loss) != 1:
+            raise ValueError(f"loss is a list of {len(loss)}, and the model has one output. {LOSS}.")
+        [loss] = loss
+    return loss
+
+
+def named_loss(loss):
+    """The loss, or the one that Keras has under this name."""
+    if isinstance(loss, str):
+        if loss.lower() in AUTOMATIC_LOSSES:
+            return keras.losses.sparse_categorical_crossentropy
+        try:
+            return keras.losses.get(loss)
+        except ValueError:
+            raise ValueError(f"loss={loss!r} is no loss of Keras. {LOSS}.") from None
+    if loss is not None and not callable(loss) and not isinstance(loss, dict):
+        raise TypeError(f"loss must be a loss, a function or the name of a loss of Keras, got {shown(loss)}. {LOSS}.")
+    return loss
+
+
+def named_metric(argument, metric):
+    """The metric, or the one that Keras has under this name."""
+    if not isinstance(metric, str):
+        if metric is not None and not callable(metric) and not isinstance(metric, keras.metrics.Metric):
+            raise TypeError(f"{argument} must be a metric, a function or a name, got {shown(metric)}. {METRICS}.")
+        return metric
+    if metric.lower() in AUTOMATIC_METRICS:
+        return keras.metrics.sparse_categorical_accuracy
+    try:
+        return keras.metrics.get(metric)
+    except ValueError:
+        raise ValueError(f"{argument}={metric!r} is no metric of Keras. {METRICS}.") from None
+
+
+def is_of_keras(function):
+    """Whether a loss or a metric is Keras' own, and not made of a function of the user."""
+    return getattr(function, "__module__", "").startswith("keras.") and type(function) is not (
+        keras.metrics.MeanMetricWrapper
+    )
+
+
+def works(function):
+    """Whether a loss or a metric of Keras takes logits and labels of the model. Its state does not change."""
+    labels, logits = ops.zeros(SHAPE, "int32"), ops.zeros((*SHAPE, PIECES))
+    try:
+        if isinstance(function, keras.metrics.Metric):
+            state = [ops.zeros(variable.shape, variable.dtype) for variable in function.variables]
+            function.stateless_update_state(state, labels, logits, sample_weight=None)
+        else:
+            function(labels, logits)
+    except Exception:  # each backend raises other types for shapes that do not fit
+        return False
+    return True
+
+
+def _own_step(model):
+    return not type(model).train_step.__module__.startswith(__package__)
+
+
+def _called(argument, value):
+    if isinstance(value, str):
+        return f"{argument}={value!r}"
+    return f"{argument}={getattr(value, '__name__', type(value).__name__)}"
+
+
+def _nearest(name, names):
+    near = difflib.get_close_matches(name.lower(), names, 1)
+    return f" Did you mean {near[0]!r}?" if near else " Give keras.optimizers.Adam(...), for example."
