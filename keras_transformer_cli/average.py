@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.complaints import called
 from keras_transformer_cli.config import given_names, refuse_options
 from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import result
@@ -31,11 +32,12 @@ def average(
     from keras_transformer.training import average as mean
 
     check_target(output, "file" if output.suffix == ".keras" else "folder", "output", overwrite)
-    if output.suffix == ".keras":
-        refuse_options(given_names(context), ("tokenizer",), "an --output that ends in .keras")
-        mean(checkpoints, output, overwrite)
-    else:
-        write_folder(mean, checkpoints, output, tokenizer, overwrite)
+    with called({f"paths[{place}]": f"checkpoints[{place}]" for place in range(len(checkpoints))}):
+        if output.suffix == ".keras":
+            refuse_options(given_names(context), ("tokenizer",), "an --output that ends in .keras")
+            mean(checkpoints, output, overwrite)
+        else:
+            write_folder(mean, checkpoints, output, tokenizer, overwrite)
     result(str(output))
 
 

@@ -1,5 +1,6 @@
 """What the user reads when a command fails: one line, in the words of the command line."""
 
+import contextlib
 import re
 
 # What the messages of the library say in Python, and how it is typed here.
@@ -24,6 +25,27 @@ def in_one_line(error):
     for pattern, spoken in SPOKEN:
         text = pattern.sub(spoken, text)
     return text
+
+
+@contextlib.contextmanager
+def called(names):
+    """A block in whose errors arguments of the library have the names of the options that they come from.
+
+    Args:
+        names: {argument: option}, for example {"folder[1]": "ensemble"}.
+
+    Raises:
+        ValueError: in place of an error that names one of the arguments.
+    """
+    try:
+        yield
+    except (OSError, TypeError, ValueError) as error:
+        text = str(error)
+        for argument, option in names.items():
+            text = re.sub(rf"(?<![\w.]){re.escape(argument)}(?==)", option, text)
+        if text == str(error):
+            raise
+        raise ValueError(text) from error
 
 
 def wrong_options(error):

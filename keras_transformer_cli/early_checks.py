@@ -1,5 +1,6 @@
 """Refuse the settings of a training that would end it later, before the first file is written."""
 
+OWN_OPTIONS = ("vocabulary_size", "target_vocabulary_size")  # which also say how the tokenizer is made
 SMALLEST_VOCABULARY = 5  # any number of pieces, where the tokenizer is not known yet
 
 
@@ -63,7 +64,7 @@ def model_changes(settings, size, target_size):
         size, target_size: the pieces of the vocabularies. `target_size` is None if there is one.
 
     Raises:
-        ValueError: a change is not of the form NAME=VALUE.
+        ValueError: a change is not of the form NAME=VALUE, or is of a vocabulary's size.
     """
     import yaml
 
@@ -76,6 +77,8 @@ def model_changes(settings, size, target_size):
         name, equals, value = change.partition("=")
         if not equals:
             raise ValueError(f"model={change!r} must be NAME=VALUE, for example norm=pre.")
+        if name in OWN_OPTIONS:
+            raise ValueError(f"model={change!r}: the tokenizer has this size. Give {name} as an option of its own.")
         try:
             changes[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keras_transformer_cli.answers import check_export, exported_answers
-from keras_transformer_cli.models import is_export, load
+from keras_transformer_cli.models import arguments, is_export, load
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
@@ -90,8 +90,8 @@ def check_model(request, argument):
     if any(is_export(folder) for folder in request.model):
         check_export(request)
     else:
-        for folder in request.model:
-            training_folder(folder, argument)
+        for folder, name in zip(request.model, arguments(request.model), strict=True):
+            training_folder(folder, argument if name == "model" else name)
 
 
 def translations_of(request, sentences):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from keras_transformer_cli.choices import Format, Storage
+from keras_transformer_cli.complaints import called
 from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
     SEARCH,
@@ -62,7 +63,8 @@ def export(
         refuse_options(given, ("quantization",), "--to saved_model")
         translator = load(folders, precision, **search_options(context))
         options = {"precision": storage.value, "max_source_length": max_source_length, "check": check}
-        translator.export(output, overwrite, serving=serving, **options)
+        with called({"precision": "storage"}):
+            translator.export(output, overwrite, serving=serving, **options)
         if serving:
             say(how_to_serve(output))
     result(str(output))

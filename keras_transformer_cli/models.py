@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.complaints import called
+
 ModelArgument = Annotated[
     str, typer.Argument(help="Training folder, for example runs/en_de, or an address: hf://user/model.")
 ]
@@ -43,7 +45,15 @@ def load(folders, precision="float32", **options):
             raise ValueError(f"{folder} is an export. This needs the training folder that it was made from.")
     from keras_transformer import Translator
 
-    return Translator.load(folders if len(folders) > 1 else folders[0], dtype=precision, **options)
+    alone = len(folders) == 1
+    names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
+    with called(names):
+        return Translator.load(folders[0] if alone else folders, dtype=precision, **options)
+
+
+def arguments(folders):
+    """What the folders are called on the command line: the first is MODEL, the others are of --ensemble."""
+    return ["model", *["ensemble"] * (len(folders) - 1)]
 
 
 def load_tokenizer(path):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keras_transformer_cli.choices import Normalization, Subwords
+from keras_transformer_cli.complaints import called
 from keras_transformer_cli.config import ConfigOption, SetOption
 from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import result, say
@@ -34,7 +35,8 @@ def train(
     for number, path in enumerate(files):
         check_source(path, argument=f"files[{number}]")
     check_target(output, "file", "output", overwrite)
-    tokenizer = Tokenizer.train(files, vocabulary_size, subwords.value, normalization.value)
+    with called({"model": "subwords"}):
+        tokenizer = Tokenizer.train(files, vocabulary_size, subwords.value, normalization.value)
     tokenizer.save(output, overwrite)
     say(f"{tokenizer.vocabulary_size:,} pieces of {subwords}")
     result(str(output))

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keras_transformer_cli.complaints import called
 from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import say
 from keras_transformer_cli.settings import DATA_FOLDER
@@ -132,8 +133,8 @@ def make_tokenizer(source, target, settings, folder, exact_size):
         tokenizer = load_tokenizer(Path(settings["tokenizer"]))
     elif settings["target_vocabulary_size"]:
         sizes = settings["vocabulary_size"], settings["target_vocabulary_size"]
-        parts = [learn(texts, size, settings, exact_size) for texts, size in zip((source, target), sizes, strict=True)]
-        tokenizer = TokenizerPair(*parts)
+        parts = zip(("vocabulary_size", "target_vocabulary_size"), (source, target), sizes, strict=True)
+        tokenizer = TokenizerPair(*(learn(texts, size, settings, exact_size, name) for name, texts, size in parts))
     else:
         tokenizer = learn([*source, *target], settings["vocabulary_size"], settings, exact_size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,11 +142,12 @@ def make_tokenizer(source, target, settings, folder, exact_size):
     return tokenizer
 
 
-def learn(texts, size, settings, exact_size):
-    """A new tokenizer, always the same for the same texts."""
+def learn(texts, size, settings, exact_size, option="vocabulary_size"):
+    """A new tokenizer, always the same for the same texts. `option` is what its size is called."""
     from keras_transformer import Tokenizer
 
     kind = settings["subwords"]
     say(f"Learning {size:,} pieces from {', '.join(texts)} …")
     limit = {} if exact_size or kind == "wordpiece" else {"hard_vocab_limit": False}
-    return Tokenizer.train(texts, size, kind, normalization=settings["normalization"], **limit)
+    with called({"vocabulary_size": option, "model": "subwords"}):
+        return Tokenizer.train(texts, size, kind, normalization=settings["normalization"], **limit)

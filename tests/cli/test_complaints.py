@@ -1,10 +1,14 @@
 """What a user reads when a command fails: one line on the standard error, and nothing on the standard output."""
 
+import re
+
 import pytest
 import tiny
 
-from keras_transformer_cli.complaints import in_one_line
+from keras_transformer_cli.complaints import called, in_one_line
+from keras_transformer_cli.early_checks import model_changes
 from keras_transformer_cli.main import _run
+from keras_transformer_cli.training_data import make_tokenizer
 
 
 def complaint(capsys, *arguments, code=2):
@@ -72,6 +76,40 @@ def test_errors_of_the_library_are_one_line_in_the_words_of_the_command_line(err
     assert in_one_line(error) == message
 
 
+def test_arguments_of_the_library_are_called_as_their_options():
+    names = {"folder[0]": "model", "folder[1]": "ensemble", "model": "subwords"}
+    for error, message in (
+        (ValueError("model='bpe' and my_model=3, a.model=4"), "subwords='bpe' and my_model=3, a.model=4"),
+        (FileNotFoundError("folder[1]='x' does not exist."), "ensemble='x' does not exist."),
+        (TypeError("folder[0] is none"), "folder[0] is none"),  # no name of an argument
+    ):
+        with pytest.raises((OSError, ValueError, TypeError)) as raised, called(names):
+            raise error
+        assert str(raised.value) == message
+
+
+def test_a_size_that_does_not_suit_the_texts_is_that_of_its_side(tmp_path):
+    source, target = map(str, tiny.write_pairs(tmp_path, tiny.digit_pairs(20)))
+    settings = {"tokenizer": None, "subwords": "wordpiece", "normalization": "none", "vocabulary_size": 25}
+    for sizes, start in (
+        ({"target_vocabulary_size": 9}, "target_vocabulary_size=9 is too small: subwords='wordpiece' needs at least"),
+        ({"vocabulary_size": 9, "target_vocabulary_size": 25}, "vocabulary_size=9 is too small: subwords="),
+        ({"vocabulary_size": 9, "target_vocabulary_size": None}, "vocabulary_size=9 is too small: subwords="),
+    ):
+        with pytest.raises(ValueError, match=f"^{start}"):
+            make_tokenizer([source], [target], {**settings, **sizes}, tmp_path / "data", True)
+
+
+def test_a_size_is_no_change_of_the_model():
+    settings = {"dropout": 0.1, "precision": "float32", "model": ["target_vocabulary_size=9"]}
+    message = (
+        "model='target_vocabulary_size=9': the tokenizer has this size. Give target_vocabulary_size as an option of "
+        "its own."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model_changes(settings, 25, None)
+
+
 def test_files_are_named_by_their_argument(capsys, tmp_path):
     files = tiny.write_pairs(tmp_path, tiny.digit_pairs(5))
     (tmp_path / "empty").touch()
@@ -85,6 +123,16 @@ def test_files_are_named_by_their_argument(capsys, tmp_path):
         (["tokenizer", "show", tmp_path / "no", "a"], f"tokenizer={str(tmp_path / 'no')!r} does not exist."),
         (["average", "a.keras", "-o", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
         (["export", "m", files[0]], f"output={str(files[0])!r} is a file. Choose the name of a folder."),
+        (
+            ["average", tmp_path / "no.keras", "-o", "m.keras"],
+            f"checkpoints[0]={str(tmp_path / 'no.keras')!r} does",
+        ),
+        (["score", tmp_path / "no", *files], f"model={str(tmp_path / 'no')!r} does not exist."),
+        (["export", tmp_path, tmp_path / "new"], f"model={str(tmp_path)!r} holds no model.keras."),
+        (
+            ["tokenizer", "train", files[0], "-o", "t", "--vocabulary-size", 9],
+            "vocabulary_size=9 is too small: subwords",
+        ),
         (["doctor", tmp_path / "no"], f"export={str(tmp_path / 'no')!r} does not exist."),
         (
             ["translate", "m", files[0], "--tsv", "--field", 0],
