@@ -4,13 +4,14 @@
 """
 
 import contextlib
+import inspect
 import json
 import zipfile
 from pathlib import Path
 
 import keras
-from keras.src.saving import saving_lib  # no public name
 
+saving_lib = inspect.getmodule(keras.saving.load_weights).saving_lib  # it has no public name
 MEMBER = "model.weights.h5"  # of the zip file that a `.keras` file is
 
 
