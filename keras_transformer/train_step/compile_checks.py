@@ -5,9 +5,11 @@ import difflib
 import keras
 from keras import ops
 
+from keras_transformer.backend import compat
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.train_step import fused
 
+NO_LOSS = "the model was compiled without a loss. Call compile(optimizer, loss=LabelSmoothedCrossEntropy())."
 LOSS = "Give LabelSmoothedCrossEntropy()"
 METRICS = "Give MaskedAccuracy() or Perplexity()"
 PAIR = "logits (B, T, V) and labels (B, T), an id each"
@@ -39,6 +41,23 @@ def check_compile(model, given):
             found = named_metric(f"{argument}[{number}]", metric)
             if gives_logits and is_of_keras(found) and not works(found):
                 raise ValueError(f"{_called(f'{argument}[{number}]', metric)} cannot work with {PAIR}. {METRICS}.")
+
+
+def check_loss(model):
+    """Refuse to train or to evaluate without a loss, unless something in the model may add one.
+
+    Keras says it in the first step: too late on JAX, where an error in a step takes the model's weights.
+
+    Raises:
+        ValueError: `compile` was given no loss.
+    """
+    if model.loss is not None or model.losses or fused.overrides(model, "compute_loss") or _own_step(model):
+        return
+    layers = [layer for layer in compat.all_layers(model) if layer is not model]
+    own = any(not type(layer).__module__.startswith(("keras.", "keras_transformer.")) for layer in layers)
+    regularized = any(layer.activity_regularizer is not None for layer in (model, *layers))
+    if not (own or regularized or fused.overrides(model, "call")):
+        raise ValueError(NO_LOSS)
 
 
 def check_optimizer(optimizer):

@@ -248,6 +248,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             )
         if "y" in inspect.signature(method).parameters and self.input_limits:
             argument_kinds.check_labels(given.get("x"), given.get("y"))
+            compile_checks.check_loss(self)
         given["x"] = checked(self, given.get("x"), given.get("y"), "x")
         return given
 
@@ -293,9 +294,7 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
             ValueError: `compile` was given no loss, and no layer adds one.
         """
         if self.loss is None and not self.losses:
-            raise ValueError(
-                "the model was compiled without a loss. Call compile(optimizer, loss=LabelSmoothedCrossEntropy())."
-            )
+            raise ValueError(compile_checks.NO_LOSS)
 
     def check_additional_loss(self):
         """Refuse losses of `add_loss` and regularizers where each micro-batch would add them.

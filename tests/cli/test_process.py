@@ -32,7 +32,7 @@ def test_an_error_is_one_line_on_the_standard_error():
     process = start("translate", "nowhere")
     out, err = process.communicate("a\n")
     assert (process.returncode, out) == (1, "")
-    assert err == "Error: folder='nowhere' does not exist.\n"
+    assert err == "Error: model='nowhere' does not exist.\n"
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
