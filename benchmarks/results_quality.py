@@ -207,6 +207,37 @@ def direction(difference, noise):
     return "better" if difference > 0 else "worse"
 
 
+def parser(folder):
+    """All texts of the page about the parser: {name: text}; {} without its card.
+
+    The card is `scored/result.json` of `examples/parse_english.py`.
+    """
+    cards = read_cards(folder, "parsing")
+    if not cards:
+        return {}
+    card = read_card(folder, "parsing/craft")
+    rows = []
+    for search, found in card["scores"]["dev"].items():
+        short, every = found["at most 40 words"], found["all"]
+        figures = (short["f1"], every["f1"], every["precision"], every["recall"], every["complete_match"])
+        repaired, rate = found["outputs that needed repair"], found["sentences a second"]
+        rows.append([search, bold(times(short["f1"])), *map(times, figures[1:]), str(repaired), f"{rate:.1f}"])
+    header = ["search", "F1 ≤ 40 words", "F1 all", "precision", "recall", "complete", "repaired", "sentences a second"]
+    trained = card["trained as"]
+    return {
+        "table": markdown_table(header, rows),
+        "sentences": f"{found['all']['sentences']:,}",
+        "command": card["command"],
+        "machine": card["machine"],
+        "parameters": f"{trained['model']['parameters'] / 1e6:.1f}M",
+        "updates": f"{trained['training']['updates']:,}",
+        "epochs": trained["training"]["epochs"],
+        "minutes": f"{trained['training']['seconds without validation'] / 60:.0f}",
+        "perplexity": times(trained["training"]["best val_perplexity"]),
+        "kept": trained["kept"],
+    }
+
+
 def parsing(folder):
     """All texts of the page about the yardstick of parsing: {name: text}."""
     card = read_card(folder, "parsing_baseline/parsing_baseline")

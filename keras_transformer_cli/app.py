@@ -7,6 +7,7 @@ import typer
 from keras_transformer_cli import (
     average,
     convert,
+    distill,
     doctor,
     evaluate,
     export,
@@ -49,7 +50,7 @@ def options(
     """The options of all commands. `main` reads --verbose before the parser does."""
 
 
-for module in (train, translate, evaluate, score, average, export, convert, quantize, presets, doctor):
+for module in (train, distill, translate, evaluate, score, average, export, convert, quantize, presets, doctor):
     module.add_to(app)
 app.add_typer(parse.app, name="parse")
 app.add_typer(tokenizer.app, name="tokenizer")

@@ -37,6 +37,7 @@ def finish(model, data, settings, output, task):
     )
     if scores:
         facts["scores"] = {f"validation, {name}": task.facts(value) for name, value in scores.items()}
+    facts |= task.more_facts(settings)
     facts["kept"] = "the average" if averaged else f"the epoch of the best {settings['monitor']}"
     return write_card(output, output.resolve().name, facts)
 

@@ -34,6 +34,12 @@ def search_options(context):
     return {name: context.params[name] for name in SEARCH}
 
 
+def refuse_export(folder):
+    """Raise ValueError if a folder is an export."""
+    if is_export(folder):
+        raise ValueError(f"{folder} is an export. This needs the training folder that it was made from.")
+
+
 def load(folders, precision="float32", **options):
     """The `Translator` of a training folder, or of several: an ensemble.
 
@@ -41,8 +47,7 @@ def load(folders, precision="float32", **options):
         ValueError: a folder is an export.
     """
     for folder in folders:
-        if is_export(folder):
-            raise ValueError(f"{folder} is an export. This needs the training folder that it was made from.")
+        refuse_export(folder)
     from keras_transformer import Translator
 
     alone = len(folders) == 1

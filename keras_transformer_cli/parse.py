@@ -1,6 +1,5 @@
 """keras-transformer parse: train a parser, parse sentences, score trees, export."""
 
-import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,7 @@ from keras_transformer_cli.choices import Leaves
 from keras_transformer_cli.config import ConfigOption, SetOption, effective, given_names, refuse_options
 from keras_transformer_cli.models import SEARCH, BatchOption, BeamOption, EnsembleOption, PenaltyOption, PrecisionOption
 from keras_transformer_cli.screen import resumable
-from keras_transformer_cli.train import TRAINING, option
-from keras_transformer_cli.train import train as train_on_texts
+from keras_transformer_cli.train import TRAINING, option, with_the_options_of_train
 
 EXAMPLE = "keras-transformer parse train train.mrg dev.mrg --output runs/parser"
 SENTENCES_EXAMPLE = "keras-transformer parse sentences runs/parser 'The mice run .' --draw"
@@ -52,19 +50,7 @@ def train(
         run_parser_training(effective(context), given_names(context))
 
 
-def with_the_options_of_train(function):
-    """Give a function the other options of `keras-transformer train`, in the way that typer reads them."""
-    own = dict(inspect.signature(function).parameters)
-    del own["options"]
-    others = inspect.signature(train_on_texts).parameters
-    merged = {**own, **{name: each for name, each in others.items() if name not in (*own, *OF_TEXTS)}}
-    ordered = sorted(merged.values(), key=lambda each: each.default is not each.empty)  # required ones come first
-    function.__signature__ = inspect.Signature(ordered)
-    function.__annotations__ = {each.name: each.annotation for each in ordered}
-    return function
-
-
-app.command("train", epilog=f"Example:  {EXAMPLE}")(with_the_options_of_train(train))
+app.command("train", epilog=f"Example:  {EXAMPLE}")(with_the_options_of_train(train, OF_TEXTS))
 
 
 @app.command(epilog=f"Examples:  {SENTENCES_EXAMPLE}   |   cat text | keras-transformer parse sentences runs/parser")

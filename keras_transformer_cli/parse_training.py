@@ -1,5 +1,6 @@
 """The training of a parser: trees become two aligned texts, and the scores are those of trees."""
 
+from functools import partial
 from pathlib import Path
 
 from keras_transformer_cli.parsing import facts
@@ -21,14 +22,24 @@ def run_parser_training(given, explicit):
     """
     data = Path(given["output"]) / DATA_FOLDER
     texts = {name: str(data / file) for name, file in FILES.items()}
-    none = {"also": None, "valid_pairs": None, "target_vocabulary_size": None, "normalization": "none"}
-    scores = {"monitor": "val_perplexity", "bleu_every": 0, "bleu_tokenize": "none"}
-    task = Task("parse train", write_texts, score_parses, lambda scores: scores.every.f1, facts, tuple(given))
-    run_training({**texts, **none, **scores, "tokenizer": str(data), **given}, explicit, task)
+    none = dict.fromkeys(("also", "valid_pairs", "tokenizer", "target_vocabulary_size"))
+    others = {"normalization": "none", "monitor": "val_perplexity", "bleu_every": 0, "bleu_tokenize": "none"}
+    prepare = partial(write_texts, exact_size="vocabulary_size" in explicit)
+    task = Task("parse train", prepare, score_parses, lambda scores: scores.every.f1, facts, tuple(given))
+    run_training({**texts, **none, **others, **given}, explicit, task)
 
 
-def write_texts(settings, output):
-    """Write the trees as texts, and the tokenizer, into the folder of the run."""
+def write_texts(settings, output, exact_size):
+    """Write the trees as texts, and the tokenizer, into the folder of the run.
+
+    Args:
+        settings: of the run.
+        output: the folder of the run.
+        exact_size: whether the tokenizer must have exactly the pieces that the settings say, and not fewer.
+
+    Returns:
+        The settings, with the tokenizer.
+    """
     from keras_transformer.inputs.tokenizers import save_tokenizer
     from keras_transformer.parsing import TreeConstraint, write_tree_pairs
 
@@ -37,12 +48,13 @@ def write_texts(settings, output):
         sides = settings[part], settings[part.replace("source", "target")]
         report = write_tree_pairs(settings[name], *sides, settings["leaves"], overwrite=True)
         say(f"{settings[name]}: {report}")
-    tokenizer = make_tokenizer(settings)
+    tokenizer = make_tokenizer(settings, exact_size)
     TreeConstraint(tokenizer)  # it refuses pieces of words that do not tell where words begin
     save_tokenizer(tokenizer, output / DATA_FOLDER, overwrite=True)
+    return settings | {"tokenizer": str(output / DATA_FOLDER)}
 
 
-def make_tokenizer(settings):
+def make_tokenizer(settings, exact_size):
     """One tokenizer of words and brackets if trees have words, else a pair of one for sentences and one for trees.
 
     Raises:
@@ -50,16 +62,14 @@ def make_tokenizer(settings):
     """
     from keras_transformer import Tokenizer, TokenizerPair
     from keras_transformer.parsing import tokenizer_options
-    from keras_transformer.recipes import read_recipe
 
-    given, options = settings["vocabulary_size"], tokenizer_options(settings["target"], settings["leaves"])
-    size = given or read_recipe(settings["recipe"]).vocabulary_size
+    size, options = settings["vocabulary_size"], tokenizer_options(settings["target"], settings["leaves"])
     if settings["leaves"] != "words":
-        words = learn([settings["source"]], size, settings, exact_size=given is not None)
+        words = learn([settings["source"]], size, settings, exact_size)
         return TokenizerPair(words, Tokenizer.train(settings["target"], **options))
     if settings["subwords"] == "wordpiece":
         raise ValueError("subwords=wordpiece cannot go with leaves=words: its pieces have no brackets. Choose bpe.")
-    options |= {"model": settings["subwords"]} | ({} if given else {"hard_vocab_limit": False})
+    options |= {"model": settings["subwords"]} | ({} if exact_size else {"hard_vocab_limit": False})
     say(f"Learning {size:,} pieces from {settings['source']} …")
     return Tokenizer.train(settings["source"], size, **options)
 

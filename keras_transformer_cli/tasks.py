@@ -13,11 +13,12 @@ class Task:
     Attributes:
         command: what the user types after `keras-transformer`.
         options: the names of the options that the command has. None: all settings are options.
-        prepare: a function of the settings and the folder of the run, before the files are read. It may change the
-            settings.
+        prepare: a function of the settings and the folder of the run, before the files are read. It gives the settings
+            by which they are read.
         score: a function of a model, the `Data` and the settings, to the scores on the validation data.
         figure: a function of such scores to the number by which the best epoch and the average are compared.
         facts: a function of such scores to a dictionary for the result card.
+        more_facts: a function of the settings to a dictionary of more facts for the card.
     """
 
     command: str
@@ -26,6 +27,7 @@ class Task:
     figure: Callable
     facts: Callable
     options: tuple | None = None
+    more_facts: Callable = lambda settings: {}
 
 
 def score_translations(model, data, settings):
@@ -47,7 +49,7 @@ def translation_facts(scores):
 
 TRANSLATION = Task(
     command="train",
-    prepare=lambda settings, output: None,
+    prepare=lambda settings, output: settings,
     score=score_translations,
     figure=lambda scores: scores.bleu,
     facts=translation_facts,

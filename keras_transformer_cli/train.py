@@ -1,5 +1,6 @@
 """keras-transformer train: from two text files to a trained model."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -162,6 +163,23 @@ def train(
 
     with resumable():
         run_training(effective(context), given_names(context))
+
+
+def with_the_options_of_train(function, without=()):
+    """Give a function with `**options` the other options of `keras-transformer train`, as typer reads them.
+
+    Args:
+        function: a command.
+        without: the names of the options that it does not take.
+    """
+    own = dict(inspect.signature(function).parameters)
+    del own["options"]
+    others = inspect.signature(train).parameters
+    merged = {**own, **{name: each for name, each in others.items() if name not in (*own, *without)}}
+    ordered = sorted(merged.values(), key=lambda each: each.default is not each.empty)  # required ones come first
+    function.__signature__ = inspect.Signature(ordered)
+    function.__annotations__ = {each.name: each.annotation for each in ordered}
+    return function
 
 
 def add_to(app):

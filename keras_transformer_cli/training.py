@@ -38,13 +38,13 @@ def run_training(given, explicit, task=TRANSLATION):
         say(f"This run is finished. To train further, give more --epochs. Its result is in {output / RESULT_FILE}.")
         result((output / RESULT_FILE).read_text(encoding="utf-8").rstrip("\n"))
         return
-    task.prepare(settings, output)
-    files = read_files(settings)
     check_settings(settings, explicit)
+    data_settings = task.prepare(settings, output)
+    files = read_files(data_settings)
     if settings["deterministic"]:
         make_deterministic()
     keras.utils.set_random_seed(settings["seed"])
-    data = make_data(files, settings, output, exact_size=given["vocabulary_size"] is not None)
+    data = make_data(files, data_settings, output, exact_size=given["vocabulary_size"] is not None)
     check_beam(settings["beam_size"], data.tokenizer)
     settings["vocabulary_size"] = vocabulary_size(data.tokenizer)
     epochs = run_settings.epochs(settings, data.train.report.batches)

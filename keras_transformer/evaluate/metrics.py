@@ -106,3 +106,14 @@ def paper_metric(language):
         prepare=lambda texts: paper_tokens(texts, language),
         note=f"|moses:{language}|compounds:split|sacremoses:{version('sacremoses')}",
     )
+
+
+def closest(texts, reference):
+    """The text with the highest BLEU of a sentence by sacreBLEU; of equal ones, the first.
+
+    Args:
+        texts: a list of strings, at least one.
+        reference: a string.
+    """
+    bleu = BLEU(effective_order=True)
+    return max(texts, key=lambda text: bleu.sentence_score(text, [reference]).score)

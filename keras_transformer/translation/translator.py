@@ -245,7 +245,7 @@ class Translator(GivenPairs):
         batch_size: int = 64,
         window: int = 2000,
         overwrite: bool = False,
-        **more: bool,
+        **more: Any,
     ) -> None:
         """Translate a file line by line, and resume after a break; see `keras_transformer.translation.whole_file`.
 
@@ -260,7 +260,7 @@ class Translator(GivenPairs):
             Translator(model, tokenizer, max_extra_length=5).translate_file("source.txt", "target.txt")
             ```
         """
-        check_options(more, ("progress", "split_sentences"), "translate_file")
+        check_options(more, ("progress", "split_sentences", "references_path"), "translate_file")
         translate_file(self, source_path, target_path, batch_size, window, overwrite, **more)
 
     def save(self, folder: AnyPath, overwrite: bool = False) -> None:

@@ -30,6 +30,7 @@ def translate_file(
     overwrite=False,
     progress=True,
     split_sentences=False,
+    references_path=None,
 ):
     """Write the translation of each line of a file, in order, one a line.
 
@@ -49,14 +50,19 @@ def translate_file(
         overwrite: replace `target_path` if it exists, at the end.
         progress: show a progress bar on standard error, if that is a terminal.
         split_sentences: translate each sentence of a line by itself. The translations of a line stay on one line.
+        references_path: a file of references, line by line, or None. With it, each line gets the one of the
+            translator's n-best translations that is closest to its reference, by sacreBLEU's BLEU of a sentence. A
+            student learns more from these than from the best ones (Kim and Rush 2016, "Sequence-Level Knowledge
+            Distillation", section 3.3).
 
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
         IsADirectoryError: `target_path` is a folder.
         ValueError: a target that is the source, or that keeps its unfinished work there, or that ends in `.gz`;
             unfinished work of another source, model or option, which the message names; a source that is not
-            UTF-8, or that changes meanwhile; a window or batch size below 1; and what a call of the translator
-            raises. The message gives the line of a sentence that is too long.
+            UTF-8, or that changes meanwhile; a window or batch size below 1; references of another number of lines,
+            or together with `split_sentences`; and what a call of the translator raises. The message gives the line of
+            a sentence that is too long.
         TypeError: a path that is none, such as a list of sentences; a number of another type.
         BlockingIOError: another process is writing the same target.
         OSError: a path cannot be read or written, or the disk is full. The message names the path.
@@ -69,19 +75,25 @@ def translate_file(
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     options = {"batch_size": batch_size} | ({"split_sentences": True} if split_sentences else {})
+    if references_path is not None and split_sentences:
+        raise ValueError("references_path and split_sentences=True cannot go together: a reference is of a whole line.")
     with reread(source_path) as readable:
         version = _version(readable)
         total = sum(1 for _ in read_lines(readable, source_path))  # finds a line that is not UTF-8 before the work
         work = _work(translator, source_path, readable, split_sentences)
+        if references_path is not None:
+            work["references_sha256"] = _checked_references(references_path, total, source_path)
         part.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "a+b") as stream:
             if not lock(stream, part):
                 raise BlockingIOError(f"another process is writing {part}. Wait for it, or choose another target_path.")
             done = _prepare(stream, part, journal, work)
             lines = islice(read_lines(readable, source_path), done, None)
+            references = None if references_path is None else islice(read_lines(references_path), done, None)
             with progress_bar("translating", total, progress, done) as advance:
                 while sentences := list(islice(lines, window)):
-                    _append(stream, _translated(translator, sentences, source_path, done, options))
+                    right = None if references is None else list(islice(references, len(sentences)))
+                    _append(stream, _translated(translator, sentences, right, source_path, done, options))
                     done += len(sentences)
                     advance(len(sentences))
             if _version(readable) != version:
@@ -92,12 +104,31 @@ def translate_file(
             journal.unlink(missing_ok=True)
 
 
-def _translated(translator, sentences, source_path, done, options):
+def _translated(translator, sentences, references, source_path, done, options):
     """The translations of lines. An error about a line gives its number in the file."""
     try:
-        return translator(sentences, **options)
+        if references is None:
+            return translator(sentences, **options)
+        from keras_transformer.evaluate.metrics import closest
+
+        found = [[each.text for each in hypotheses] for hypotheses in translator.n_best(sentences, **options)]
+        return [closest(*pair) for pair in zip(found, references, strict=True)]
     except SentenceError as error:
         raise ValueError(f"{source_path}, line {done + error.number + 1}, {error.rule}") from error
+
+
+def _checked_references(path, total, source_path):
+    """The SHA-256 of a file of references.
+
+    Raises:
+        ValueError: it has another number of lines than the source.
+    """
+    count = sum(1 for _ in read_lines(path))
+    if count != total:
+        raise ValueError(
+            f"references_path={str(path)!r} has {count:,} lines and {source_path} has {total:,}: they must be aligned."
+        )
+    return sha256(path)
 
 
 def _unfinished_paths(source_path, target_path):

@@ -48,8 +48,8 @@ ROOMS = {
     "layers incremental text model",
     "export": "tensorflow numpy rich google tensorflow_serving console files inputs backend decoding incremental "
     "training",
-    "translation": "tensorflow numpy rich console files inputs readers keras_files backend decoding incremental text "
-    "model export",
+    "translation": "tensorflow numpy rich console files inputs readers keras_files evaluate backend decoding "
+    "incremental text model export",
     # nltk only inside functions; tensorflow and translation only in the parser and its graph
     "parsing": "nltk numpy tensorflow inputs files readers translation",
 }

@@ -1,0 +1,96 @@
+"""The training of a student: the teacher's translations, and the mixture that the student learns from."""
+
+import json
+import shlex
+from dataclasses import replace
+
+from keras_transformer_cli.models import load, refuse_export
+from keras_transformer_cli.screen import say
+from keras_transformer_cli.settings import DATA_FOLDER
+from keras_transformer_cli.tasks import TRANSLATION
+from keras_transformer_cli.training import run_training
+from keras_transformer_cli.training_data import read_files
+
+TRANSLATIONS, WORK = "teacher.target", "teacher.json"  # in the data folder of the run
+
+
+def run_distillation(given, explicit):
+    """Train with the options of `distill`, and print the result card.
+
+    Args:
+        given: {name: value} of all options.
+        explicit: the names of those that the user gave.
+    """
+    from keras_transformer.translation.loading import training_folder
+
+    for folder in (given["teacher"], *(given["ensemble"] or [])):
+        refuse_export(folder)
+    folder = training_folder(given["teacher"], "teacher")
+    if given["tokenizer"] is None and not {"vocabulary_size", "target_vocabulary_size"} & set(explicit):
+        given = given | {"tokenizer": str(folder)}
+    task = replace(TRANSLATION, command="distill", prepare=taught, more_facts=teacher_facts, options=tuple(given))
+    run_training(given, explicit, task)
+
+
+def taught(settings, output):
+    """Let the teacher translate the source, and mix its translations with the given ones.
+
+    Validation pairs are split off before, so that the teacher's translations have none of them.
+
+    Returns:
+        The settings, with the files to learn from.
+    """
+    from keras_transformer.data import split_corpus
+
+    files, folder = read_files(settings), output / DATA_FOLDER
+    source, target = files.source[0], files.target[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    changes = {"valid_pairs": None}
+    if files.valid is None:
+        parts = split_corpus(source, target, folder, settings["valid_pairs"], settings["seed"])
+        source, target = map(str, parts["train"])
+        changes |= dict(zip(("valid_source", "valid_target"), map(str, parts["valid"]), strict=True))
+    translations = folder / TRANSLATIONS
+    check_same_work(folder / WORK, {"source": source, "target": target, **teacher_facts(settings)["teacher"]})
+    if not translations.exists():
+        translate(settings, source, target, translations)
+    if settings["mixture"]:
+        changes |= {"also": [*(settings["also"] or []), shlex.join([source, str(translations)])]}
+    else:
+        target = str(translations)
+    return settings | changes | {"source": source, "target": target}
+
+
+def check_same_work(path, work):
+    """Note what the teacher is asked for, or refuse to take translations that were asked for otherwise.
+
+    Raises:
+        ValueError: the folder has other work. The message names what differs.
+    """
+    from keras_transformer.files import json_text, written_beside
+
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name in {**before, **work} if before.get(name) != work.get(name)]
+        if differing:
+            changes = ", ".join(f"{name} was {before.get(name)!r} and is {work.get(name)!r}" for name in differing)
+            raise ValueError(f"{path.parent} holds other work of a teacher: {changes}. Choose another --output.")
+        return
+    with written_beside(path, kind="file") as beside:
+        beside.write_text(json_text(work), encoding="utf-8")
+
+
+def translate(settings, source, target, output):
+    """Write the teacher's translations of a file. The same call goes on after a break."""
+    folders = [settings["teacher"], *(settings["ensemble"] or [])]
+    search = {name: settings[f"teacher_{name}"] for name in ("beam_size", "length_penalty")}
+    teacher = load(folders, settings["teacher_precision"], **search)
+    say(f"The teacher translates {source}: {output}")
+    options = {"references_path": target} if settings["keep"] == "closest" else {}
+    teacher.translate_file(source, output, settings["teacher_batch_size"], **options)
+
+
+def teacher_facts(settings):
+    """What the result card says of the teacher."""
+    names = ("teacher", "ensemble", "keep", "mixture", "teacher_beam_size", "teacher_length_penalty")
+    return {"teacher": {name: settings[name] for name in names if settings[name] not in (None, [])}}
