@@ -224,8 +224,13 @@ def parser(folder):
         rows.append([search, bold(times(short["f1"])), *map(times, figures[1:]), str(repaired), f"{rate:.1f}"])
     header = ["search", "F1 ≤ 40 words", "F1 all", "precision", "recall", "complete", "repaired", "sentences a second"]
     trained = card["trained as"]
+    runs = read_card(folder, "parsing/leaves")["runs"]
+    columns = ["leaves", "epochs", "sentences", "scored by EVALB", "constrained f1", "complete"]
+    keys = [*columns[:3], "scored", *columns[4:]]
+    tried = [[*(str(run[key]) for key in keys), str(run.get("free outputs that needed repair", ""))] for run in runs]
     return {
         "table": markdown_table(header, rows),
+        "leaves": markdown_table([*columns[:4], "their F1", "complete", "repaired if free"], tried),
         "sentences": f"{found['all']['sentences']:,}",
         "command": card["command"],
         "machine": card["machine"],

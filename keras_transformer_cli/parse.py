@@ -35,7 +35,7 @@ def train(
         Leaves,
         option("Data", "What stands for a word in the tree's tokens: XX as in the paper, its tag, or the word itself."),
     ] = Leaves.words,
-    max_length: Annotated[int, option("Data", "Leave out sentences or trees of more tokens than this.", min=2)] = 500,
+    max_length: Annotated[int, option("Data", "Leave out sentences or trees of more tokens than this.", min=2)] = 400,
     recipe: Annotated[str, option(TRAINING, "A recipe of the package.")] = "parsing_small",
     **options,
 ):

@@ -17,7 +17,7 @@ PRESETS = {
     "parsing": _paper(num_encoder_layers=4, num_decoder_layers=4, d_model=1024),
     # Section 6.3 for some ten thousand trees and the processor of a laptop.
     "parsing_small": _paper(
-        num_encoder_layers=4, num_decoder_layers=4, d_model=256, num_heads=4, d_ff=1024, dropout=0.2
+        num_encoder_layers=4, num_decoder_layers=4, d_model=256, num_heads=4, d_ff=1024, dropout=0.1
     ),
     # Wu et al. 2021, "Good for Misconceived Reasons", Transformer-Tiny.
     "multi30k_tiny": _paper(
