@@ -11,6 +11,7 @@ after `--` are those of `keras-transformer parse train`:
 """
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Annotated
@@ -121,6 +122,7 @@ def main(
 ):
     """Train, score, export, and draw some trees."""
     console = safe_console()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of retracing, which each search needs once
     for argument, path in (("train", train_file), ("dev", dev), ("test", test)):
         if path is not None:
             check_source(path, argument=argument)
