@@ -13,6 +13,7 @@ There are two ways to use the threads. `together` puts all of them on one batch.
 batch at the same time, with half of the threads each.
 """
 
+import contextlib
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ CONTENDERS = (
     "ours int8",
     "ours int8 bfloat16",
     "export",
+    "export int8",
     "ctranslate2",
     "ctranslate2 int8",
     "huggingface",
@@ -70,6 +72,8 @@ def make_model(preset, dtype="float32"):
 class Pieces:
     """A substitute for a tokenizer: the piece with id i is "i"."""
 
+    sentencepiece_models = (None, None)
+
     def __init__(self, size):
         self.vocabulary_size = size
 
@@ -88,14 +92,21 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
     from keras_transformer.decoding import beam_search, greedy_search
     from keras_transformer.decoding.beam import BeamOptions
     from keras_transformer.decoding.rules import Bounds
+    from keras_transformer.export.graph.weights import Weights
     from keras_transformer.incremental import IncrementalDecoder
     from keras_transformer.translation.graph import SEGMENT
 
     model = make_model(preset, POLICIES[contender.partition(" ")[2]])
     decoder = IncrementalDecoder(model)
-    prepared = decoder.step_weights()
+    is_export = contender.startswith("export")
+    weights = Weights([model], "float32") if is_export else None
+    prepared = None if is_export else decoder.step_weights()
 
     def search(source):
+        with weights.scope() if is_export else contextlib.nullcontext():
+            return search_with(source, *(weights.step_weights() if is_export else [prepared]))
+
+    def search_with(source, prepared):
         longest = tf.shape(source)[1] * 0 + target  # not known while the graph is built, as with real sentences
         limits = tf.fill([tf.shape(source)[0]], longest)
         state = decoder.start(model.encode(source), source, longest * 0, beam, weights=prepared)
@@ -106,10 +117,10 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
 
     signature = [tf.TensorSpec([None, None], tf.int32, name="source")]
     graph = tf.function(search, input_signature=signature, autograph=False)
-    if not contender.startswith("export"):
+    if not is_export:
         return lambda ids: graph(tf.constant(ids))[:, 0].numpy()
     module = tf.Module()
-    module.search, module.weights = graph, [variable.value for variable in model.weights]
+    module.search, module.weights = graph, weights.tracked
     tf.saved_model.save(module, str(folder / "export"), signatures={"serving_default": graph})
     served = tf.saved_model.load(str(folder / "export")).signatures["serving_default"]
     return lambda ids: served(source=tf.constant(ids))["output_0"][:, 0].numpy()

@@ -141,7 +141,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         last bit, and then it may move by 1/127 of its row's largest number. Layers with fewer than `int8.SMALLEST`
         weights stay as they are, because rounding the rows takes longer than it saves (measured). So do biases,
         normalization and positions. Afterwards the model can translate, score and be saved, in about a third of the
-        space. It can be neither trained nor exported.
+        space, or be exported. It cannot be trained.
 
         TensorFlow's graphs hold the integers as constants, each several times in memory. A graph that was traced before
         other weights are loaded does not see them. TensorFlow multiplies integers on the processor, even if there is a

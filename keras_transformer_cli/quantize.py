@@ -18,8 +18,8 @@ def quantize(
 ):
     """Write a model in 8-bit integers: about a third of the space, and faster on a processor.
 
-    Translate with it by --precision int8_from_float32. It can be neither trained nor exported. For a small export, use
-    export --storage int8.
+    Translate with it by --precision int8_from_float32. It can be exported, but not trained. For a small export that
+    computes in floating point, use export --storage int8.
     """
     from keras_transformer.inputs.paths import check_target
 

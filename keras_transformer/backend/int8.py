@@ -7,8 +7,10 @@ import numpy as np
 from keras import ops
 
 from keras_transformer.backend import compat
+from keras_transformer.backend.integer_constants import constant_product
 from keras_transformer.backend.kernels import in_float32, take_rows, tensorflow_backend
 
+EXPECTED_SUM = 4 * 127  # of `sums_of_ones`
 SMALLEST = 2**16  # weights of the smallest layer that is quantized; files of quantized models rely on this number
 
 
@@ -83,25 +85,12 @@ def int8_product(x, values, scales, transposed=False):
         values = ops.transpose(values) if transposed else ops.convert_to_tensor(values)
         sums = ops.matmul(ops.cast(ops.floor(shifted) - 128.0, "int8"), values)
         return ops.cast(sums, "float32") * unit / scales
-    with tf.init_scope():
-        values, scales = ops.convert_to_numpy(values), ops.convert_to_numpy(scales)
-    values = np.ascontiguousarray(values.T) if transposed else values
-    # The kernel takes unsigned integers. The bias removes the offset of 128 that makes them unsigned.
-    sums = tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
-        a=tf.bitcast(tf.cast(shifted, tf.uint8), tf.quint8),
-        b=tf.bitcast(tf.constant(values), tf.qint8),
-        bias=tf.constant(-128.0 * values.sum(axis=0, dtype="int64"), tf.float32),
-        # With these ranges an integer 1 means 1.0, so that the kernel gives the plain sums.
-        min_a=0.0,
-        max_a=255.0,
-        min_b=-127.0,
-        max_b=127.0,
-        min_freezed_output=-1.0,
-        max_freezed_output=1.0,
-        Toutput=tf.float32,
-        input_quant_mode="SCALED",
-    )
-    return tf.ensure_shape(sums, [x.shape[0], values.shape[1]]) * tf.constant(1 / scales) * unit
+    return constant_product(tf.cast(shifted, tf.uint8), values, scales, transposed) * unit
+
+
+def sums_of_ones():
+    """Sums that need more than 16 bits, (1, 4) float32: all are `EXPECTED_SUM` where integers are exact."""
+    return int8_product(ops.ones((1, 4)), np.full((4, 4), 127, "int8"), np.ones(4, "float32"))
 
 
 def check_int8():
@@ -114,18 +103,27 @@ def check_int8():
     tf = tensorflow_backend()
     if tf is None:
         return
-    ones = [tf.fill([4, 4], tf.constant(127, tf.int8)), tf.ones([4])]  # sums that need more than 16 bits
     try:
-        sums = tf.function(lambda: int8_product(tf.ones([1, 4]), *ones), autograph=False)().numpy()
+        sums = tf.function(sums_of_ones, autograph=False)().numpy()
     except tf.errors.OpError as error:
         raise IntegersNotExact(
             "8-bit products need TensorFlow with oneDNN: on x86-64, and not switched off by TF_ENABLE_ONEDNN_OPTS=0. "
             f"TensorFlow says: {str(error).splitlines()[0]}"
         ) from error
-    if not np.allclose(sums, 4 * 127, rtol=1e-5):
+    if not np.allclose(sums, EXPECTED_SUM, rtol=1e-5):
         raise IntegersNotExact(
             f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 gave {sums[0, 0]:.6g}."
         )
+
+
+def integer_copy(model):
+    """A copy of a `Transformer` whose matrices are 8-bit integers, or the model itself if it is quantized already."""
+    if model.quantized:
+        return model
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    copy.quantize("int8")
+    return copy
 
 
 def quantize_model(model, mode, config=None, filters=None):

@@ -28,9 +28,11 @@ def facts_of(translator, beside, max_source_length, precision):
         `readme.ExportFacts`.
     """
     sentences = example_sentences(side_of(translator.tokenizer, "source"), max_source_length)
+    integers = any(model.quantized for model in translator.models)
     layers = [layer for model in translator.models for layer in model.layers]
+    exact = precision == "float32" and not integers and all(layer.compute_dtype == "float32" for layer in layers)
     with tf.device("CPU"):  # the check runs there, too
-        if precision == "float32" and all(layer.compute_dtype == "float32" for layer in layers):
+        if exact:
             best = [hypothesis for [hypothesis] in translator.n_best(sentences, 1, workers=1)]
             translations = [hypothesis.text for hypothesis in best]
             scores = [hypothesis.score for hypothesis in best]
@@ -45,6 +47,7 @@ def facts_of(translator, beside, max_source_length, precision):
         translator.options.as_plain_values(),
         max_source_length,
         precision,
+        integers,
         _sizes(translator),
         translator.folder,
         translator.graph.about,

@@ -15,6 +15,10 @@ ABOUT = (
     "A translation model as a TensorFlow SavedModel. It takes strings and gives strings: tokenizers, search and "
     "weights are inside."
 )
+NEEDS_INTEGERS = (
+    "in 8-bit integers. TensorFlow needs oneDNN, and the processor needs VNNI (Intel since 2019, AMD since 2022). "
+    "On other machines this export does not load"
+)
 RESULTS = ("RESULT.md", "result.json")  # training writes these into its folder
 # All names that the folder of an export may hold.
 FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", README, SUMS, *RESULTS}
@@ -31,6 +35,7 @@ class ExportFacts:
         options: a dictionary of the search's options, with the names of `SearchOptions`.
         max_source_length: int, the most tokens of a source that the graph reads, END counted.
         precision: str, in which the weights are stored.
+        integers: whether it multiplies in 8-bit integers.
         more: a dictionary of further facts, for example the number of parameters.
         training_folder: the folder whose `RESULT.md` and `result.json` describe the model's training, or None.
         about: a string, what it is.
@@ -42,6 +47,7 @@ class ExportFacts:
     options: dict
     max_source_length: int
     precision: str
+    integers: bool = False
     more: dict = field(default_factory=dict)
     training_folder: Path | None = None
     about: str = ABOUT
@@ -164,6 +170,8 @@ def _limits(facts, max_batch_size):
         "`truncated` is true if there were more",
         "weights": f"stored in {facts.precision}",
     }
+    if facts.integers:
+        limits["products"] = NEEDS_INTEGERS
     if max_batch_size is not None:
         limits["batch"] = (
             f"at most {max_batch_size} sentences (`max_batch_size` in `../batching.config`); a server refuses a "

@@ -3,9 +3,11 @@
 import logging
 from typing import Any
 
+from keras_transformer.backend.int8 import IntegersNotExact, integer_copy
 from keras_transformer.export.checks.saved_model import contents_of
 from keras_transformer.export.finish import facts_of, finish
 from keras_transformer.export.graph.module import ServingModule, source_limit
+from keras_transformer.export.graph.precision import INTEGERS
 from keras_transformer.export.graph.saving import save
 from keras_transformer.export.readme import FILES
 from keras_transformer.export.server.server_protos import prediction_log
@@ -23,6 +25,7 @@ def export(
     overwrite: bool = False,
     serving: bool | Batching = False,
     precision: str = "float32",
+    compute: str | None = None,
     max_source_length: int = 256,
     check: bool = True,
 ) -> None:
@@ -54,25 +57,27 @@ def export(
             `docker-compose.yml` beside it. Those of the four that exist stay, and must fit this export.
         precision: "float32", "bfloat16", "float16" or "int8" (with one scale for each channel). The folder stores
             matrices in this precision. Loading converts them to the model's dtype. Vectors are stored in float32.
+        compute: None computes in the dtype of the models. "int8" multiplies in 8-bit integers, as a quantized model
+            does (see `Transformer.quantize`), which is faster on a processor. The translator itself stays as it is.
+            The matrices of integers are constants of the graph, whatever the precision. The machine that loads the
+            export needs TensorFlow with oneDNN and a processor with VNNI. Elsewhere loading fails.
         max_source_length: the most tokens of a source.
         check: whether to run the export in a clean process, which takes some seconds.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False, or it holds files that are not part of an export.
-        ValueError: a quantized model; an unknown precision, or a weight that the precision cannot hold; a
-            `max_source_length` below 2, or too few learned positions; an op that a stock server lacks; with `serving`,
-            a path that is not `<name>/<number>`, or existing files that do not fit.
+        ValueError: an unknown precision, or a weight that the precision cannot hold; a `compute` that is neither None
+            nor "int8", or models that are too small for integers; a `max_source_length` below 2, or too few learned
+            positions; an op that a stock server lacks; with `serving`, a path that is not `<name>/<number>`, or
+            existing files that do not fit.
         TypeError: `serving` is not True, False or a `Batching`.
+        IntegersNotExact: integers on a machine without oneDNN or VNNI.
         RuntimeError: the clean process failed, or gave other translations.
         ImportError: `serving` needs tensorflow-serving-api, which is not installed.
     """
-    if any(model.quantized for model in translator.models):
-        raise ValueError(
-            "A model in 8-bit integers cannot be exported; it only translates in this process. Export the model it was "
-            "made from. precision='int8' makes that export small."
-        )
     check = switch("check", check)
     serving_files = _serving_files(serving, path)
+    translator = _computing_in(compute, translator)
     try:
         with written_beside(path, overwrite, FILES) as beside:
             proto = save(ServingModule(translator, precision, max_source_length), beside)
@@ -83,6 +88,18 @@ def export(
         raise
     if existing:
         logger.warning("these files existed and were not changed: %s", ", ".join(map(str, existing)))
+
+
+def _computing_in(compute, translator):
+    """The translator, or one of copies of its models in integers, as the argument `compute` of `export` asks for."""
+    if compute is None:
+        return translator
+    if compute != INTEGERS:
+        raise ValueError(f"compute must be None or {INTEGERS!r}, got {compute!r}. None keeps the dtype of the models.")
+    try:
+        return translator.with_models([integer_copy(model) for model in translator.models])
+    except (ValueError, IntegersNotExact) as error:
+        raise type(error)(f"compute={compute!r}: {error}") from error
 
 
 def _serving_files(serving, path):

@@ -26,6 +26,10 @@ class Projection(keras.layers.Dense):
         """The floating-point matrices of the layer: its kernel, or nothing if it is quantized."""
         return [] if self.quantization_mode else [compat.kernel_variable(self)]
 
+    def constants(self):
+        """The variables that TensorFlow's graphs read while they are built, and never afterwards: the integers."""
+        return [compat.kernel_variable(self), self.kernel_scale] if self.quantization_mode else []
+
     def quantize(self, mode=None, type_check=True, config=None):
         super().quantize(mode, type_check=False, config=config)
         self.supports_jit = self.supports_jit and tensorflow_backend() is None  # XLA lacks the kernel

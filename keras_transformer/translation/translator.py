@@ -98,6 +98,10 @@ class Translator(GivenPairs):
     def __reduce__(self):
         return _remade, (type(self), self.models, self.tokenizer, self.options.as_keywords(), self.folder)
 
+    def with_models(self, models: Sequence[Transformer]) -> Self:
+        """A translator with the same tokenizer and options over other models."""
+        return _remade(type(self), models, self.tokenizer, self.options.as_keywords(), self.folder)
+
     @property
     def beam_size(self) -> int:
         return self.options.beam_size

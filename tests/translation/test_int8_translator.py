@@ -68,8 +68,6 @@ def test_it_is_saved_and_read_as_it_is(folders, tmp_path):
 def test_what_it_is_not_for(folders, tmp_path):
     translator = load(folders[0])
     translator.save(tmp_path / "int8")
-    with pytest.raises(ValueError, match="in 8-bit integers cannot be exported; it only translates in this process"):
-        translator.export(tmp_path / "export")
     with pytest.raises(ValueError, match="Save the model that it was made from, with `quantization`"):
         ctranslate2.spec_variables(translator.model)
     with pytest.raises(ValueError, match="they have no mean"):

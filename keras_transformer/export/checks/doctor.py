@@ -22,6 +22,8 @@ from keras_transformer.inputs.paths import checked_path
 
 NAMESAKE = "keras-transformer"  # another project on PyPI that installs a package of the same import name
 MEBIBYTE = 1 << 20
+INTEGER_PRODUCT = "QuantizedMatMulWithBiasAndDequantize"
+NEEDS_VNNI = "the server needs oneDNN and a processor with VNNI (Intel since 2019, AMD since 2022)"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Report:
             "TensorFlow Text": ", ".join(used_text_ops) or "no op is used",
             "versions": f"written by TensorFlow {contents.tensorflow_version}, read here by {tf.__version__}; "
             f"a server has TensorFlow Text {TEXT_VERSION}",
+            **({"8-bit integers": NEEDS_VNNI} if INTEGER_PRODUCT in contents.ops else {}),
             "size": f"{contents.size / MEBIBYTE:.1f} MiB in {len(contents.files)} files; {self._integrity()}",
             "warm-up": "no records: the first request will be slow"
             if contents.num_warmup_records is None

@@ -8,16 +8,18 @@ import tensorflow as tf
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CHANNEL_PER_ROW = ("embeddings", "table")  # weights whose channels are rows; those of other matrices are columns
+INTEGERS = "int8"  # the dtype of a quantized model's matrices
 STEPS = 127  # int8 reaches from -127 to 127 here
 
 
 class Stored:
     """Weights in the precision of an export's folder.
 
-    Vectors stay in float32 at any precision: they are small, and rounding them would cost quality. In int8 each
-    channel of a matrix has a float32 scale, its largest magnitude / 127. The weight is the integer times the scale.
-    The channels of an embedding are its rows; those of any other matrix are its columns. At every precision except
-    float32, one variable holds all matrices. This makes the folder smaller than one variable for each matrix.
+    Matrices that are integers in the model are stored as they are. Vectors stay in float32 at any precision: they are
+    small, and rounding them would cost quality. In int8 each channel of a matrix has a float32 scale, its largest
+    magnitude / 127. The weight is the integer times the scale. The channels of an embedding are its rows; those of any
+    other matrix are its columns. At every precision except float32, one variable holds all other matrices. This makes
+    the folder smaller than one variable for each matrix.
 
     Args:
         weights: {key: Keras variable}.
@@ -37,6 +39,9 @@ class Stored:
         self._numbers = self._scales = None
         numbers, scales = _Packer(), _Packer()
         for key, weight in weights.items():
+            if weight.dtype == INTEGERS:
+                self._unpacked[key] = tf.Variable(weight.numpy(), trainable=False)
+                continue
             value = _checked_value(weight, precision)
             if value.ndim == 1 or precision == "float32":
                 self._unpacked[key] = tf.Variable(value, trainable=False)

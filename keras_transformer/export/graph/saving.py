@@ -6,6 +6,8 @@ import re
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from keras_transformer.backend.integer_constants import PRODUCT_NAME
+
 
 def save(module, path):
     """Write a SavedModel.
@@ -38,6 +40,7 @@ def _shorten(function):
     """Number the nodes of a `FunctionDef`, and remove their shapes."""
     # A resource without a name of its own is known by the name of its node, which must not change.
     fixed = {node.name for node in function.node_def if "shared_name" in node.attr and not node.attr["shared_name"].s}
+    fixed |= {node.name for node in function.node_def if node.name.startswith(PRODUCT_NAME)}  # it is an explanation
     taken = fixed | {argument.name for argument in function.signature.input_arg}
     free = (name for name in map("n{}".format, itertools.count()) if name not in taken)
     new_names = {node.name: node.name if node.name in fixed else next(free) for node in function.node_def}

@@ -1,15 +1,24 @@
 """The weights of an export: stored once in its folder, and ready for use as soon as it is loaded."""
 
+import contextlib
 import hashlib
 import json
 
 import numpy as np
 import tensorflow as tf
 
-from keras_transformer.backend.compat import weights_as
-from keras_transformer.export.graph.precision import Stored
+from keras_transformer.backend.compat import all_layers, weights_as
+from keras_transformer.backend.int8 import EXPECTED_SUM, sums_of_ones
+from keras_transformer.backend.integer_constants import one_function_each
+from keras_transformer.export.graph.precision import INTEGERS, Stored
 from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.incremental.state import StepWeights
+
+# Why a machine does not load an export that computes in integers.
+RULE = (
+    "This export computes in 8-bit integers, and they are not exact on this processor, which lacks VNNI. Use another "
+    "machine, or make the export again without compute='int8'."
+)
 
 
 class Computed(tf.saved_model.experimental.TrackableResource):
@@ -58,17 +67,20 @@ class Weights:
     """
 
     def __init__(self, models, precision):
-        owners = {id(variable): (variable, model) for model in models for variable in model.weights}
+        layers = [layer for model in models for layer in all_layers(model) if hasattr(layer, "constants")]
+        constants = {id(variable): variable for layer in layers for variable in layer.constants()}
+        owners = {id(v): (v, model) for model in models for v in model.weights if id(v) not in constants}
         self._keys = list(owners)
         self._stored = Stored({key: variable for key, (variable, _) in owners.items()}, precision)
-        self._name = _digest(models, self._stored.variables)
-        self._ready = {}
+        self._name = _digest(models, [*self._stored.variables, *constants.values()])
+        self._products, self._ready = {}, {}
         for number, (key, (variable, model)) in enumerate(owners.items()):
             is_cast = len(variable.shape) > 1 and model.compute_dtype != "float32"
-            if is_cast or self._stored.is_packed(key):
+            if (is_cast and variable.dtype != INTEGERS) or self._stored.is_packed(key):
                 self._ready[key] = self._in_compute_dtype(key, model.compute_dtype, number)
         self._steps = [self._prepared(model, number) for number, model in enumerate(models)]
-        self.tracked = [*self._stored.variables, *self._ready.values(), *tf.nest.flatten(self._steps)]
+        checks = [Computed(_checked_integers, f"{self._name}_check")] if any(m.quantized for m in models) else []
+        self.tracked = [*self._stored.variables, *self._ready.values(), *tf.nest.flatten(self._steps), *checks]
 
     def _in_compute_dtype(self, key, dtype, number):
         """A matrix in the dtype that the models compute with, ready before the first call."""
@@ -94,18 +106,26 @@ class Weights:
             ]
             for depth, layer in enumerate(model.decoder.layers)
         ]
-        output = computed("output", model.output_map, decoder.output_weights)
+        output = computed("output", model.output_map, decoder.output_weights) if model.output_map.matrices() else ()
         return StepWeights(layers, output, cast=[])  # `scope` gives the variables their cast values
 
+    @contextlib.contextmanager
     def scope(self):
         """A block in which the models' variables have the export's values. The graph that calls this reads them."""
-        return weights_as(
-            {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
-        )
+        values = {key: self._ready[key].read() if key in self._ready else self._stored.value(key) for key in self._keys}
+        with weights_as(values), one_function_each(self._products):
+            yield
 
     def step_weights(self):
         """`IncrementalDecoder.step_weights()` of each model. The graph that calls this reads them."""
         return tf.nest.map_structure(lambda computed: computed.read(), self._steps)
+
+
+def _checked_integers():
+    """1.0, on a machine that adds up products of 8-bit integers exactly. Elsewhere the export cannot be loaded."""
+    sums = sums_of_ones()
+    with tf.control_dependencies([tf.debugging.assert_near(sums, float(EXPECTED_SUM), rtol=1e-5, message=RULE)]):
+        return tf.ones([])
 
 
 def _digest(models, variables):

@@ -1,0 +1,141 @@
+"""Exports that multiply in 8-bit integers: the quantized model's translations, and each matrix in the graph once."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from exported import ask_a_clean_process
+from processors import needs_vnni
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from keras_transformer import Translator
+from keras_transformer.backend.compat import all_layers
+from keras_transformer.backend.int8 import integer_copy
+from keras_transformer.export.checks.doctor import doctor
+
+pytestmark = needs_vnni
+
+PRODUCT = "QuantizedMatMulWithBiasAndDequantize"
+SENTENCES = ["3 1 4", "", "1 5 9 2 6 5", "2", "7 7 7 7 7 7 7 7 7", "8 0 8"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The path of an export in integers, and a translator of the same model in integers."""
+    folder = tmp_path_factory.mktemp("integers")
+    tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
+    sizes = {"vocabulary_size": tokenizer.vocabulary_size, "d_model": 256, "d_ff": 256}
+    model = tiny.make_opinionated(**sizes)
+    translator = Translator(model, tokenizer, beam_size=3, max_extra_length=4)
+    translator.export(folder / "export", compute="int8", check=False)
+    assert not model.quantized
+    return folder / "export", translator.with_models([integer_copy(model)])
+
+
+def close(values):
+    return pytest.approx(values, rel=1e-4, abs=1e-4)
+
+
+def test_every_signature_gives_what_the_quantized_models_give(made, tmp_path):
+    path, translator = made
+    expected = translator.n_best(SENTENCES, workers=1)
+    best = [hypotheses[0].text for hypotheses in expected]
+    ids = [translator.tokenizer.encode(sentence) for sentence in SENTENCES]
+    rows = [[*row, *[3] * (max(map(len, ids)) + 1 - len(row))] for row in ids]
+    batch = {"sentences": SENTENCES}
+    requests = {
+        "serving_default": batch,
+        "n_best": batch,
+        "align": batch,
+        "ids": {"source_ids": rows},
+        "score": {**batch, "translations": best},
+    }
+    asked = [("session", path, name, inputs) for name, inputs in requests.items()]
+    answers = dict(zip(requests, ask_a_clean_process(asked, tmp_path), strict=True))
+    scores = [hypotheses[0].score for hypotheses in expected]
+    assert len(set(best)) > 4
+    for name in ("serving_default", "align"):
+        assert answers[name]["translations"] == best
+    for name in ("serving_default", "align", "ids"):
+        assert answers[name]["scores"] == close(scores)
+    for texts, hypotheses in zip(answers["n_best"]["translations"], expected, strict=True):
+        found = [hypothesis.text for hypothesis in hypotheses]
+        assert texts[: len(found)] == found
+    scored = [score.score for score in translator.score(SENTENCES, best)]
+    assert answers["score"]["scores"] == close(scored)
+
+
+def test_the_graph_holds_each_matrix_once(made):
+    path, translator = made
+    graph = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    nodes = [node for function in graph.library.function for node in function.node_def]
+    held = Counter(
+        node.attr["value"].tensor.tensor_content
+        for node in nodes
+        if node.op == "Const" and node.attr["value"].tensor.dtype == tf.int8.as_datatype_enum
+    )
+    layers = [layer for model in translator.models for layer in all_layers(model)]
+    kernels = [layer.constants()[0] for layer in layers if hasattr(layer, "constants")]
+    output_maps = [model.output_map.embeddings.numpy().T for model in translator.models]
+    check = np.full((4, 4), 127, "int8")  # the sums that a machine must add up when it loads the export
+    matrices = [*(kernel.numpy() for kernel in kernels), *output_maps, check]
+    assert held == Counter(np.ascontiguousarray(matrix).tobytes() for matrix in matrices)
+    assert sum(node.op == PRODUCT for node in nodes) == len(matrices)
+
+
+def test_the_variables_are_small(made):
+    path, translator = made
+    stored = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    shapes = stored.get_variable_to_shape_map()
+    matrices = {name: kind for name, kind in stored.get_variable_to_dtype_map().items() if len(shapes[name]) == 2}
+    tables = [layer for model in translator.models for layer in all_layers(model) if hasattr(layer, "rows")]
+    assert list(matrices.values()) == [tf.int8] * len(tables)  # those that ids are looked up in, and no kernels
+
+
+def test_the_readme_and_the_doctor_say_what_it_needs(made):
+    path, _ = made
+    assert "products: in 8-bit integers. TensorFlow needs oneDNN, and the processor needs VNNI" in (
+        (path / "README.md").read_text()
+    )
+    assert doctor(path).healthy
+    assert re.search("8-bit integers +the server needs oneDNN and a processor with VNNI", str(doctor(path)))
+
+
+BAD_MACHINES = {
+    "TF_ENABLE_ONEDNN_OPTS": ("0", "Missing 0-th output from {{node integers_need_oneDNN}}"),
+    "ONEDNN_MAX_CPU_ISA": ("AVX2", "This export computes in 8-bit integers, and they are not exact on this processor"),
+}
+
+
+@pytest.mark.parametrize("variable", BAD_MACHINES)
+def test_a_machine_that_would_be_wrong_does_not_load_it(made, variable, monkeypatch):
+    value, message = BAD_MACHINES[variable]
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setenv(variable, value)
+    code = f"import tensorflow_text, tensorflow as tf; tf.saved_model.load({str(made[0])!r})"
+    process = tiny.python("-c", code)
+    assert process.returncode == 1
+    assert message in process.stderr
+
+
+def test_what_cannot_be_meant_is_refused(made, tmp_path):
+    _, translator = made
+    with pytest.raises(ValueError, match=r"compute must be None or 'int8', got 'int4'. None keeps the dtype"):
+        translator.export(tmp_path / "1", compute="int4")
+    small = Translator(tiny.make_model(), tiny.make_tokenizer(tmp_path / "corpus"))
+    with pytest.raises(ValueError, match=r"compute='int8': no matrix of this model has 65,536 weights"):
+        small.export(tmp_path / "1", compute="int8")
+    assert not (tmp_path / "1").exists()
+
+
+def test_a_quantized_ensemble_is_exported_as_it_is(made, tmp_path):
+    _, translator = made
+    sizes = {name: translator.model.get_config()[name] for name in ("vocabulary_size", "d_model", "d_ff")}
+    other = integer_copy(tiny.make_opinionated(1, **sizes))
+    ensemble = Translator([translator.model, other], translator.tokenizer, beam_size=1, max_extra_length=4)
+    ensemble.export(tmp_path / "1", precision="bfloat16", check=False)
+    outputs = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](sentences=tf.constant(SENTENCES))
+    assert [text.decode() for text in outputs["translations"].numpy()] == ensemble(SENTENCES) != translator(SENTENCES)
