@@ -59,6 +59,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         num_encoder_layers, num_decoder_layers: N.
         d_model, num_heads, d_ff, d_k, d_v, dropout: as in Table 3. `dropout` is applied to the output of each sub-layer
             and to the sums of embedding and position (section 5.4).
+        decoder_d_ff: d_ff of the decoder. None is that of the encoder.
         attention_dropout, activation_dropout, activation, norm, use_bias, layer_norm_epsilon: see `EncoderLayer`. Their
             defaults are the paper's.
         window: r, odd: self-attention sees only the r positions around each position, in the decoder no later ones; see
@@ -88,6 +89,7 @@ class Transformer(compat.CloneHook, TokenTraining):
         d_model: int = 512,
         num_heads: int = 8,
         d_ff: int = 2048,
+        decoder_d_ff: int | None = None,
         d_k: int | None = None,
         d_v: int | None = None,
         dropout: float = 0.1,
@@ -301,6 +303,7 @@ def make_parts(config, dtype, encoder_class, decoder_class):
     parts.target_dropout = Dropout(config["dropout"], dtype=dtype, name="target_dropout")
     options = {name: config[name] for name in LAYER_OPTIONS}
     parts.encoder = encoder_class(config["num_encoder_layers"], **options, dtype=dtype, name="encoder")
+    options["d_ff"] = config["decoder_d_ff"] or config["d_ff"]
     parts.decoder = decoder_class(config["num_decoder_layers"], **options, dtype=dtype, name="decoder")
     return parts
 

@@ -16,9 +16,9 @@ from keras_transformer.model import Transformer
 # The options of a model that the writers write, or that change nothing in a trained model. A new option is an error
 # until it is added here.
 OPTIONS = frozenset(
-    "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff d_k d_v "
-    "dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon positions max_length "
-    "tie_embeddings scale_embeddings output_bias window name trainable dtype changed_parts".split()
+    "vocabulary_size target_vocabulary_size num_encoder_layers num_decoder_layers d_model num_heads d_ff "
+    "decoder_d_ff d_k d_v dropout attention_dropout activation_dropout activation norm use_bias layer_norm_epsilon "
+    "positions max_length tie_embeddings scale_embeddings output_bias window name trainable dtype changed_parts".split()
 )
 # The methods through which ids become logits.
 COMPUTING = (

@@ -104,6 +104,7 @@ def _model(config, vocabulary_size):
         d_model=config["d_model"],
         num_heads=config["encoder_attention_heads"],
         d_ff=config["encoder_ffn_dim"],
+        decoder_d_ff=config["decoder_ffn_dim"],
         **{key: config.get(key, default) for key, default in RATES.items()},
         activation=ACTIVATIONS[config["activation_function"]],
         positions="sinusoidal_halves",

@@ -25,11 +25,18 @@ FIXED = {
 }
 # Pairs of values that must be equal here. transformers allows them to differ.
 EQUAL = (
-    ("encoder_ffn_dim", "decoder_ffn_dim"),
     ("encoder_attention_heads", "decoder_attention_heads"),
     ("vocab_size", "decoder_vocab_size"),
 )
-SIZES = ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim", "encoder_attention_heads")
+SIZES = (
+    "vocab_size",
+    "d_model",
+    "encoder_layers",
+    "decoder_layers",
+    "encoder_ffn_dim",
+    "decoder_ffn_dim",
+    "encoder_attention_heads",
+)
 RATES = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}  # the defaults of transformers
 PIECES = {"eos_token_id": "</s>", "pad_token_id": "<pad>"}
 UNKNOWN = "<unk>"

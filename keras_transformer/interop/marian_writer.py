@@ -133,7 +133,7 @@ def _reasons_of_model(model):
         if options[name] is not None and options[name] * heads != d_model:
             reasons.append(f"{name}={options[name]}, Marian has d_model / num_heads = {d_model} / {heads}")
     for name, value in model.decoder.layers[0].saved_options.items():
-        if name != "initial_gain" and value != options[name]:
+        if name not in ("d_ff", "initial_gain") and value != options[name]:
             reasons.append(
                 f"{name}={value!r} in the decoder and {options[name]!r} in the encoder, Marian has one value"
             )
@@ -216,14 +216,15 @@ def _settings(model, tokenizer, order):
 def _sizes(model, vocabulary_size):
     """The values of a configuration that say the architecture of a model."""
     options = _options(model)
-    of_sides = {"attention_heads": options["num_heads"], "ffn_dim": options["d_ff"]}
+    widths = {"encoder": options["d_ff"], "decoder": model.decoder.layers[0].saved_options["d_ff"]}
     return {
         "vocab_size": vocabulary_size,
         "decoder_vocab_size": vocabulary_size,
         "d_model": options["d_model"],
         "encoder_layers": model.encoder.num_layers,
         "decoder_layers": model.decoder.num_layers,
-        **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in of_sides.items()},
+        **{f"{side}_attention_heads": options["num_heads"] for side in widths},
+        **{f"{side}_ffn_dim": width for side, width in widths.items()},
         **{name: options[name] for name in RATES},
         "activation_function": next(theirs for theirs, ours in ACTIVATIONS.items() if ours == options["activation"]),
         "scale_embedding": options["scale_embeddings"],

@@ -27,6 +27,7 @@ CONFIG = (
     "num_encoder_layers",
     "num_decoder_layers",
     "d_model",
+    "decoder_d_ff",
     *LAYER_OPTIONS,
     "positions",
     "max_length",

@@ -9,9 +9,9 @@ from keras_transformer.inputs.numbers import positive, rate, switch, whole
 
 WHOLE = (
     "vocabulary_size target_vocabulary_size num_layers num_encoder_layers num_decoder_layers d_model num_heads d_ff "
-    "d_k d_v max_length".split()
+    "decoder_d_ff d_k d_v max_length".split()
 )
-MAY_BE_NONE = "target_vocabulary_size d_k d_v max_length window".split()
+MAY_BE_NONE = "target_vocabulary_size decoder_d_ff d_k d_v max_length window".split()
 RATES = "dropout attention_dropout activation_dropout rate".split()
 POSITIVE = "layer_norm_epsilon initial_gain".split()
 SWITCHES = "use_bias causal scale scale_embeddings output_bias".split()

@@ -78,15 +78,15 @@ def training_costs(
         kept = queries * heads * (d_k + d_v) + keys * heads * (d_k + d_v) + pairs + 3 * queries * d_model
         return 2 * maps + 2 * pairs * (d_k + d_v), kept
 
-    def feed_forward(tokens):
-        return 4 * tokens * d_model * d_ff, tokens * (d_ff + 3 * d_model)
+    def feed_forward(tokens, width):
+        return 4 * tokens * d_model * width, tokens * (width + 3 * d_model)
 
     window = arguments.get("window") or math.inf
-    encoder = [attention(source, source, min(source_length, window)), feed_forward(source)]
+    encoder = [attention(source, source, min(source_length, window)), feed_forward(source, d_ff)]
     decoder = [
         attention(target, target, min(target_length, (window + 1) / 2)),
         attention(target, source, source_length),
-        feed_forward(target),
+        feed_forward(target, arguments.get("decoder_d_ff") or d_ff),
     ]
     layers = encoder * arguments["num_encoder_layers"] + decoder * arguments["num_decoder_layers"]
     forward = sum(flops for flops, _ in layers) + 2 * target * d_model * vocabulary_size

@@ -9,6 +9,7 @@ def _paper(**changes):
     return {**PAPER_BASE, **changes}
 
 
+SMALL_STUDENT = {"d_model": 256, "num_heads": 4, "d_ff": 1024}
 PRESETS = {
     **{name: _paper(**row.changes) for name, row in TABLE_3.items()},
     # The big model for English to French has less dropout (section 6.1).
@@ -27,6 +28,12 @@ PRESETS = {
     "multi30k_small": _paper(
         num_encoder_layers=3, num_decoder_layers=3, d_model=256, num_heads=4, d_ff=512, dropout=0.2
     ),
+    # Students: an encoder as deep as the teacher's, and few decoder layers, because those work token by token.
+    "student_6_2": _paper(num_decoder_layers=2),
+    "student_6_1": _paper(num_decoder_layers=1),
+    "student_12_1": _paper(num_encoder_layers=12, num_decoder_layers=1),
+    "student_256_6_2": _paper(num_decoder_layers=2, **SMALL_STUDENT),
+    "student_256_6_1": _paper(num_decoder_layers=1, **SMALL_STUDENT),
     # Learns the corpus of examples/quickstart.py within minutes on two cores.
     "quickstart": _paper(num_encoder_layers=2, num_decoder_layers=2, d_model=128, num_heads=4, d_ff=256, dropout=0.0),
 }

@@ -9,6 +9,7 @@ def count_parameters(
     d_model: int,
     num_heads: int,
     d_ff: int,
+    decoder_d_ff: int | None = None,
     d_k: int | None = None,
     d_v: int | None = None,
     norm: str = "post",
@@ -45,10 +46,13 @@ def count_parameters(
     attention = d_model * num_heads * (2 * d_k + 2 * d_v)
     if use_bias:
         attention += num_heads * (2 * d_k + d_v) + d_model
-    feed_forward = 2 * d_model * d_ff + d_ff + d_model
     normalization = 2 * d_model
-    encoder_layer = attention + feed_forward + 2 * normalization
-    decoder_layer = 2 * attention + feed_forward + 3 * normalization
+
+    def feed_forward(width):
+        return 2 * d_model * width + width + d_model
+
+    encoder_layer = attention + feed_forward(d_ff) + 2 * normalization
+    decoder_layer = 2 * attention + feed_forward(decoder_d_ff or d_ff) + 3 * normalization
     stacks = num_encoder_layers * encoder_layer + num_decoder_layers * decoder_layer
     final_norms = 2 * normalization if norm == "pre" else 0
     learned_positions = 2 * max_length * d_model if positions == "learned" else 0

@@ -22,7 +22,7 @@ def preset_table() -> Any:
     table = Table(title="Presets", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("preset")
     sizes = [f"parameters,\nV = {size:,}" for size in VOCABULARIES]
-    for name in ("N", "d_model", "d_ff", "h", "d_k,d_v", "P", "ε", *sizes, "paper\n×10⁶"):
+    for name in ("N", "d_\nmodel", "d_ff", "h", "d_k,\nd_v", "P", "ε", *sizes, "paper\n×10⁶"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, preset in PRESETS.items():
         counts = [f"{count_parameters(size, **preset):,}" for size in VOCABULARIES]
@@ -37,9 +37,9 @@ def shape(preset):
     layers = dict.fromkeys(preset[f"num_{side}_layers"] for side in ("encoder", "decoder"))
     widths = dict.fromkeys(preset.get(name) or preset["d_model"] // preset["num_heads"] for name in ("d_k", "d_v"))
     return (
-        " + ".join(map(str, layers)),
+        "+".join(map(str, layers)),
         str(preset["d_model"]),
-        str(preset["d_ff"]),
+        "+".join(map(str, dict.fromkeys((preset["d_ff"], preset.get("decoder_d_ff") or preset["d_ff"])))),
         str(preset["num_heads"]),
         ",".join(map(str, widths)),
         str(preset["dropout"]),

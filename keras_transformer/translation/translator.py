@@ -98,8 +98,27 @@ class Translator(GivenPairs):
     def __reduce__(self):
         return _remade, (type(self), self.models, self.tokenizer, self.options.as_keywords(), self.folder)
 
-    def with_models(self, models: Sequence[Transformer]) -> Self:
-        """A translator with the same tokenizer and options over other models."""
+    def with_models(self, models: Transformer | Sequence[Transformer]) -> Self:
+        """A translator with the same tokenizer and options over other models.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from keras_transformer import Tokenizer, Transformer, Translator
+
+            Path("text").write_text("one two three four five six")
+            tokenizer = Tokenizer.train("text", vocabulary_size=280)
+            models = [Transformer.from_preset("quickstart", vocabulary_size=280) for _ in range(2)]  # not trained
+            ensemble = Translator(models[0], tokenizer, max_extra_length=5).with_models(models)
+            print(ensemble(["one two"]))
+            ```
+
+        Args:
+            models: a `Transformer`, or a list of them: an ensemble.
+
+        Raises:
+            ValueError, TypeError: as for the constructor.
+        """
         return _remade(type(self), models, self.tokenizer, self.options.as_keywords(), self.folder)
 
     @property

@@ -16,7 +16,7 @@ torch = make_marian.torch
 VARIANTS = {
     "swish": {"seed": 2},
     "relu": {"seed": 3, "activation_function": "relu", "encoder_layers": 1, "decoder_layers": 1},
-    "gelu": {"seed": 4, "activation_function": "gelu", "encoder_ffn_dim": 31, "decoder_ffn_dim": 31},
+    "gelu": {"seed": 4, "activation_function": "gelu", "encoder_ffn_dim": 31, "decoder_ffn_dim": 37},
     "unscaled": {"seed": 6, "scale_embedding": False, "encoder_attention_heads": 2, "decoder_attention_heads": 2},
 }
 

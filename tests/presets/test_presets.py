@@ -27,6 +27,7 @@ SMALL = {
     [
         {},
         {"d_k": None, "d_v": None, "norm": "pre"},
+        {"decoder_d_ff": 23},
         {"use_bias": True, "output_bias": True, "tie_embeddings": "none"},
         {"positions": "learned", "max_length": 13},
         {"target_vocabulary_size": 29, "tie_embeddings": "target", "output_bias": True},
@@ -90,7 +91,7 @@ def test_the_operations_are_those_that_tensorflows_profiler_counts():
     model = Transformer(vocabulary_size=31, **SMALL)
     assert 3 * traced(forward, 7, 5) == expected(SMALL, 7, 5)
     # The profiler takes transposed heads for others. So they are square where it counts the backward pass.
-    square = {**SMALL, "d_k": 7, "d_v": 7}
+    square = {**SMALL, "d_k": 7, "d_v": 7, "decoder_d_ff": 23}
     model = Transformer(vocabulary_size=31, **square)
     assert traced(backward, 7, 7) == expected(square, 7, 7)
 
@@ -123,6 +124,15 @@ def test_all_presets_fit_a_terminal_of_80_columns():
     assert set(PRESETS) == set(shown) and max(map(len, lines)) <= 80
     assert shown["paper_b1"].split()[1:] == "6 512 2048 8 16,64 0.1 0.1 58,066,944 55,967,744 58".split()
     assert shown["paper_d4"].split()[6:8] == ["0.1", "0.2"] and "…" not in stream.getvalue()
+
+
+def test_students_have_more_encoder_layers_than_decoder_layers():
+    students = {name: preset(name) for name in PRESETS if name.startswith("student_")}
+    for name, arguments in students.items():
+        *_, encoder, decoder = name.split("_")
+        assert (arguments["num_encoder_layers"], arguments["num_decoder_layers"]) == (int(encoder), int(decoder))
+    assert preset("student_6_1") == preset("paper_base") | {"num_decoder_layers": 1}
+    assert [arguments["d_model"] for arguments in students.values()] == [512, 512, 512, 256, 256]
 
 
 def test_learned_positions_of_row_e_are_enough_for_the_papers_search():
