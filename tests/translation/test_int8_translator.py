@@ -75,25 +75,6 @@ def test_what_it_is_not_for(folders, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8"]
 
 
-BAD_MACHINES = {
-    "TF_ENABLE_ONEDNN_OPTS": ("0", "8-bit products need TensorFlow with oneDNN"),
-    "ONEDNN_MAX_CPU_ISA": ("AVX2", "8-bit products are not exact on this processor, which lacks VNNI"),
-}
-
-
-@pytest.mark.parametrize("variable", BAD_MACHINES)
-def test_a_machine_that_would_be_wrong_is_refused(variable, folders, tmp_path, monkeypatch):
-    value, message = BAD_MACHINES[variable]
-    load(folders[0]).save(tmp_path / "int8")
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
-    monkeypatch.setenv(variable, value)
-    process = tiny.python(
-        "-c", f"from keras_transformer import Translator; Translator.load({str(tmp_path / 'int8')!r})"
-    )
-    assert process.returncode == 1
-    assert f"IntegersNotExact: {message}" in process.stderr.splitlines()[-1]
-
-
 def test_a_translator_does_not_outlive_quantizing(folders):
     translator = Translator.load(folders[0], beam_size=2)
     [expected] = translator(["3 1 4"])
