@@ -75,11 +75,13 @@ def _product(rows, values, scales):
     """As `constant_product`, with NumPy arrays that become constants of the graph."""
     import tensorflow as tf
 
-    # The kernel takes unsigned integers. The bias removes the offset of 128 that makes them unsigned.
+    # The kernel takes unsigned integers. The bias removes the offset of 128 that makes them unsigned. It has integers:
+    # TensorFlow 2.12 fails with a bias of floats.
+    bias = -128 * values.sum(axis=0, dtype="int32")
     sums = tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
         a=tf.bitcast(rows, tf.quint8),
         b=tf.bitcast(tf.constant(values), tf.qint8),
-        bias=tf.constant(-128.0 * values.sum(axis=0, dtype="int64"), tf.float32),
+        bias=tf.bitcast(tf.constant(bias), tf.qint32),
         # With these ranges an integer 1 means 1.0, so that the kernel gives the plain sums.
         min_a=0.0,
         max_a=255.0,
