@@ -47,7 +47,11 @@ def test_convergence(tmp_path, capsys, monkeypatch, small_preset):
 def test_export_precision(tmp_path, monkeypatch):
     tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     Translator(tiny.make_opinionated(), tiny.make_tokenizer(tmp_path / "learnt")).save(tmp_path / "model")
-    monkeypatch.setattr(export_precision, "PRECISIONS", ("float32", "int8"))
+    exports = {name: {"precision": name} for name in ("float32", "int8")}
+    monkeypatch.setattr(export_precision, "EXPORTS", exports)
+    monkeypatch.setattr(
+        export_precision, "in_a_process", lambda script, *arguments: export_precision.resident(*arguments)
+    )
     export_precision.main(tmp_path / "model", tmp_path / "results", data=tmp_path / "corpus", beam=1, rounds=1)
     report = json.loads((tmp_path / "results" / "export_precision.json").read_text())
     whole, small = (report["results"][precision] for precision in ("float32", "int8"))
@@ -55,6 +59,7 @@ def test_export_precision(tmp_path, monkeypatch):
     assert (whole["size_share"], whole["bleu_difference"], whole["different_translations"]) == (1, 0, 0)
     assert small["size_share"] == small["bytes"] / whole["bytes"]
     assert min(whole["sentences_a_second"], small["sentences_a_second"]) > 0
+    assert min(whole["memory"], small["memory"]) > 50 * 2**20
     lines = (tmp_path / "results" / "export_precision.md").read_text().splitlines()
     assert len(lines) == 4 and lines[3].startswith("| int8 | ")
 
