@@ -243,6 +243,32 @@ def decoding(folder):
     return speed_values(folder) | sentences_values(folder) | profile_values(folder) | curve_values(folder)
 
 
+def exports(folder):
+    """Exports in fewer bits: their size, memory and BLEU, and the speed of one that multiplies in integers."""
+    entries = read_card(folder, "export_precision/export_precision")["results"]
+    rows = [
+        [
+            name,
+            f"{entry['bytes'] / 1e6:.1f}",
+            f"{entry['memory'] / 2**20:,.0f}",
+            times(entry["bleu"]),
+            entry["different_translations"],
+        ]
+        for name, entry in entries.items()
+    ]
+    speeds = Speeds(folder, "decode/base_exports")
+    return {
+        "table": markdown_table(["weights", "MB", "memory, MiB", "BLEU", "other translations"], rows),
+        "speed": speed_table(
+            {"paper_base": speeds},
+            {"export": "float32", "export int8": "int8"},
+            {"int8 / float32": ("export int8", "export")},
+        ),
+        "memory": times(entries["int8, multiplied"]["memory"] / entries["float32"]["memory"]),
+        "difference": f"{entries['int8, multiplied']['bleu_difference']:+.2f}",
+    }
+
+
 def bulk(folder):
     """All texts of the page about bulk translation: {name: text}."""
     card = read_card(folder, "bulk/bulk")

@@ -19,13 +19,27 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from results import write_text
 from results_cards import RESULTS
-from results_decoding import bulk, decoding
+from results_decoding import bulk, decoding, exports
 from results_quality import ablations, multi30k, parser, parsing, published, quickstart, recipes
 from results_training import gpu, layers, training
 
 PAGE, TEMPLATE = RESULTS.parent / "RESULTS.md", "page.md"
 # Each returns {name: text}. A family whose section is left out while it has no cards returns {}.
-FAMILIES = (multi30k, published, quickstart, recipes, ablations, decoding, training, gpu, layers, bulk, parser, parsing)
+FAMILIES = (
+    multi30k,
+    published,
+    quickstart,
+    recipes,
+    ablations,
+    decoding,
+    exports,
+    training,
+    gpu,
+    layers,
+    bulk,
+    parser,
+    parsing,
+)
 
 
 def texts(folder=RESULTS):
