@@ -20,6 +20,8 @@ if keras.backend.backend() == "tensorflow":
     )
     # It counts calls and traces of the whole process, so that this warning depends on the order of the tests.
     tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+elif keras.backend.backend() == "jax":
+    import one_context  # noqa: F401
 
 
 def pytest_collection_finish():
