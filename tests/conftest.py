@@ -22,6 +22,10 @@ if keras.backend.backend() == "tensorflow":
     tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 elif keras.backend.backend() == "jax":
     import one_context  # noqa: F401
+elif keras.backend.backend() == "torch":
+    import torch
+
+    torch.set_num_threads(1)  # with more, they wait for each other in a loop, which takes three times as long
 
 
 def pytest_collection_finish():
