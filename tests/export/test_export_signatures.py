@@ -36,7 +36,7 @@ def make(folder):
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
     size, windows = tokenizer.vocabulary_size, (None, None, 3)
     models = [tiny.make_opinionated(seed, vocabulary_size=size, window=r) for seed, r in enumerate(windows)]
-    options = {"length_normalization": "power", "min_length": 3, "no_repeat_ngram": 2, "suppress": ["unk"]}
+    options = {"length_normalization": "power", "min_length": 3, "no_repeat_ngram": 2, "suppress": ["unk", "▁9"]}
     return {
         "plain": Translator(models[0], tokenizer, beam_size=2, max_extra_length=4),
         "ensemble": Translator(models[1:], tokenizer, 3, max_extra_length=4, coverage_penalty=0.2, **options),
