@@ -56,7 +56,11 @@ assert corpus_files(None, "raw", ("en", "de"), {(tmp_path / "server").as_uri()!r
 print(*sorted(str(path) for pair in files.values() for path in pair), sep="\\n")
 print(len(gzip.open(files["train"][1]).read().splitlines()))
 """
-    environment = {**os.environ, "KERAS_HOME": str(tmp_path / "keras"), "PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"}
+    environment = {
+        **os.environ,
+        "KERAS_HOME": str(tmp_path / "keras"),
+        "PYTHONPATH": f"{tiny.PYTHONPATH}:{ROOT / 'examples'}",
+    }
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     *paths, lines = result.stdout.splitlines()[-7:]
