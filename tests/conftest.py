@@ -3,13 +3,14 @@
 import gc
 import os
 
+gc.set_threshold(10_000, 10, 10)  # before the imports, which keep all that they make
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import keras
-import pytest
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -20,13 +21,18 @@ if keras.backend.backend() == "tensorflow":
     )
     # It counts calls and traces of the whole process, so that this warning depends on the order of the tests.
     tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+elif keras.backend.backend() == "jax":
+    import one_context  # noqa: F401
+elif keras.backend.backend() == "torch":
+    import torch
+
+    torch.set_num_threads(1)  # with more, they wait for each other in a loop, which takes three times as long
 
 
 def pytest_collection_finish():
     """Keep the garbage collector away from what the imports made. Graphs and quantization start it all the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)

@@ -82,7 +82,7 @@ print(*[path for pair in wmt14.test_files("de").values() for path in pair], sep=
         **os.environ,
         "KERAS_HOME": str(tmp_path / "keras"),
         "SACREBLEU": str(tmp_path / "sacrebleu"),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}",
+        "PYTHONPATH": f"{tiny.PYTHONPATH}:{ROOT / 'examples'}",
     }
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sentencepiece
 import tiny
+from plain_search import whole
 
 from keras_transformer import Tokenizer, TokenizerPair, Translator
 from keras_transformer.ids import END, PAD, START
@@ -91,14 +92,27 @@ def test_log_probabilities_are_the_models(runtime, tokenizer, tmp_path, changes)
         np.testing.assert_allclose(scored.log_probs, expected, rtol=1e-6, atol=1e-5)
 
 
+def greedy(model, sources, extra):
+    """For each source, the likeliest ids of the whole model, one after another, to END or `extra` over the source."""
+    source = padded([[*ids, END] for ids in sources])
+    target = np.full((len(sources), source.shape[1] + extra + 1), PAD, "int32")
+    target[:, 0] = START
+    for length in range(1, target.shape[1]):
+        logits = whole(model)(source, target).numpy()[:, length - 1]
+        logits[:, [PAD, START]] = -np.inf
+        target[:, length] = logits.argmax(-1)
+    limits = [len(ids) + 1 + extra for ids in sources]
+    rows = [row[1 : 1 + limit].tolist() for row, limit in zip(target, limits, strict=True)]
+    return [row[: row.index(END)] if END in row else row for row in rows]
+
+
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 def test_greedy_translations_are_ours(runtime, tokenizer, tmp_path, changes):
     model = tiny.make_random(seed=1, **changes)
     theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
-    ours = Translator(model, tokenizer, beam_size=1, max_extra_length=20)
     forbidden = [[piece] for piece in tokenizer.pieces([PAD, START])]  # an untrained model would produce them
-    for sentence, [expected] in zip(SENTENCES, ours.n_best(SENTENCES), strict=True):
-        [source] = pieces_of(tokenizer, [sentence])
+    sources = pieces_of(tokenizer, SENTENCES)
+    for source, expected in zip(sources, greedy(model, tokenizer.encode(SENTENCES), extra=20), strict=True):
         [result] = theirs.translate_batch(
             [source],
             beam_size=1,
@@ -106,22 +120,22 @@ def test_greedy_translations_are_ours(runtime, tokenizer, tmp_path, changes):
             min_decoding_length=0,
             max_decoding_length=len(source) + 1 + 20,
         )
-        assert tokenizer.decode(ids_of(tokenizer, result.hypotheses[0])) == expected.text
+        assert ids_of(tokenizer, result.hypotheses[0]) == expected
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes"),
+    ("kind", "beam_sizes", "changes"),
     [
-        ("wordpiece", {}),
-        ("bpe", {"norm": "pre", "positions": "learned", "max_length": 61, "activation": "swish"}),
+        ("wordpiece", (1, 4), {}),
+        ("bpe", (4,), {"norm": "pre", "positions": "learned", "max_length": 61, "activation": "swish"}),
     ],
 )
-def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, changes):
+def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, beam_sizes, changes):
     tokenizer = tiny.make_tokenizer(tmp_path, kind)
     model = make_trained(tokenizer, **changes)
     theirs = saved(runtime, tmp_path / "ct2", model, tokenizer)
     source, lengths = pieces_of(tokenizer, SENTENCES), set()
-    for beam_size in (1, 4):
+    for beam_size in beam_sizes:
         ours = Translator(model, tokenizer, beam_size=beam_size, length_penalty=0.0, max_extra_length=40)
         options = {"beam_size": beam_size, "min_decoding_length": 0, "return_scores": True}
         batch = theirs.translate_batch(source, length_penalty=0, **options)
@@ -140,8 +154,7 @@ def test_trained_models_translate_as_ours_do(runtime, tmp_path, kind, changes):
     assert (empty.hypotheses[0], empty.scores[0]) == ([], 0.0)
 
 
-@pytest.mark.parametrize("beam_size", [1, 4])
-def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path, beam_size):
+def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path):
     """SentencePiece and CTranslate2 alone translate as we do, with the languages in front and unknown pieces too."""
     marian = pytest.importorskip("keras_transformer.interop.marian")
     make_marian = pytest.importorskip("make_marian", reason="pip install -e '.[parity]' for torch and transformers")
@@ -163,9 +176,9 @@ def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path, bea
     known = {*tokenizer.pieces(range(4, tokenizer.vocabulary_size))}
     for text, row in zip(texts, pieces, strict=True):  # CTranslate2, too, takes what the vocabulary lacks as unknown
         assert [piece if piece in known else "<unk>" for piece in row] == tokenizer.pieces(tokenizer.encode(text))
-    options = {"beam_size": beam_size, "length_penalty": 0, "min_decoding_length": 0, "max_decoding_length": 100}
+    options = {"beam_size": 4, "length_penalty": 0, "min_decoding_length": 0, "max_decoding_length": 100}
     found = theirs.translate_batch(pieces, **options)
-    ours = Translator(model, tokenizer, beam_size=beam_size, length_penalty=0.0, max_extra_length=60).n_best(texts, 1)
+    ours = Translator(model, tokenizer, beam_size=4, length_penalty=0.0, max_extra_length=60).n_best(texts, 1)
     read = [target.decode(result.hypotheses[0]).replace("▁", " ").strip() for result in found]
     ended = [number for number, [expected] in enumerate(ours) if expected.finished]
     assert [read[number] for number in ended] == [ours[number][0].text for number in ended]

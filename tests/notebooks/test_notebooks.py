@@ -93,7 +93,8 @@ def execute(tmp_path_factory):
         write_downloads(folder)
         cell = parameters_cell(book)
         cell.source += "".join(f"\n{name} = {value!r}" for name, value in cell.metadata["small"].items())
-        folders = ROOT, ROOT / "examples", os.environ.get("PYTHONPATH", "")
+        # Of tests/support, `sitecustomize.py` is meant, which Python runs at its start.
+        folders = ROOT, ROOT / "examples", ROOT / "tests" / "support", os.environ.get("PYTHONPATH", "")
         environment = {
             "CUDA_VISIBLE_DEVICES": "",
             "IPYTHONDIR": str(folder / "ipython"),

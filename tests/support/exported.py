@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 CLIENT = """
-import json, sys
+import gc, json, sys
+gc.disable()  # the process is short
 import numpy as np
 import tensorflow as tf
 import tensorflow_text

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import one_context  # noqa: F401
 import pytest
 import steps
 

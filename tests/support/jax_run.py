@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import one_context  # noqa: F401
 import pytest
 import tiny
 

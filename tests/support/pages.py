@@ -138,6 +138,8 @@ def run_page(page):
 
 
 if __name__ == "__main__":
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        import one_context  # noqa: F401
     os.chdir(sys.argv[2])
     with stand_ins():
         run_page(DOCS / sys.argv[1])

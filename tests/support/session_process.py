@@ -8,9 +8,11 @@ outputs of each call follows. The process needs only TensorFlow and TensorFlow T
 any versions that read the export.
 """
 
+import gc
 import json
 import sys
 
+gc.disable()  # the process is short
 FORBIDDEN = ("keras", "keras_transformer", "keras_hub", "keras_nlp", "tf_keras")
 
 

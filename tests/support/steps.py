@@ -76,8 +76,8 @@ def main():
     devices = [tf.config.LogicalDeviceConfiguration()] * 4
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     four = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(4)])
-    expected = trained(tf.distribute.get_strategy())
-    compare(trained(four, accumulate_steps=2), expected)
+    expected = trained(tf.distribute.get_strategy(), valid=False)
+    compare(trained(four, accumulate_steps=2, valid=False), expected)
     print(four.num_replicas_in_sync, "replicas agree")
 
 

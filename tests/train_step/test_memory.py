@@ -13,8 +13,7 @@ def graphs():
     return {id(each) for each in gc.get_objects() if issubclass(type(each), tf.Graph)}
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-@pytest.mark.parametrize("options", [{}, {"accumulate_steps": 2, "log_gradient_norm": True}])
+@pytest.mark.parametrize(("replicas", "options"), [(1, {}), (2, {"accumulate_steps": 2, "log_gradient_norm": True})])
 def test_a_trained_model_and_its_graphs_are_freed(replicas, options):
     strategy = tiny.two_replicas() if replicas == 2 else tf.distribute.get_strategy()
     batch = tiny.random_batch(tiny.np.random.default_rng(3), [3, 3, 3, 3], [5, 5, 5, 5])

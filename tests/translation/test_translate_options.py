@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tiny
 from plain_search import plain_beam_search, text_of
 
@@ -260,13 +259,3 @@ def test_folders_load_as_an_ensemble(tokenizer, tmp_path):
         ValueError, match=r"other/tokenizer\.model differs from .*one/tokenizer\.model\. .*one vocabulary"
     ):
         Translator.load([tmp_path / "one", tmp_path / "other"])
-
-
-def test_an_export_keeps_the_options(tokenizer, tmp_path):
-    options = {"min_length": 4, "no_repeat_ngram": 2, "suppress": ["unk", "▁9"], "coverage_penalty": 0.3}
-    translator = make_translator(tokenizer, length_normalization="power", max_length=7, **options)
-    translator.export(tmp_path / "1", check=False)
-    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"](sentences=tf.constant(SENTENCES))
-    expected = [best.score for [best] in translator.n_best(SENTENCES, 1)]
-    np.testing.assert_allclose(served["scores"], expected, rtol=1e-5)
-    assert [text.decode() for text in served["translations"].numpy()] == translator(SENTENCES)

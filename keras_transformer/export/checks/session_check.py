@@ -5,6 +5,7 @@ It writes JSON as the last line of standard output: for each request a dictionar
 values.
 """
 
+import gc
 import importlib.util
 import json
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+gc.disable()  # the process is short, and keeps almost all that it makes
 text = importlib.util.find_spec("tensorflow_text")
 # TensorFlow imports Keras if it can, and works without it. After this loop every import of these names fails.
 for name in ("keras", "tf_keras", "keras_hub", "keras_nlp", "keras_transformer", "tensorflow_text"):
