@@ -1,6 +1,7 @@
 """Start the command: a quiet start, one line for each error, and exit codes that scripts can trust."""
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ def main():
     Exit codes: 0 is success, 1 an error, 2 wrong options, and 130 an interruption by Ctrl-C.
     """
     verbose = "--verbose" in sys.argv[1:]
+    gc.set_threshold(10_000, 10, 10)  # a tenth of the start goes into searches for garbage
     try:
         if not verbose and not _only_asks(sys.argv[1:]):
             quiet_startup()

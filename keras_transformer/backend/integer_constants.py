@@ -12,7 +12,7 @@ from keras import ops
 
 # Without oneDNN, TensorFlow only says that the output of this op is missing. So its name says why.
 PRODUCT_NAME = "integers_need_oneDNN"
-_functions = ContextVar("the function of each matrix, or None: each product has its own constants", default=None)
+_functions = ContextVar("functions", default=None)  # of the matrices; None gives each product its own constants
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Translator(GivenPairs):
         return _remade, (type(self), self.models, self.tokenizer, self.options.as_keywords(), self.folder)
 
     def with_models(self, models: Transformer | Sequence[Transformer]) -> Self:
-        """A translator with the same tokenizer and options over other models.
+        """A translator with the same tokenizer and options over other models, a `Transformer` or a list of them.
 
         Example:
             ```python
@@ -107,17 +107,10 @@ class Translator(GivenPairs):
             from keras_transformer import Tokenizer, Transformer, Translator
 
             Path("text").write_text("one two three four five six")
-            tokenizer = Tokenizer.train("text", vocabulary_size=280)
             models = [Transformer.from_preset("quickstart", vocabulary_size=280) for _ in range(2)]  # not trained
-            ensemble = Translator(models[0], tokenizer, max_extra_length=5).with_models(models)
-            print(ensemble(["one two"]))
+            one = Translator(models[0], Tokenizer.train("text", vocabulary_size=280))
+            assert one.with_models(models).models == tuple(models)
             ```
-
-        Args:
-            models: a `Transformer`, or a list of them: an ensemble.
-
-        Raises:
-            ValueError, TypeError: as for the constructor.
         """
         return _remade(type(self), models, self.tokenizer, self.options.as_keywords(), self.folder)
 
@@ -312,9 +305,8 @@ class Translator(GivenPairs):
                 `target_tokenizer.model`; a list of them for an ensemble. In place of a path, "hf://user/model" or
                 "hf://user/model@revision" downloads the folder from Hugging Face, and
                 "kaggle://user/model/framework/variation" from Kaggle.
-            dtype: the Keras dtype policy to translate under, such as "float32" after training in
-                "mixed_bfloat16", or "int8_from_float32" for products in 8-bit integers, see
-                `Transformer.quantize`. Default: the trained one.
+            dtype: the Keras dtype policy to translate under, by default the trained one, such as "float32" or
+                "int8_from_float32" for products in 8-bit integers, see `Transformer.quantize`.
             **options: the constructor's: `beam_size` and so on.
 
         Raises:
@@ -330,9 +322,7 @@ class Translator(GivenPairs):
         check_options(options, OPTIONS, "Translator.load")
         folders = training_folders(folder)
         models = [load_model(path / MODEL_FILE, dtype) for path in folders]
-        translator = cls(models, load_tokenizer(folders), **options)
-        translator.folder = folders[0] if len(folders) == 1 else None
-        return translator
+        return _remade(cls, models, load_tokenizer(folders), options, folders[0] if len(folders) == 1 else None)
 
     def export(self, path: AnyPath, overwrite: bool = False, **options: Any) -> None:
         """Write a SavedModel that takes strings and gives strings; see `keras_transformer.export`.
@@ -353,7 +343,7 @@ class Translator(GivenPairs):
 
 
 def _remade(cls, models, tokenizer, options, folder):
-    """The `Translator` that was pickled."""
+    """A `Translator` with the folder that its model was loaded from, or None."""
     translator = cls(models, tokenizer, **options)
     translator.folder = folder
     return translator
