@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from characters import Characters, files, pairs_of, random_pairs, same, write
 
 from keras_transformer.data import parallel_corpus, read_pairs
@@ -159,9 +160,8 @@ def test_without_shuffling_pairs_keep_their_order_within_a_shape(tmp_path):
 
 
 def test_two_replicas_get_the_halves_of_each_batch(tmp_path):
-    devices = tf.config.list_logical_devices("CPU")
     dataset = parallel_corpus(*files(tmp_path, random_pairs(300)), Characters(), tokens_per_batch=300, shuffle=False)
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
+    strategy = tiny.two_replicas()
     assert strategy.num_replicas_in_sync == 2
     shared = list(strategy.experimental_distribute_dataset(dataset))
     assert len(shared) == dataset.report.batches

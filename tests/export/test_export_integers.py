@@ -27,13 +27,19 @@ def made(tmp_path_factory):
     """The path of an export in integers, and a translator of the same models in integers. One of them is already."""
     folder = tmp_path_factory.mktemp("integers")
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
-    sizes = {"vocabulary_size": tokenizer.vocabulary_size, "d_model": 256, "d_ff": 256}
-    first, second = (tiny.make_opinionated(seed, **sizes) for seed in (0, 1))
+    size = tokenizer.vocabulary_size
+    first = tiny.make_opinionated(vocabulary_size=size, d_model=256, d_ff=256)
+    second = tiny.make_opinionated(1, vocabulary_size=size, d_model=128, d_ff=512)  # only the last two are large
     first.quantize("int8")
     translator = Translator([first, second], tokenizer, beam_size=3, max_extra_length=4)
     translator.export(folder / "export", compute="int8", check=False)
     assert first.quantized and not second.quantized
     return folder / "export", translator.with_models([first, integer_copy(second)])
+
+
+def quantized_layers(model):
+    """The layers whose kernels are constants of the graph."""
+    return [layer for layer in all_layers(model) if hasattr(layer, "constants") and layer.constants()]
 
 
 def close(values):
@@ -65,9 +71,8 @@ def test_the_graph_holds_each_matrix_once(made):
         for node in nodes
         if node.op == "Const" and node.attr["value"].tensor.dtype == tf.int8.as_datatype_enum
     )
-    layers = [layer for model in translator.models for layer in all_layers(model)]
-    kernels = [layer.constants()[0] for layer in layers if hasattr(layer, "constants")]
-    output_maps = [model.output_map.embeddings.numpy().T for model in translator.models]
+    kernels = [layer.constants()[0] for model in translator.models for layer in quantized_layers(model)]
+    output_maps = [translator.model.output_map.embeddings.numpy().T]
     check = np.full((4, 4), 127, "int8")  # the sums that a machine must add up when it loads the export
     matrices = [*(kernel.numpy() for kernel in kernels), *output_maps, check]
     assert held == Counter(np.ascontiguousarray(matrix).tobytes() for matrix in matrices)
@@ -78,9 +83,12 @@ def test_the_variables_are_small(made):
     path, translator = made
     stored = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     shapes = stored.get_variable_to_shape_map()
-    matrices = {name: kind for name, kind in stored.get_variable_to_dtype_map().items() if len(shapes[name]) == 2}
-    tables = [layer for model in translator.models for layer in all_layers(model) if hasattr(layer, "rows")]
-    assert list(matrices.values()) == [tf.int8] * len(tables)  # those that ids are looked up in, and no kernels
+    kinds = stored.get_variable_to_dtype_map()
+    found = Counter((kind.name, *shapes[name]) for name, kind in kinds.items() if len(shapes[name]) == 2)
+    weights = [weight for model in translator.models for weight in model.weights if len(weight.shape) == 2]
+    kernels = {id(layer.constants()[0]) for model in translator.models for layer in quantized_layers(model)}
+    expected = Counter((weight.dtype, *weight.shape) for weight in weights if id(weight) not in kernels)
+    assert found == expected and {kind for kind, *_ in found} == {"int8", "float32"}
 
 
 def test_the_readme_and_the_doctor_say_what_it_needs(made):

@@ -189,7 +189,7 @@ def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path):
 STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \r z[PAD] {} \x7f'
 
 
-@pytest.mark.parametrize(("kind", "size"), [("bpe", 289), ("unigram", 282), ("wordpiece", 37)])
+@pytest.mark.parametrize(("kind", "size"), [("bpe", 289), ("unigram", 281), ("wordpiece", 36)])
 def test_any_piece_survives_the_vocabulary_file(runtime, tmp_path, kind, size):
     (tmp_path / "text").write_text(f"{STRANGE}\n" * 3, encoding="utf-8")
     tokenizer = Tokenizer.train(tmp_path / "text", size, kind)

@@ -53,7 +53,7 @@ def test_known_shapes_are_checked_before_the_first_step():
 
 
 def test_a_dataset_that_keras_distributes_is_checked_by_the_lookup():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tiny.two_replicas()
     with strategy.scope():
         model = tiny.make_model(vocabulary_size=29)
         model.compile("sgd", tiny.LabelSmoothedCrossEntropy())

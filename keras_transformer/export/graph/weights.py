@@ -91,7 +91,8 @@ class Weights:
 
         def computed(name, owner, compute):
             def from_stored():  # another `Computed` may not be initialized yet
-                with weights_as({id(variable): self._stored.value(id(variable)) for variable in owner.weights}):
+                keys = [key for key in map(id, owner.weights) if key in self._keys]  # the others are constants
+                with weights_as({key: self._stored.value(key) for key in keys}):
                     return compute()
 
             return Computed(from_stored, f"{self._name}_{number}_{name}")
