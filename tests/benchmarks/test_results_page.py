@@ -108,6 +108,7 @@ def a_card(seed, bleu, average):
 
 
 def test_several_seeds_have_a_mean_and_a_deviation(folder):
+    shutil.rmtree(folder / "published")
     assert "### The published recipe" not in results_page.render(folder)
     (folder / "published").mkdir()
     for seed, bleu in ((1, 40.0), (10, 41.0), (2, 42.0)):
