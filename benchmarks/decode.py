@@ -13,7 +13,6 @@ There are two ways to use the threads. `together` puts all of them on one batch.
 batch at the same time, with half of the threads each.
 """
 
-import contextlib
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -98,15 +97,8 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
 
     model = make_model(preset, POLICIES[contender.partition(" ")[2]])
     decoder = IncrementalDecoder(model)
-    is_export = contender.startswith("export")
-    weights = Weights([model], "float32") if is_export else None
-    prepared = None if is_export else decoder.step_weights()
 
-    def search(source):
-        with weights.scope() if is_export else contextlib.nullcontext():
-            return search_with(source, *(weights.step_weights() if is_export else [prepared]))
-
-    def search_with(source, prepared):
+    def search(source, prepared):
         longest = tf.shape(source)[1] * 0 + target  # not known while the graph is built, as with real sentences
         limits = tf.fill([tf.shape(source)[0]], longest)
         state = decoder.start(model.encode(source), source, longest * 0, beam, weights=prepared)
@@ -115,11 +107,21 @@ def ours(preset, contender, beam, threads, folder, target=TARGET):
             return greedy_search(decoder, state, bounds, longest, segment=SEGMENT).ids
         return beam_search(decoder, state, bounds, longest, BeamOptions(beam), segment=SEGMENT).ids
 
-    signature = [tf.TensorSpec([None, None], tf.int32, name="source")]
-    graph = tf.function(search, input_signature=signature, autograph=False)
-    if not is_export:
+    def graph_of(function):
+        signature = [tf.TensorSpec([None, None], tf.int32, name="source")]
+        return tf.function(function, input_signature=signature, autograph=False)
+
+    if not contender.startswith("export"):
+        prepared = decoder.step_weights()
+        graph = graph_of(lambda source: search(source, prepared))
         return lambda ids: graph(tf.constant(ids))[:, 0].numpy()
-    module = tf.Module()
+    weights = Weights([model], "float32")
+
+    def served_search(source):
+        with weights.scope():
+            return search(source, *weights.step_weights())
+
+    module, graph = tf.Module(), graph_of(served_search)
     module.search, module.weights = graph, weights.tracked
     tf.saved_model.save(module, str(folder / "export"), signatures={"serving_default": graph})
     served = tf.saved_model.load(str(folder / "export")).signatures["serving_default"]

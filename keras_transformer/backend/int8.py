@@ -116,12 +116,18 @@ def check_int8():
         )
 
 
+def recast(model, dtype):
+    """A copy of a `Transformer`, with the same weights, under a Keras dtype policy."""
+    copy = type(model).from_config({**model.get_config(), "dtype": dtype})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def integer_copy(model):
     """A copy of a `Transformer` whose matrices are 8-bit integers, or the model itself if it is quantized already."""
     if model.quantized:
         return model
-    copy = type(model).from_config(model.get_config())
-    copy.set_weights(model.get_weights())
+    copy = recast(model, model.dtype_policy)
     copy.quantize("int8")
     return copy
 

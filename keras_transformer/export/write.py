@@ -77,9 +77,9 @@ def export(
     """
     check = switch("check", check)
     serving_files = _serving_files(serving, path)
-    translator = _computing_in(compute, translator)
     try:
         with written_beside(path, overwrite, FILES) as beside:
+            translator = _computing_in(compute, translator)
             proto = save(ServingModule(translator, precision, max_source_length), beside)
             facts = facts_of(translator, beside, source_limit(translator, max_source_length), precision)
             _, existing = finish(contents_of(beside, proto), path, facts, serving_files, check)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_transformer.backend.forks import check_process
-from keras_transformer.backend.int8 import floating_policy
+from keras_transformer.backend.int8 import floating_policy, recast
 from keras_transformer.files import MODEL_FILE
 from keras_transformer.inputs.addresses import read_address
 from keras_transformer.inputs.paths import AnyPath, check_source, checked_path
@@ -62,11 +62,10 @@ def load_model(path: AnyPath, dtype: Any = None) -> Transformer:
     if model.quantized and not policy.quantization_mode:
         raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
     quantize = policy.quantization_mode and not model.quantized
-    recast = type(model).from_config({**model.get_config(), "dtype": floating_policy(policy) if quantize else dtype})
-    recast.set_weights(model.get_weights())
+    copy = recast(model, floating_policy(policy) if quantize else dtype)
     if quantize:
-        recast.quantize(policy.quantization_mode)
-    return recast
+        copy.quantize(policy.quantization_mode)
+    return copy
 
 
 def _floating_policy(dtype):

@@ -11,8 +11,8 @@ import tensorflow as tf
 import tiny
 import translate_multi30k as example
 import typer
+from tiny_exports import without_checks
 
-from keras_transformer import Translator
 from keras_transformer.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +73,7 @@ TINY = {"preset": "quickstart", "vocabulary_size": 281, "epochs": 1, "tokens_per
 
 def test_one_tiny_run_writes_everything(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(PRESETS, "quickstart", tiny.SMALL_PRESET)
-    export = Translator.export  # it checks itself in another process, which tests/export tests
-    monkeypatch.setattr(Translator, "export", lambda self, path: export(self, path, check=False))
+    without_checks(monkeypatch)
     pairs = tiny.write_multi30k(tmp_path / "corpus", "{split}.lc.norm.tok.{language}")
     output = tmp_path / "run"
     example.main(output, data=tmp_path / "corpus", monitor="val_bleu", **TINY)

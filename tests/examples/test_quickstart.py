@@ -6,6 +6,7 @@ import pytest
 import quickstart
 import tiny
 import typer
+from tiny_exports import without_checks
 from typer.testing import CliRunner
 
 from keras_transformer import Translator
@@ -38,8 +39,7 @@ def trained(tmp_path_factory):
         (folder / name).write_text("old")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "quickstart", tiny.SMALL_PRESET)
-        export = Translator.export  # it checks itself in another process, which tests/export tests
-        patch.setattr(Translator, "export", lambda self, path, **options: export(self, path, check=False, **options))
+        without_checks(patch)
         result = run(folder, "It is half past six.", "--overwrite", *TINY)
     assert result.exit_code == 0, result.output
     return folder, result

@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     tokenizer = tiny.make_tokenizer(folder / "corpus", "bpe")
     size = tokenizer.vocabulary_size
     first = tiny.make_opinionated(vocabulary_size=size, d_model=256, d_ff=256)
-    second = tiny.make_opinionated(1, vocabulary_size=size, d_model=128, d_ff=512)  # only the last two are large
+    second = tiny.make_opinionated(1, vocabulary_size=size, d_model=128, d_ff=512)  # its attention is small
     first.quantize("int8")
     translator = Translator([first, second], tokenizer, beam_size=3, max_extra_length=4)
     translator.export(folder / "export", compute="int8", check=False)

@@ -21,6 +21,12 @@ class Export(NamedTuple):
     translator: Translator
 
 
+def without_checks(patch):
+    """Let exports not check themselves in another process, which tests/export tests. `patch` is a `MonkeyPatch`."""
+    export = Translator.export
+    patch.setattr(Translator, "export", lambda self, path, **options: export(self, path, check=False, **options))
+
+
 @functools.cache
 def _folder(kind):
     folder = tempfile.TemporaryDirectory(prefix=f"export_{kind}_")

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 from keras import ops
 
+from keras_transformer.backend.int8 import recast
 from keras_transformer.ids import PAD
 from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.inputs.kinds import shown
@@ -101,6 +102,4 @@ def _checked(transformer, dtype):
     IncrementalDecoder(transformer)  # refuses methods that it cannot follow
     if dtype is None or keras.dtype_policies.get(dtype) == transformer.dtype_policy:
         return transformer
-    recast = type(transformer).from_config({**transformer.get_config(), "dtype": dtype})
-    recast.set_weights(transformer.get_weights())
-    return recast
+    return recast(transformer, dtype)
