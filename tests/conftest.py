@@ -2,12 +2,16 @@
 
 import gc
 import os
+from pathlib import Path
 
 gc.set_threshold(10_000, 10, 10)  # before the imports, which keep all that they make
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Python runs `sitecustomize.py` of this folder where a test starts another process.
+STARTUP = str(Path(__file__).parent / "support" / "startup")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (STARTUP, os.environ.get("PYTHONPATH"))))
 
 import keras  # noqa: E402
 import pytest  # noqa: E402

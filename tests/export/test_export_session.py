@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 from tiny_exports import SENTENCES, tiny_export
 
 CLIENT = Path(__file__).parents[1] / "support" / "session_process.py"
@@ -38,12 +39,12 @@ def read_only(tmp_path):
 
 def call_in_a_clean_process(folders, calls, cwd):
     """For each folder, the signatures and the outputs of its calls, from one process that cannot import Keras."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     result = subprocess.run(
         [sys.executable, CLIENT, *folders],
         input="".join(f"{json.dumps(call)}\n" for of_one in calls for call in of_one),
         cwd=cwd,
-        env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": tiny.STARTUP},
         capture_output=True,
         text=True,
     )

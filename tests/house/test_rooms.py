@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 from xla_flags import QUICK_TO_COMPILE
 
 ROOT = Path(__file__).parents[2]
@@ -237,7 +238,7 @@ def test_the_core_passes_its_tests_without_tensorflow(backend, tests):
         # In one process: two would compile many programs twice, and the other tests run at the same time.
         *("-m", "pytest", "-q", "-n", "0", "-m", tests, "-p", "no_tensorflow", "-p", "no:cacheprovider", *files),
         KERAS_BACKEND=backend,
-        PYTHONPATH=str(ROOT / "tests" / "support"),
+        PYTHONPATH=tiny.PYTHONPATH,
         XLA_FLAGS=QUICK_TO_COMPILE,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]

@@ -93,8 +93,7 @@ def execute(tmp_path_factory):
         write_downloads(folder)
         cell = parameters_cell(book)
         cell.source += "".join(f"\n{name} = {value!r}" for name, value in cell.metadata["small"].items())
-        # Of tests/support, `sitecustomize.py` is meant, which Python runs at its start.
-        folders = ROOT, ROOT / "examples", ROOT / "tests" / "support", os.environ.get("PYTHONPATH", "")
+        folders = os.environ["PYTHONPATH"], ROOT, ROOT / "examples"
         environment = {
             "CUDA_VISIBLE_DEVICES": "",
             "IPYTHONDIR": str(folder / "ipython"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 CLIENT = """
 import gc, json, sys
@@ -65,7 +66,7 @@ def ask_a_clean_process(requests, folder):
     Returns:
         The answers in order: {output name: list}, or {"error": message}.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent / "startup")}
     result = subprocess.run(
         [sys.executable, "-P", "-c", CLIENT],
         input=json.dumps([(loader, str(path), *rest) for loader, path, *rest in requests]),
