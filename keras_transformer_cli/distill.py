@@ -28,12 +28,18 @@ def distill(
     teacher_beam_size: Annotated[int, option(TEACHER, "Hypotheses that it keeps for each sentence.", min=1)] = 4,
     teacher_length_penalty: Annotated[float, option(TEACHER, "α of its length penalty.")] = 0.6,
     teacher_batch_size: Annotated[int, option(TEACHER, "Sentences that it decodes at a time.", min=1)] = 64,
+    word_level: Annotated[
+        float,
+        option(TEACHER, "Weight of a loss by its probabilities of each piece: 0 (none) to 1 (nothing else).", max=1),
+    ] = 0.0,
     teacher_precision: Annotated[
         str, option(TEACHER, "Policy to compute in: float32, mixed_bfloat16, or int8_from_float32.")
     ] = "float32",
     **options,
 ):
     """Train a student on the translations of a teacher (sequence-level knowledge distillation).
+
+    With --word-level it learns the teacher's probabilities of each piece, too (word-level knowledge distillation).
 
     The teacher translates the source, and the student learns from these translations and from the given ones. Its
     tokenizer is the teacher's, unless --tokenizer or --vocabulary-size says otherwise. The same command resumes, also

@@ -21,14 +21,24 @@ def run_distillation(given, explicit):
         given: {name: value} of all options.
         explicit: the names of those that the user gave.
     """
+    from keras_transformer.inputs.numbers import share
     from keras_transformer.translation.loading import training_folder
 
     for folder in (given["teacher"], *(given["ensemble"] or [])):
         refuse_export(folder)
     folder = training_folder(given["teacher"], "teacher")
-    if given["tokenizer"] is None and not {"vocabulary_size", "target_vocabulary_size"} & set(explicit):
+    learns_one = given["tokenizer"] is None and {"vocabulary_size", "target_vocabulary_size"} & set(explicit)
+    has_another = given["tokenizer"] not in (None, str(folder))
+    if share("word_level", given["word_level"]) > 0 and (learns_one or has_another):
+        raise ValueError(
+            f"word_level={given['word_level']} needs the teacher's tokenizer: its probabilities are of its own pieces. "
+            f"Leave out {'tokenizer' if has_another else 'vocabulary_size'}."
+        )
+    if not learns_one and not has_another:
         given = given | {"tokenizer": str(folder)}
-    task = replace(TRANSLATION, command="distill", prepare=taught, more_facts=teacher_facts, options=tuple(given))
+    task = replace(
+        TRANSLATION, command="distill", prepare=taught, more_facts=card_facts, options=tuple(given), loss=student_loss
+    )
     run_training(given, explicit, task)
 
 
@@ -51,7 +61,7 @@ def taught(settings, output):
         source, target = map(str, parts["train"])
         changes |= dict(zip(("valid_source", "valid_target"), map(str, parts["valid"]), strict=True))
     translations = folder / TRANSLATIONS
-    check_same_work(folder / WORK, {"source": source, "target": target, **teacher_facts(settings)["teacher"]})
+    check_same_work(folder / WORK, {"source": source, "target": target, **teacher_facts(settings)})
     if not translations.exists():
         translate(settings, source, target, translations)
     if settings["mixture"]:
@@ -82,15 +92,34 @@ def check_same_work(path, work):
 
 def translate(settings, source, target, output):
     """Write the teacher's translations of a file. The same call goes on after a break."""
-    folders = [settings["teacher"], *(settings["ensemble"] or [])]
     search = {name: settings[f"teacher_{name}"] for name in ("beam_size", "length_penalty")}
-    teacher = load(folders, settings["teacher_precision"], **search)
+    teacher = load_teacher(settings, **search)
     say(f"The teacher translates {source}: {output}")
     options = {"references_path": target} if settings["keep"] == "closest" else {}
     teacher.translate_file(source, output, settings["teacher_batch_size"], **options)
 
 
+def load_teacher(settings, **search):
+    """The teacher, or the ensemble of teachers, as a `Translator`."""
+    return load([settings["teacher"], *(settings["ensemble"] or [])], settings["teacher_precision"], **search)
+
+
+def student_loss(settings):
+    """The loss of the paper, or with the teacher's probabilities."""
+    if not settings["word_level"]:
+        return TRANSLATION.loss(settings)
+    from keras_transformer.losses import WordLevelDistillation
+
+    teachers = load_teacher(settings).models
+    return WordLevelDistillation(teachers, settings["word_level"], settings["label_smoothing"])
+
+
 def teacher_facts(settings):
-    """What the result card says of the teacher."""
+    """Who the teacher is, and which of its translations are kept."""
     names = ("teacher", "ensemble", "keep", "mixture", "teacher_beam_size", "teacher_length_penalty")
-    return {"teacher": {name: settings[name] for name in names if settings[name] not in (None, [])}}
+    return {name: settings[name] for name in names if settings[name] not in (None, [])}
+
+
+def card_facts(settings):
+    """What the result card says of the teacher."""
+    return {"teacher": teacher_facts(settings) | {"word_level": settings["word_level"]}}

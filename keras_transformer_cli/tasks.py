@@ -6,6 +6,13 @@ from dataclasses import dataclass
 SEARCH = ("beam_size", "length_penalty", "length_normalization", "max_extra_length")
 
 
+def label_smoothed(settings):
+    """The loss of the paper."""
+    from keras_transformer import LabelSmoothedCrossEntropy
+
+    return LabelSmoothedCrossEntropy(settings["label_smoothing"])
+
+
 @dataclass(frozen=True)
 class Task:
     """How a training differs by what it is for.
@@ -19,6 +26,7 @@ class Task:
         figure: a function of such scores to the number by which the best epoch and the average are compared.
         facts: a function of such scores to a dictionary for the result card.
         more_facts: a function of the settings to a dictionary of more facts for the card.
+        loss: a function of the settings to the loss to train with.
     """
 
     command: str
@@ -28,6 +36,7 @@ class Task:
     facts: Callable
     options: tuple | None = None
     more_facts: Callable = lambda settings: {}
+    loss: Callable = label_smoothed
 
 
 def score_translations(model, data, settings):

@@ -55,7 +55,7 @@ def run_training(given, explicit, task=TRANSLATION):
     check_memory(preset(settings["preset"]) | arguments, settings, data.train.report.shapes)
     with (strategy or all_gpus()).scope():
         model = Transformer.from_preset(settings["preset"], **arguments)
-        compile_model(model, settings, updates)
+        compile_model(model, settings, updates, task.loss(settings))
     if is_chief():
         run_settings.save(output, settings, task)
     say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
@@ -88,11 +88,11 @@ def model_arguments(settings, tokenizer):
     return model_changes(settings, sizes["source"], sizes["target"] if is_pair(tokenizer) else None)
 
 
-def compile_model(model, settings, updates):
-    """Compile with Adam, the loss and the metrics of the paper."""
+def compile_model(model, settings, updates, loss):
+    """Compile with the paper's Adam and metrics."""
     import keras
 
-    from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
+    from keras_transformer import MaskedAccuracy, Perplexity
     from keras_transformer.schedules import named_schedule
 
     schedule = {"peak": settings["peak"], "warmup_steps": settings["warmup_steps"]}
@@ -103,7 +103,7 @@ def compile_model(model, settings, updates):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer,
-        loss=LabelSmoothedCrossEntropy(settings["label_smoothing"]),
+        loss=loss,
         metrics=[MaskedAccuracy(), Perplexity()],
         accumulate_steps=settings["accumulate_steps"],
         jit_compile="auto" if settings["jit"] is None else settings["jit"],

@@ -40,6 +40,18 @@ def rate(name, value):
     return number
 
 
+def share(name, value):
+    """A float in [0, 1].
+
+    Raises:
+        ValueError: another value.
+    """
+    number = real(name, value, "a number in [0, 1]")
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}.")
+    return number
+
+
 def positive(name, value):
     """A finite float above 0.
 

@@ -79,9 +79,9 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         labels = ops.cast(y_true, "int32")
-        return smoothed_cross_entropy(labels, y_pred, self.epsilon) * _mean_weights(labels, count_tokens(labels))
+        return smoothed_cross_entropy(labels, y_pred, self.epsilon) * mean_weights(labels, count_tokens(labels))
 
-    def of_logits(self, labels, logits, divisor, sample_weight=None):
+    def of_logits(self, labels, logits, divisor, sample_weight=None, inputs=None):
         """The same loss with a given divisor, as the micro-batches of one step need it.
 
         Args:
@@ -89,15 +89,14 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
             logits: (B, T, V).
             divisor: the number of tokens of the whole step, a float32 scalar.
             sample_weight: as in a call.
+            inputs: the model's inputs. This loss does not need them.
 
         Returns:
             A float32 scalar.
         """
         labels = ops.cast(labels, "int32")
-        weights = _mean_weights(labels, divisor)
-        if sample_weight is not None:
-            weights = weights * ops.cast(token_weights(sample_weight), "float32")
-        return ops.sum(smoothed_cross_entropy(labels, logits, self.epsilon) * weights)
+        losses = smoothed_cross_entropy(labels, logits, self.epsilon)
+        return ops.sum(losses * mean_weights(labels, divisor, sample_weight))
 
     def of_vectors(self, labels, vectors, output_map, divisor, **options):
         """The same loss, from decoder vectors instead of logits.
@@ -113,12 +112,15 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
             A `losses.chunks.VectorsLoss`.
         """
         labels = ops.cast(labels, "int32")
-        return loss_of_vectors(vectors, output_map, labels, _mean_weights(labels, divisor), self.epsilon, **options)
+        return loss_of_vectors(vectors, output_map, labels, mean_weights(labels, divisor), self.epsilon, **options)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def _mean_weights(labels, divisor):
+def mean_weights(labels, divisor, sample_weight=None):
     """The weight of each token in the mean: (B, T) float32, 0 at padding."""
-    return token_mask(labels) / ops.maximum(divisor, 1.0)
+    weights = token_mask(labels) / ops.maximum(divisor, 1.0)
+    if sample_weight is not None:
+        weights = weights * ops.cast(token_weights(sample_weight), "float32")
+    return weights

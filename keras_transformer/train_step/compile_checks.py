@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.inputs.kinds import shown
+from keras_transformer.losses.distillation import WordLevelDistillation
 from keras_transformer.train_step import fused
 
 NO_LOSS = "the model was compiled without a loss. Call compile(optimizer, loss=LabelSmoothedCrossEntropy())."
@@ -27,7 +28,8 @@ def check_compile(model, given):
 
     Raises:
         TypeError: an optimizer, a loss or a metric is none.
-        ValueError: an unknown name; a loss or a metric that needs predictions of the labels' shape; several losses.
+        ValueError: an unknown name; a loss or a metric that needs predictions of the labels' shape; several losses; a
+            teacher that does not fit.
     """
     check_optimizer(given.get("optimizer"))
     gives_logits = not (fused.overrides(model, "call") or fused.overrides(model, "compute_loss") or _own_step(model))
@@ -35,12 +37,25 @@ def check_compile(model, given):
     found = named_loss(loss)
     if gives_logits and is_of_keras(found) and not works(found):
         raise ValueError(f"{_called('loss', loss)} cannot work with {PAIR}. {LOSS}.")
+    if isinstance(loss, WordLevelDistillation):
+        check_distillation(model, given)
     gives_logits = gives_logits and not fused.overrides(model, "compute_metrics")
     for argument in ("metrics", "weighted_metrics"):
         for number, metric in enumerate(keras.tree.flatten(given.get(argument) or [])):
             found = named_metric(f"{argument}[{number}]", metric)
             if gives_logits and is_of_keras(found) and not works(found):
                 raise ValueError(f"{_called(f'{argument}[{number}]', metric)} cannot work with {PAIR}. {METRICS}.")
+
+
+def check_distillation(model, given):
+    """Refuse a teacher that does not fit the student, and what hides the loss from the step.
+
+    Raises:
+        ValueError: see `WordLevelDistillation`; a loss in a list or a dictionary, or with `loss_weights`.
+    """
+    if given["loss"] is not only_loss(given["loss"]) or given.get("loss_weights") is not None:
+        raise ValueError("WordLevelDistillation must be given by itself: no list, no dictionary and no loss_weights.")
+    given["loss"].teachers.check(model.input_limits)
 
 
 def check_loss(model):

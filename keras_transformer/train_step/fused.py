@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.losses.chunks import OutputMap
+from keras_transformer.losses.distillation import WordLevelDistillation
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
 from keras_transformer.metrics import MaskedAccuracy, Perplexity
 
@@ -85,7 +86,7 @@ def loss_of(model, batch, output_map, divisor, training, in_place=False):
 
 def divides_by_itself(model, loss, has_loss_weights):
     """Whether a loss with which a model is compiled must count the tokens itself, as not all of it is known here."""
-    known = type(loss) is LabelSmoothedCrossEntropy and not overrides(model, "compute_loss")
+    known = type(loss) in (LabelSmoothedCrossEntropy, WordLevelDistillation) and not overrides(model, "compute_loss")
     return not known or has_loss_weights
 
 
@@ -102,7 +103,7 @@ def micro_batch_loss(model, batch, prediction, tokens):
     if divides_by_itself(model, model.loss, model.has_loss_weights):  # on one replica, see `TokenTraining.compile`
         loss = model.compute_loss(x, labels, prediction, sample_weight, training=True)
         return loss * share_of_tokens(labels, tokens)
-    return with_additional_losses(model, model.loss.of_logits(labels, prediction, tokens, sample_weight))
+    return with_additional_losses(model, model.loss.of_logits(labels, prediction, tokens, sample_weight, x))
 
 
 def share_of_tokens(labels, tokens):

@@ -92,9 +92,14 @@ def forward(model, state, batch, tokens, training):
         with stateless_scope(variables, [*trainable, *non_trainable]) as scope:
             loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
         return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
+    x, *others = batch
+    if isinstance(x, list | tuple) and isinstance(
+        model.input, dict
+    ):  # Keras goes past `model.__call__`, which takes both
+        x = dict(zip(model.input, x, strict=True))
     with compat.one_call_of(model):  # else a layer that is called twice forgets the loss of its first call
         _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(
-            trainable, non_trainable, metrics, *batch, training=training, optimizer_variables=optimizer
+            trainable, non_trainable, metrics, x, *others, training=training, optimizer_variables=optimizer
         )
     if training and model.accumulate_steps > 1:  # the loss has divided by the tokens of the micro-batch
         loss *= fused.share_of_tokens(batch[1], tokens)

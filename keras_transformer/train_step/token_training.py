@@ -15,13 +15,14 @@ from keras_transformer.backend.replicas import (
     replicas_of,
 )
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, count_tokens
+from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
 from keras_transformer.train_step import argument_kinds, compile_checks, data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
+from keras_transformer.train_step.step_losses import StepLosses
 
 
-class TokenTraining(compat.TrainerHooks, keras.Model):
+class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
     """A model of ids to logits whose training counts target tokens, not rows.
 
     With `LabelSmoothedCrossEntropy` the logged `loss` is, like our metrics, a sum over all target tokens of an epoch
@@ -150,17 +151,6 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         """The metric behind the logged `loss`."""
         return next(metric for metric in self.metrics if metric.name == "loss")
 
-    def count_tokens(self, labels):
-        """The number of target tokens of a step, on all replicas; None if the loss does not count tokens."""
-        return count_tokens(labels) if isinstance(self.loss, LabelSmoothedCrossEntropy) else None
-
-    def takes_fused_way(self, sample_weight):
-        """Whether a step computes the loss from decoder vectors. If not, the log says why, once for each `compile`."""
-        reason = fused.reason_for_logits(self, sample_weight)
-        if reason is not None:
-            settings.warn_once(self, reason, fused.warning_of(reason))
-        return reason is None
-
     @property
     def train_compilations(self):
         """For how many shapes of batches XLA has compiled the training step; 0 if it does not compile it.
@@ -286,29 +276,6 @@ class TokenTraining(compat.TrainerHooks, keras.Model):
         if self.test_function is None or force:
             self.test_function = backend_step().several_steps(self, self.test_step)
         return self.test_function
-
-    def check_loss(self):
-        """Refuse a step without any loss.
-
-        Raises:
-            ValueError: `compile` was given no loss, and no layer adds one.
-        """
-        if self.loss is None and not self.losses:
-            raise ValueError(compile_checks.NO_LOSS)
-
-    def check_additional_loss(self):
-        """Refuse losses of `add_loss` and regularizers where each micro-batch would add them.
-
-        Raises:
-            ValueError: `accumulate_steps` is more than 1.
-        """
-        if self.accumulate_steps > 1:
-            raise compat.in_one_line(
-                ValueError(
-                    f"accumulate_steps={self.accumulate_steps} cannot be combined with regularizers and add_loss: they "
-                    f"would count {self.accumulate_steps} times."
-                )
-            )
 
     def logs_of(self, logs):
         """The `logs` of a step with the metrics' values over all replicas."""

@@ -43,8 +43,11 @@ def bleu(text, reference):
     return sentence_bleu(text, [reference]).score
 
 
-def test_the_student_learns_from_the_teacher_and_the_given_translations(folder):
-    result = run("distill", "--config", folder / "student.yaml", "--output", folder / "student")
+def test_the_student_learns_from_the_teacher_and_the_given_translations(folder, monkeypatch):
+    losses, fit = [], training.fit
+    monkeypatch.setattr(training, "fit", lambda model, *rest: (losses.append(model.loss), fit(model, *rest)))
+    command = ["--config", folder / "student.yaml", "--output", folder / "student", "--word-level", "0.25"]
+    result = run("distill", *command)
     data = folder / "student" / "data"
     sources, held_out = lines(data / "train.source"), lines(data / "valid.source")
     assert len(sources) == 34 and len(held_out) == 7 and not set(sources) & set(held_out)
@@ -58,7 +61,13 @@ def test_the_student_learns_from_the_teacher_and_the_given_translations(folder):
         "mixture": True,
         "teacher_beam_size": 3,
         "teacher_length_penalty": 0.6,
+        "word_level": 0.25,
     }
+    [loss] = losses
+    assert loss.weight == 0.25
+    teacher = Translator.load(folder / "teacher", dtype="float32").model
+    for found, weight in zip(loss.teachers.models[0].get_weights(), teacher.get_weights(), strict=True):
+        assert (found == weight).all()
     assert "- keep: best" in result.stdout
     tokenizers = [(each / "tokenizer.model").read_bytes() for each in (folder / "teacher", folder / "student")]
     assert tokenizers[0] == tokenizers[1]
@@ -103,6 +112,10 @@ def test_a_teacher_that_was_interrupted_goes_on_and_the_closest_translations_are
         (["--set", "source={}/nothing"], "nothing"),
         (["--ensemble", "{}/export"], "is an export. This needs the training folder"),
         (["--vocabulary-size", "25", "--set", "peak=-1"], "peak"),
+        (["--word-level", "0.5", "--vocabulary-size", "25"], "word_level=0.5 needs the teacher's tokenizer"),
+        (["--word-level", "0.5", "--tokenizer", "{}/tokenizer"], "Leave out tokenizer."),
+        (["--word-level", "1.5"], "less than or equal to 1"),
+        (["--set", "word_level=-1"], "word_level must be in [0, 1], got -1"),
     ],
 )
 def test_mistakes_are_named_before_the_teacher_works(folder, changes, message):

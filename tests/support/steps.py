@@ -39,6 +39,7 @@ def trained(
     strategy,
     *,
     make=None,
+    loss=None,
     rate=0.003,
     clip=None,
     tie_embeddings="all",
@@ -57,7 +58,8 @@ def trained(
             model.set_weights(tiny.make_model(tie_embeddings=tie_embeddings).get_weights())
         optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
         options = {"log_gradient_norm": True, **options}
-        model.compile(optimizer, LabelSmoothedCrossEntropy(0.1), metrics=[MaskedAccuracy(), Perplexity()], **options)
+        metrics = [MaskedAccuracy(), Perplexity()]
+        model.compile(optimizer, loss or LabelSmoothedCrossEntropy(0.1), metrics=metrics, **options)
     data = dataset(one_shape)
     validation_data = data if valid else None
     return model, model.fit(data, validation_data=validation_data, epochs=epochs, verbose=0, shuffle=False).history
