@@ -12,6 +12,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Python runs `sitecustomize.py` of this folder where a test starts another process.
 STARTUP = str(Path(__file__).parent / "support" / "startup")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (STARTUP, os.environ.get("PYTHONPATH"))))
+# No test cuts the power. A writer that waits for the disk can wait for a minute while other tests write much.
+os.fsync = lambda descriptor: None
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
