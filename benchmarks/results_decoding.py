@@ -1,5 +1,7 @@
 """The numbers of decoding and of bulk translation on the page of results."""
 
+from pathlib import Path
+
 from results import markdown_table
 from results_cards import Card, bold, by, percent, rate, read_card, span, times
 
@@ -203,6 +205,36 @@ def sentences_values(folder):
         "changed_int8": of - same(4, "ours int8", others),
         "changed_ctranslate2": of - same(4, "ctranslate2 int8", others),
         "changed_bfloat16": of - same(4, "ours bfloat16", others),
+    }
+
+
+def students(folder):
+    """All texts of the page about students: {name: text}; {} without the card of `students.py`.
+
+    `student` and `control` beside it are the cards of their trainings.
+    """
+    if not (Path(folder) / "students/students.json").is_file():
+        return {}
+    entries = read_card(folder, "students/students")
+    trainings = {name: read_card(folder, f"students/{name}") for name in ("student", "control")}
+    found = by(entries, "model", "engine", "beam")
+    yardsticks = [found["teacher", engine, 4]["sentences_per_second"] for engine in ("ours int8", "ctranslate2 int8")]
+    rows = []
+    for (model, engine, beam), entry in found.items():
+        rate = entry["sentences_per_second"]
+        ratios = [times(rate / yardstick) for yardstick in yardsticks]
+        rows.append([model, engine, str(beam), f"{rate:,.0f}", entry["way"], *ratios, times(entry["bleu"])])
+    header = ["model", "engine", "beam", "sentences/s", "way", "/ the teacher, ours int8", "/ CTranslate2 int8"]
+    bleus = {
+        name: " and ".join(times(scores["BLEU"]) for scores in card["scores"].values())
+        for name, card in trainings.items()
+    }
+    return {
+        "table": markdown_table([*header, "BLEU"], rows),
+        "commands": "\n".join(card["command"] for card in trainings.values()),
+        "machine": trainings["student"]["machine"],
+        **{f"{name}_bleu": text for name, text in bleus.items()},
+        **{f"{name}_updates": f"{card['training']['updates']:,}" for name, card in trainings.items()},
     }
 
 

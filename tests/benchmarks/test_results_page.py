@@ -152,6 +152,24 @@ def test_table_3_at_a_small_scale_stands_beside_the_paper(folder):
     assert "![differences from the base model](results/ablations/table_3.png)" in results_page.render(folder)
 
 
+def test_a_student_stands_beside_its_teacher(folder):
+    shutil.rmtree(folder / "students", ignore_errors=True)
+    assert "### A student" not in results_page.render(folder)
+    (folder / "students").mkdir()
+    speeds = {("teacher", "ours int8", 4): (100.0, 36.0), ("teacher", "ctranslate2 int8", 4): (200.0, 36.1)}
+    speeds[("student", "ours int8", 1)] = (800.0, 35.9)
+    entries = [
+        {"model": model, "engine": engine, "beam": beam, "sentences_per_second": rate, "way": "apart", "bleu": bleu}
+        for (model, engine, beam), (rate, bleu) in speeds.items()
+    ]
+    (folder / "students" / "students.json").write_text(json.dumps(entries), encoding="utf-8")
+    for name, bleu in (("student", 35.5), ("control", 33.25)):
+        (folder / "students" / f"{name}.json").write_text(json.dumps(a_card(1, bleu, bleu + 1)), encoding="utf-8")
+    page = results_page.render(folder)
+    assert "| student | ours int8 | 1 | 800 | apart | 8.00 | 4.00 | 35.90 |" in page
+    assert "the student has 35.50 and 36.50 BLEU" in page and "33.25 and 34.25. Speed" in page
+
+
 def test_check_ends_with_1_where_the_page_differs(tmp_path, monkeypatch, capsys):
     results_page.main(check=True)
     page = tmp_path / "RESULTS.md"
