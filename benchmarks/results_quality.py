@@ -163,7 +163,7 @@ def ablations(folder):
     paper = runpy.run_path(str(TABLE_3))["TABLE_3"]  # an import of the package would start TensorFlow
     results = {name: [card for card in found if card["row"] == name] for name in paper}
     bleus = {name: [card["bleu"] for card in cards] for name, cards in results.items() if cards}
-    noise = max(max(values) - min(values) for values in bleus.values())
+    noise = max((max(values) - min(values) for values in bleus.values() if values[1:]), default=None)
     base, base_paper = bleus.get("paper_base"), paper["paper_base"]
     rows = []
     for name, values in bleus.items():
@@ -193,7 +193,7 @@ def ablations(folder):
     facts = [card["facts"] for card in found]
     return {
         "table": markdown_table(header, rows),
-        "noise": times(noise),
+        "noise": noise and times(noise),
         "picture": "![differences from the base model](results/ablations/table_3.png)" if picture.is_file() else "",
         "machine": one_text(facts, "machine"),
         "signatures": ", ".join(f"`{each}`" for each in signatures(facts)),
@@ -201,8 +201,8 @@ def ablations(folder):
 
 
 def direction(difference, noise):
-    """Whether a row is better or worse than the base model, by a difference of BLEU."""
-    if abs(difference) <= noise:
+    """Whether a row is better or worse than the base model, by a difference of BLEU. `noise` is None if unknown."""
+    if abs(difference) <= (noise or 0):
         return "same"
     return "better" if difference > 0 else "worse"
 

@@ -141,16 +141,19 @@ def mean(results, field):
 
 
 def direction(difference, noise):
-    """Whether a row is better or worse than the base model, by a difference of BLEU."""
-    if abs(difference) <= noise:
+    """Whether a row is better or worse than the base model, by a difference of BLEU. `noise` is None if unknown."""
+    if abs(difference) <= (noise or 0):
         return "same"
     return "better" if difference > 0 else "worse"
 
 
 def noise_of(results):
-    """The largest difference of BLEU between two seeds of one row. A smaller difference between rows says nothing."""
-    spreads = [max(each) - min(each) for each in ([one.bleu for one in row] for row in results.values())]
-    return max(spreads)
+    """The largest difference of BLEU between two seeds of one row; None if each row has one seed.
+
+    A smaller difference between rows says nothing.
+    """
+    spreads = [max(each) - min(each) for each in ([one.bleu for one in row] for row in results.values()) if each[1:]]
+    return max(spreads, default=None)
 
 
 def table(results):
@@ -187,10 +190,14 @@ def write_report(output, console):
         show(console, f"{output / 'cards'} holds no result yet.")
         return
     noise = noise_of(results)
-    about = (
-        "Perplexity a piece and BLEU are those of the validation data, means over the seeds. “same” is a difference of "
-        f"BLEU of at most {noise:.2f}, the largest between two seeds of one row; in the paper, of 0.05."
-    )
+    if noise is None:
+        same = "Each row has one seed, so a small difference here may be chance; in the paper, “same” is one of 0.05."
+    else:
+        same = (
+            f"“same” is a difference of BLEU of at most {noise:.2f}, the largest between two seeds of one row; in the "
+            "paper, of 0.05."
+        )
+    about = f"Perplexity a piece and BLEU are those of the validation data, means over the seeds. {same}"
     text = "\n".join(["# Table 3 at a small scale", "", about, "", *table(results), ""])
     with written_beside(output / "table_3.md", overwrite=True, kind="file") as beside:
         beside.write_text(text, encoding="utf-8")
@@ -215,7 +222,8 @@ def draw(results, path):
     axes.set_yticks(list(places), [name.removeprefix("paper_") for name in names])
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.axvspan(-noise_of(results), noise_of(results), color="black", alpha=0.08, label="between two seeds")
+    if (noise := noise_of(results)) is not None:
+        axes.axvspan(-noise, noise, color="black", alpha=0.08, label="between two seeds")
     axes.set_xlabel("BLEU minus that of the base model")
     axes.legend()
     with written_beside(path, overwrite=True, kind="file") as beside:

@@ -29,6 +29,8 @@ PUBLISHED = {
     "t2t_v3": 4_500_000,
     "multi30k_tiny": 29_000,
 }
+# Recipes for students that learn from the translations of a teacher, and the pairs that both had.
+STUDENTS = {"student_30k": 29_000}
 # Recipes for trees instead of translations, and the trees that they were chosen on.
 PARSING = {"parsing_small": 19_000}
 
@@ -101,7 +103,7 @@ class Recipe:
 
 def recipe_names():
     """The names of the recipes that come with the package: first those of `recommended`, for fewer pairs first."""
-    return [*PAIRS, *PUBLISHED, *PARSING]
+    return [*PAIRS, *PUBLISHED, *STUDENTS, *PARSING]
 
 
 def read_recipe(name):
@@ -124,7 +126,7 @@ def read_recipe(name):
     values = yaml.safe_load(text)
     check_options(values, [field.name for field in fields(Recipe)][3:], path.name)
     about = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
-    return Recipe(name=name, about=about, pairs=(PAIRS | PUBLISHED | PARSING)[name], **values)
+    return Recipe(name=name, about=about, pairs=(PAIRS | PUBLISHED | STUDENTS | PARSING)[name], **values)
 
 
 def recommended(pairs):

@@ -94,6 +94,15 @@ def test_the_report_compares_directions_beyond_the_noise_between_seeds(tmp_path,
     assert (tmp_path / "table_3.png").stat().st_size > 5000
 
 
+def test_with_one_seed_nothing_is_said_about_noise(tmp_path):
+    for row, bleu in (("paper_base", 30.0), ("paper_c1", 29.9)):
+        write_card(tmp_path / "cards", row, 1, bleu)
+    ablations.main(tmp_path, report=True)
+    text = (tmp_path / "table_3.md").read_text(encoding="utf-8")
+    assert "Each row has one seed, so a small difference here may be chance;" in text and "at most" not in text
+    assert text.splitlines()[-1].endswith("| worse | worse |")
+
+
 def test_wrong_rows_seeds_and_files_are_refused(tmp_path):
     with pytest.raises(typer.BadParameter, match=r"there is no row 'f1'\. The rows are: base, a1, .*, e, big\."):
         ablations.chosen_rows("a1,f1")
