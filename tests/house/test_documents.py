@@ -79,8 +79,11 @@ def with_siblings(path):
 
 
 def unknown_options(command):
-    """The options of a command that its script does not have, or the script itself if it does not exist."""
-    words = command.split()
+    """The options of a command that its script does not have, or the script itself if it does not exist.
+
+    Options after `--` are of the command that the script starts.
+    """
+    words = command.partition(" -- ")[0].split()
     scripts = [word for word in words if re.fullmatch(r"(?:benchmarks|examples|tests)/[\w/]+\.py", word)]
     if not scripts:
         return []
