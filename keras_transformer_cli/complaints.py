@@ -8,10 +8,12 @@ SPOKEN = (
     (re.compile(r"^\[Errno -?\d+\] "), ""),
     (re.compile(r"\bpass overwrite=True\b"), "give --overwrite"),
     (re.compile(r"^dtype="), "precision="),
+    (re.compile(r"\bChoose another folder\b"), "Choose another --output"),
 )
 # The rules of typer's parser, by the kind of its error.
 RULES = {
     "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",

@@ -1,6 +1,5 @@
 """The training of a student: the teacher's translations, and the mixture that the student learns from."""
 
-import json
 import shlex
 from dataclasses import replace
 
@@ -10,8 +9,6 @@ from keras_transformer_cli.settings import DATA_FOLDER
 from keras_transformer_cli.tasks import TRANSLATION
 from keras_transformer_cli.training import run_training
 from keras_transformer_cli.training_data import read_files
-
-TRANSLATIONS, WORK = "teacher.target", "teacher.json"  # in the data folder of the run
 
 
 def run_distillation(given, explicit):
@@ -37,7 +34,12 @@ def run_distillation(given, explicit):
     if not learns_one and not has_another:
         given = given | {"tokenizer": str(folder)}
     task = replace(
-        TRANSLATION, command="distill", prepare=taught, more_facts=card_facts, options=tuple(given), loss=student_loss
+        TRANSLATION,
+        command="distill",
+        prepare=taught,
+        more_facts=teacher_facts,
+        options=tuple(given),
+        loss=student_loss,
     )
     run_training(given, explicit, task)
 
@@ -51,6 +53,7 @@ def taught(settings, output):
         The settings, with the files to learn from.
     """
     from keras_transformer.data import split_corpus
+    from keras_transformer.translation import distill
 
     files, folder = read_files(settings), output / DATA_FOLDER
     source, target = files.source[0], files.target[0]
@@ -58,45 +61,18 @@ def taught(settings, output):
     changes = {"valid_pairs": None}
     if files.valid is None:
         parts = split_corpus(source, target, folder, settings["valid_pairs"], settings["seed"])
-        source, target = map(str, parts["train"])
+        source, target = parts["train"]
         changes |= dict(zip(("valid_source", "valid_target"), map(str, parts["valid"]), strict=True))
-    translations = folder / TRANSLATIONS
-    check_same_work(folder / WORK, {"source": source, "target": target, **teacher_facts(settings)})
-    if not translations.exists():
-        translate(settings, source, target, translations)
-    if settings["mixture"]:
-        changes |= {"also": [*(settings["also"] or []), shlex.join([source, str(translations)])]}
-    else:
-        target = str(translations)
-    return settings | changes | {"source": source, "target": target}
-
-
-def check_same_work(path, work):
-    """Note what the teacher is asked for, or refuse to take translations that were asked for otherwise.
-
-    Raises:
-        ValueError: the folder has other work. The message names what differs.
-    """
-    from keras_transformer.files import json_text, written_beside
-
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name in {**before, **work} if before.get(name) != work.get(name)]
-        if differing:
-            changes = ", ".join(f"{name} was {before.get(name)!r} and is {work.get(name)!r}" for name in differing)
-            raise ValueError(f"{path.parent} holds other work of a teacher: {changes}. Choose another --output.")
-        return
-    with written_beside(path, kind="file") as beside:
-        beside.write_text(json_text(work), encoding="utf-8")
-
-
-def translate(settings, source, target, output):
-    """Write the teacher's translations of a file. The same call goes on after a break."""
     search = {name: settings[f"teacher_{name}"] for name in ("beam_size", "length_penalty")}
     teacher = load_teacher(settings, **search)
-    say(f"The teacher translates {source}: {output}")
-    options = {"references_path": target} if settings["keep"] == "closest" else {}
-    teacher.translate_file(source, output, settings["teacher_batch_size"], **options)
+    say(f"The teacher translates {source}, unless it has done so: {folder}")
+    options = {"keep": settings["keep"], "batch_size": settings["teacher_batch_size"]}
+    _, (translations,) = distill(teacher, source, target, folder, mixture=False, **options)
+    if settings["mixture"]:
+        changes |= {"also": [*(settings["also"] or []), shlex.join([str(source), str(translations)])]}
+    else:
+        target = translations
+    return settings | changes | {"source": str(source), "target": str(target)}
 
 
 def load_teacher(settings, **search):
@@ -115,11 +91,6 @@ def student_loss(settings):
 
 
 def teacher_facts(settings):
-    """Who the teacher is, and which of its translations are kept."""
-    names = ("teacher", "ensemble", "keep", "mixture", "teacher_beam_size", "teacher_length_penalty")
-    return {name: settings[name] for name in names if settings[name] not in (None, [])}
-
-
-def card_facts(settings):
     """What the result card says of the teacher."""
-    return {"teacher": teacher_facts(settings) | {"word_level": settings["word_level"]}}
+    names = ("teacher", "ensemble", "keep", "mixture", "teacher_beam_size", "teacher_length_penalty", "word_level")
+    return {"teacher": {name: settings[name] for name in names if settings[name] not in (None, [])}}

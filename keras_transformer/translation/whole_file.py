@@ -80,7 +80,7 @@ def translate_file(
     with reread(source_path) as readable:
         version = _version(readable)
         total = sum(1 for _ in read_lines(readable, source_path))  # finds a line that is not UTF-8 before the work
-        work = _work(translator, source_path, readable, split_sentences)
+        work = work_of(translator, source_path, readable, split_sentences)
         if references_path is not None:
             work["references_sha256"] = _checked_references(references_path, total, source_path)
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def _prepare(stream, part, journal, work):
     return lines
 
 
-def _work(translator, source_path, readable, split_sentences):
+def work_of(translator, source_path, readable, split_sentences):
     """Everything that the translations depend on, as JSON has it. `readable` holds the text of `source_path`."""
     name = source_path.absolute() if is_pipe(source_path) else source_path.resolve()  # a pipe resolves to its number
     work = {"source": str(name), "source_size": readable.stat().st_size, "source_sha256": sha256(readable)}

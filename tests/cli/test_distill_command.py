@@ -92,7 +92,7 @@ def test_a_teacher_that_was_interrupted_goes_on_and_the_closest_translations_are
     data = folder / "other" / "data"
     assert len(lines(data / "teacher.target.part")) == 9
     said = refused("distill", *command, "--keep", "best")
-    assert said == f"{data} holds other work of a teacher: keep was 'closest' and is 'best'. Choose another --output."
+    assert said == f"{data} holds other work of a teacher: keep was 'closest' and is 'best'. Choose another folder."
     monkeypatch.setattr(whole_file, "_append", lambda stream, texts: (calls.append(len(texts)), append(stream, texts)))
     assert isinstance(run("distill", *command, code="error").exception, tiny.Broken)
     assert calls == [34 - 9]
