@@ -226,15 +226,18 @@ def students(folder):
         rows.append([model, engine, str(beam), f"{rate:,.0f}", entry["way"], *ratios, times(entry["bleu"])])
     header = ["model", "engine", "beam", "sentences/s", "way", "/ the teacher, ours int8", "/ CTranslate2 int8"]
     bleus = {
-        name: " and ".join(times(scores["BLEU"]) for scores in card["scores"].values())
-        for name, card in trainings.items()
+        name: [scores["BLEU"] for scores in card["scores"].values()]
+        for name, card in {**trainings, "teacher": read_card(folder, "recipes/m29_small_v6_d3")}.items()
     }
+    student = found["student", "ours int8", 1]["sentences_per_second"]
     return {
         "table": markdown_table([*header, "BLEU"], rows),
         "commands": "\n".join(card["command"] for card in trainings.values()),
         "machine": trainings["student"]["machine"],
-        **{f"{name}_bleu": text for name, text in bleus.items()},
         **{f"{name}_updates": f"{card['training']['updates']:,}" for name, card in trainings.items()},
+        "speedup": times(student / yardsticks[0]),
+        "control_lead": times(bleus["control"][0] - bleus["student"][0]),
+        **{f"{name}_bleu": " and ".join(map(times, values)) for name, values in bleus.items()},
     }
 
 

@@ -170,7 +170,8 @@ def test_a_student_stands_beside_its_teacher(folder):
         (folder / "students" / f"{name}.json").write_text(json.dumps(a_card(1, bleu, bleu + 1)), encoding="utf-8")
     page = results_page.render(folder)
     assert "| student | ours int8 | 1 | 800 | apart | 8.00 | 4.00 | 35.90 |" in page
-    assert "the student has 35.50 and 36.50 BLEU" in page and "33.25 and 34.25. Speed" in page
+    assert "the student 35.50 and 36.50, the\ncontrol 33.25 and 34.25, the teacher 36.04 and 35.95." in page
+    assert "8.00 times as fast as the teacher" in page and "better by -2.25 BLEU" in page
 
 
 def test_check_ends_with_1_where_the_page_differs(tmp_path, monkeypatch, capsys):
