@@ -9,7 +9,7 @@ import tiny
 from keras_transformer import Translator
 from keras_transformer.translation.sentences import join_sentences, split_sentences, translated_by_sentence
 from keras_transformer.translation.source_checks import SentenceError
-from keras_transformer.translation.whole_file import _work
+from keras_transformer.translation.whole_file import work_of
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_split_sentences_are_all_translated(parrot, tmp_path, caplog):
 def test_unfinished_work_belongs_to_its_way_of_splitting(parrot, tmp_path, first):
     (tmp_path / "a").write_text("".join(f"{text}\n" for text in TEXTS))
     (tmp_path / "b.part").write_text("ONE\n")
-    work = _work(parrot, tmp_path / "a", tmp_path / "a", first)
+    work = work_of(parrot, tmp_path / "a", tmp_path / "a", first)
     (tmp_path / "b.part.json").write_text(json.dumps(work))
     with pytest.raises(ValueError, match=r"another kind: split_sentences was (True|None) and is (True|None)"):
         parrot.translate_file(tmp_path / "a", tmp_path / "b", split_sentences=not first)

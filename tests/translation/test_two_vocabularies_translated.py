@@ -11,7 +11,7 @@ from plain_search import plain_beam_search, text_of
 from keras_transformer import Tokenizer, TokenizerPair, Translator
 from keras_transformer.ids import END
 from keras_transformer.translation import load_model
-from keras_transformer.translation.whole_file import _work
+from keras_transformer.translation.whole_file import work_of
 
 SENTENCES = ["4", "3 1 4 1 5", "9 8"]
 OPTIONS = {"beam_size": 3, "max_extra_length": 4}
@@ -171,5 +171,5 @@ def test_unfinished_work_of_another_tokenizer_names_the_side(translator, pair, t
     translator.translate_file(tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "".join(f"{text}\n" for text in translator(["3 1", "9"]))
     changed = Translator(translator.model, TokenizerPair(pair.source, other_target()), **OPTIONS)
-    works = [_work(each, tmp_path / "in", tmp_path / "in", False) for each in (translator, changed)]
+    works = [work_of(each, tmp_path / "in", tmp_path / "in", False) for each in (translator, changed)]
     assert [name for name in works[0] if works[0][name] != works[1][name]] == ["target tokenizer"]
