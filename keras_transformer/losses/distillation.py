@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import share
-from keras_transformer.losses.cross_entropy import check_shapes
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, mean_weights
 
 
@@ -81,7 +80,6 @@ class WordLevelDistillation(LabelSmoothedCrossEntropy):
         """
         by_labels = super().of_logits(labels, logits, divisor, sample_weight)
         probabilities = self.teachers.probabilities(inputs)
-        check_shapes(labels, logits)
         losses = ops.categorical_crossentropy(probabilities, ops.cast(logits, "float32"), from_logits=True)
         by_teacher = ops.sum(losses * mean_weights(labels, divisor, sample_weight))
         return (1 - self.weight) * by_labels + self.weight * by_teacher

@@ -93,9 +93,8 @@ def forward(model, state, batch, tokens, training):
             loss, result = fused.loss_of(model, batch, fused.output_map(model), tokens, training)
         return loss, result, values(scope, model.non_trainable_variables, non_trainable), metrics
     x, *others = batch
-    if isinstance(x, list | tuple) and isinstance(
-        model.input, dict
-    ):  # Keras goes past `model.__call__`, which takes both
+    # Keras goes past `model.__call__`, which takes a pair and a dictionary.
+    if isinstance(x, list | tuple) and isinstance(model.input, dict):
         x = dict(zip(model.input, x, strict=True))
     with compat.one_call_of(model):  # else a layer that is called twice forgets the loss of its first call
         _, (loss, prediction, non_trainable, metrics) = model.compute_loss_and_updates(

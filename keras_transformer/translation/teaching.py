@@ -7,7 +7,7 @@ from typing import Any
 from keras_transformer.files import json_text, read_lines, sha256, written_beside
 from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.readers.pipes import is_pipe
-from keras_transformer.translation.whole_file import translate_file, work_of
+from keras_transformer.translation.whole_file import changes_of, translate_file, work_of
 
 TRANSLATIONS, WORK = "teacher.target", "teacher.json"  # in the folder
 KEEP = ("best", "closest")
@@ -107,10 +107,7 @@ def check_same_work(folder, work):
     """
     path = folder / WORK
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name in {**before, **work} if before.get(name) != work.get(name)]
-        if differing:
-            changes = ", ".join(f"{name} was {before.get(name)!r} and is {work.get(name)!r}" for name in differing)
+        if changes := changes_of(json.loads(path.read_text(encoding="utf-8")), work):
             raise ValueError(f"{folder} holds other work of a teacher: {changes}. Choose another folder.")
         return
     with written_beside(path, kind="file") as beside:

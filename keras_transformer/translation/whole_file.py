@@ -184,9 +184,7 @@ def _prepare(stream, part, journal, work):
         raise ValueError(
             f"{part} is unfinished work, but {journal} does not say what work it is. Remove {part}."
         ) from error
-    differing = [name for name in {**recorded, **work} if recorded.get(name) != work.get(name)]
-    if differing:
-        changes = ", ".join(f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing)
+    if changes := changes_of(recorded, work):
         raise ValueError(f"{part} is unfinished work of another kind: {changes}. Finish that work, or remove {part}.")
     stream.seek(0)
     lines = complete = 0
@@ -195,6 +193,12 @@ def _prepare(stream, part, journal, work):
             lines, complete = lines + 1, complete + len(line)
     stream.truncate(complete)
     return lines
+
+
+def changes_of(recorded, work):
+    """What differs between two results of `work_of`, in words: "beam_size was 4 and is 2"; "" if nothing does."""
+    differing = [name for name in {**recorded, **work} if recorded.get(name) != work.get(name)]
+    return ", ".join(f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing)
 
 
 def work_of(translator, source_path, readable, split_sentences):
