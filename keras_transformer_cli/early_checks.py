@@ -21,6 +21,7 @@ def check_settings(settings, explicit):
     from keras_transformer_cli.tasks import SEARCH
 
     check_tokenizer_options(settings, explicit)
+    check_segmentations(settings)
     check_model(settings)
     for name in ("label_smoothing", "beta_2"):
         rate(name, settings[name])
@@ -54,6 +55,32 @@ def check_tokenizer_options(settings, explicit):
                 f"{name}={settings[name]} cannot be: the tokenizer {settings['tokenizer']} has {sizes[side]} pieces of "
                 f"the {side}. Leave the option out."
             )
+
+
+def check_segmentations(settings):
+    """Refuse an exponent or a rate that the kind of the subwords does not allow.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    from pathlib import Path
+
+    from keras_transformer.data.segmentations import check_alpha
+    from keras_transformer.inputs.tokenizers import SIDES, side_of
+    from keras_transformer.text.sampler import SegmentationSampler
+    from keras_transformer_cli.complaints import called
+    from keras_transformer_cli.models import load_tokenizer
+
+    alpha = settings["segmentation_alpha"]
+    check_alpha(settings["segmentations"], alpha)
+    kinds = [settings["subwords"]]
+    if settings["tokenizer"]:
+        tokenizer = load_tokenizer(Path(settings["tokenizer"]))
+        kinds = [side_of(tokenizer, side).model for side in SIDES]
+    if settings["segmentations"] > 1:
+        with called({"alpha": "segmentation_alpha"}):
+            for kind in kinds:
+                SegmentationSampler(kind, [], {}, alpha, 0)
 
 
 def model_changes(settings, size, target_size):

@@ -24,7 +24,7 @@ ConstraintOption = Annotated[bool, typer.Option(help="Let the search make only t
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
 # The options of `train` that mean nothing for trees, or that are others here.
 OF_TEXTS = ("source", "target", "also", "valid_source", "valid_target", "valid_pairs", "tokenizer", "normalization")
-OF_TEXTS += ("target_vocabulary_size", "monitor", "bleu_every", "bleu_tokenize")
+OF_TEXTS += ("target_vocabulary_size", "segmentations", "segmentation_alpha", "monitor", "bleu_every", "bleu_tokenize")
 
 
 def train(

@@ -22,8 +22,14 @@ def run_parser_training(given, explicit):
     """
     data = Path(given["output"]) / DATA_FOLDER
     texts = {name: str(data / file) for name, file in FILES.items()}
-    none = dict.fromkeys(("also", "valid_pairs", "tokenizer", "target_vocabulary_size"))
-    others = {"normalization": "none", "monitor": "val_perplexity", "bleu_every": 0, "bleu_tokenize": "none"}
+    none = dict.fromkeys(("also", "valid_pairs", "tokenizer", "target_vocabulary_size", "segmentation_alpha"))
+    others = {
+        "normalization": "none",
+        "segmentations": 1,
+        "monitor": "val_perplexity",
+        "bleu_every": 0,
+        "bleu_tokenize": "none",
+    }
     prepare = partial(write_texts, exact_size="vocabulary_size" in explicit)
     task = Task("parse train", prepare, score_parses, lambda scores: scores.every.f1, facts, tuple(given))
     run_training({**texts, **none, **others, **given}, explicit, task)

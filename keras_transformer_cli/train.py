@@ -51,6 +51,17 @@ def train(
     normalization: Annotated[
         Normalization, option("Tokenizer", "Unicode normal form of all texts.")
     ] = Normalization.none,
+    segmentations: Annotated[
+        int, option("Tokenizer", "Segmentations of each pair, drawn at random. Epochs take them in turn.", min=1)
+    ] = 1,
+    segmentation_alpha: Annotated[
+        float | None,
+        option(
+            "Tokenizer",
+            "Dropout of merges (bpe) or matches (wordpiece), exponent of the probabilities (unigram).",
+            show_default="0.1, and 0.2 in unigram",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None, option(TRAINING, "A recipe of the package.", show_default="by the number of pairs")
     ] = None,

@@ -103,7 +103,8 @@ def make_data(files, settings, output, exact_size):
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
     rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, settings["accumulate_steps"])}
-    train = parallel_corpus(source, target, tokenizer, weights=files.weights, seed=settings["seed"], **options, **rows)
+    drawn = {name: settings[name] for name in ("segmentations", "segmentation_alpha", "seed")}
+    train = parallel_corpus(source, target, tokenizer, weights=files.weights, **options, **rows, **drawn)
     check_rows(train.report, settings)
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)

@@ -111,25 +111,38 @@ def _cheapest_chain(fitting, cost, num_shapes):
 class Plan:
     """The shapes for several corpora, and how many pairs and tokens of each corpus belong to each shape.
 
-    The arrays `pairs`, `source_tokens` and `target_tokens` are [shapes, corpora]. So is `taken`: how many of the pairs
-    an epoch takes. `batches` [shapes] is the number of an epoch's batches.
+    The arrays `pairs`, `source_tokens` and `target_tokens` are [shapes, corpora]; with several segmentations the tokens
+    are their average. So is `taken`: how many of the pairs an epoch takes. `batches` [shapes] is the number of an
+    epoch's batches.
+
+    A pair has other lengths in each of its segmentations. A shape nevertheless has the same number of pairs in all of
+    them, because all epochs must have the same number of batches. The number is the least that leaves a place for every
+    pair in all segmentations. Where a segmentation has too few long pairs, some shorter ones take the places.
     """
 
     def __init__(self, counts, weights, tokens_per_batch, num_shapes, rows_multiple):
         total = Counter()
         for corpus, weight in zip(counts, weights, strict=True):
-            total.update({lengths: _taken(weight, pairs) for lengths, pairs in corpus.lengths.items()})
+            for counter in corpus.lengths:
+                total.update({lengths: _taken(weight, pairs) for lengths, pairs in counter.items()})
         shapes, _ = choose_shapes(total, tokens_per_batch, num_shapes, rows_multiple)
         self.weights = weights
-        self.ends = np.cumsum([corpus.lengths.total() for corpus in counts])
-        self.pairs, self.source_tokens, self.target_tokens = np.zeros((3, len(shapes), len(counts)), np.int64)
+        self.segmentations = len(counts[0].lengths)
+        self.ends = np.cumsum([corpus.kept for corpus in counts])
+        fitting, source_tokens, target_tokens = np.zeros((3, self.segmentations, len(shapes), len(counts)), np.int64)
         for number, corpus in enumerate(counts):
-            if corpus.lengths:
-                source, target, pairs = np.array([(*key, count) for key, count in corpus.lengths.items()]).T
-                places = first_fits(source, target, shapes), number
-                np.add.at(self.pairs, places, pairs)
-                np.add.at(self.source_tokens, places, source * pairs)
-                np.add.at(self.target_tokens, places, target * pairs)
+            for segmentation, counter in enumerate(corpus.lengths):
+                if counter:
+                    source, target, pairs = np.array([(*key, count) for key, count in counter.items()]).T
+                    places = segmentation, first_fits(source, target, shapes), number
+                    np.add.at(fitting, places, pairs)
+                    np.add.at(source_tokens, places, source * pairs)
+                    np.add.at(target_tokens, places, target * pairs)
+        self.source_tokens, self.target_tokens = source_tokens.mean(axis=0), target_tokens.mean(axis=0)
+        as_long = fitting[:, ::-1].cumsum(axis=1)[:, ::-1]  # the pairs that need this shape or a longer one
+        places = as_long.max(axis=0)  # of this shape and the longer ones, [shapes, corpora]
+        self.pairs = places - np.append(places[1:], np.zeros((1, len(counts)), np.int64), axis=0)
+        self.moved = (places - as_long)[:, 1:]  # pairs of the shape before that take places of this one
         self.taken = np.array(
             [[_taken(weight, pairs) for weight, pairs in zip(weights, row, strict=True)] for row in self.pairs]
         )
@@ -142,13 +155,21 @@ class Plan:
         self.batches = -(-totals // rows)
 
     def sort(self, store):
-        """Number the stored pairs by their shape, then by their corpus."""
+        """Number the stored pairs by their segmentation, then by their shape, then by their corpus."""
+        moved = self.moved.copy()
 
         def group_of(start, source, target):
-            corpora = np.searchsorted(self.ends, np.arange(start, start + len(source)), side="right")
-            return first_fits(source + 1, target + 1, self.shapes) * len(self.ends) + corpora
+            pairs, segmentations = np.divmod(np.arange(start, start + len(source)), self.segmentations)
+            corpora = np.searchsorted(self.ends, pairs, side="right")
+            shapes = first_fits(source + 1, target + 1, self.shapes)
+            for segmentation, shape, corpus in np.argwhere(moved).tolist():
+                here = (segmentations == segmentation) & (shapes == shape) & (corpora == corpus)
+                chosen = np.flatnonzero(here)[: moved[segmentation, shape, corpus]]
+                shapes[chosen] += 1
+                moved[segmentation, shape, corpus] -= len(chosen)
+            return (segmentations * len(self.shapes) + shapes) * len(self.ends) + corpora
 
-        store.sort(group_of, self.pairs.ravel())
+        store.sort(group_of, np.tile(self.pairs.ravel(), self.segmentations))
 
     def in_an_epoch(self, tokens):
         """How many tokens an epoch has on average, from the tokens of all pairs [shapes, corpora]."""

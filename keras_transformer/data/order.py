@@ -73,10 +73,13 @@ class Order:
         taken: int [shapes, corpora], how many of them an epoch takes.
         rows: int [shapes], rows of a batch.
         seed: int. None leaves the pairs in their order and the batches shape by shape.
+        segmentations: int. The numbers of the pairs begin again for each segmentation, one after another. The rounds
+            take the segmentations in turn.
     """
 
-    def __init__(self, pairs, taken, rows, seed):
+    def __init__(self, pairs, taken, rows, seed, segmentations=1):
         self.pairs, self.taken, self.rows, self.seed = np.asarray(pairs), np.asarray(taken), rows, seed
+        self.segmentations = segmentations
         self.first = np.cumsum(self.pairs.ravel()).reshape(self.pairs.shape) - self.pairs
         self.ends = np.cumsum(self.taken, axis=1)  # [shapes, corpora]: where the part of a corpus in an epoch ends
         self.batches_of_shape = -(-self.ends[:, -1] // np.asarray(rows))
@@ -102,7 +105,8 @@ class Order:
         for corpus, number in np.unique(np.stack([corpora, rounds]), axis=1).T.tolist():
             chosen = (corpora == corpus) & (rounds == number)
             size = int(self.pairs[shape, corpus])
-            numbers[chosen] = self.first[shape, corpus] + self._shuffled(members[chosen], size, number, shape, corpus)
+            first = self.first[shape, corpus] + number % self.segmentations * self.pairs.sum()
+            numbers[chosen] = first + self._shuffled(members[chosen], size, number, shape, corpus)
         return numbers
 
     def _shuffled(self, positions, size, *key_numbers):

@@ -25,23 +25,32 @@ class Counts:
     """The pairs of one corpus, counted.
 
     Attributes:
-        lengths: maps (source length, target length) to a number of kept pairs. END counts in both lengths.
+        lengths: for each segmentation a counter, from (source length, target length) to a number of kept pairs. END
+            counts in both lengths.
         dropped_empty, dropped_long: how many pairs were left out.
         fits: the `Fit` of the source and of the target.
     """
 
-    lengths: Counter
+    lengths: tuple
     dropped_empty: int
     dropped_long: int
     fits: tuple
 
+    @property
+    def kept(self):
+        """How many pairs were kept."""
+        return self.lengths[0].total()
 
-def store_pairs(corpora, tokenizer, max_length, store):
+
+def store_pairs(corpora, tokenizer, max_length, segmentations, store):
     """Read all corpora once, in bounded memory: count the pairs, and put the kept pairs into a `PairStore`.
+
+    The store gets all segmentations of a pair one after another.
 
     Args:
         corpora: [(source `Corpus`, target `Corpus`)].
         tokenizer, max_length: see `parallel_corpus`.
+        segmentations: `Segmentations`.
         store: a `PairStore`.
 
     Returns:
@@ -63,7 +72,8 @@ def store_pairs(corpora, tokenizer, max_length, store):
         task = progress.add_task("counting", total=None)
         for pair in corpora:
             texts, before = aligned_texts(*pair), 0
-            lengths, dropped_empty, dropped_long, fits = Counter(), 0, 0, (FitCounter(), FitCounter())
+            lengths = tuple(Counter() for _ in range(segmentations.number))
+            dropped_empty, dropped_long, fits = 0, 0, (FitCounter(), FitCounter())
             while chunk := list(islice(texts, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
                 check_texts(pair, sides, before, codes)
@@ -71,10 +81,13 @@ def store_pairs(corpora, tokenizer, max_length, store):
                     refuse_exchanged(pair, sides, tokenizer)
                 found = {name: part.numpy() for name, part in tokenize(*map(tf.constant, sides)).items()}
                 refuse_marked(pair, sides, before, found["bad"].tolist(), bad_ids)
-                store.add(found["ids"], found["source"], found["target"])
+                drawn = segmentations.draw(found["ids"], found["source"], found["target"])
+                store.add(*drawn)
+                for number, counter in enumerate(lengths):
+                    sizes_of_pairs = [(side[number :: len(lengths)] + 1).tolist() for side in drawn[1:]]
+                    counter.update(zip(*sizes_of_pairs, strict=True))
                 dropped_empty += int(found["empty"].sum())
                 dropped_long += int(found["long"].sum())
-                lengths.update(zip((found["source"] + 1).tolist(), (found["target"] + 1).tolist(), strict=True))
                 for fit, side, pieces, fallback in zip(fits, sides, found["pieces"], found["fallback"], strict=True):
                     fit.add(side, pieces, fallback)
                 digest.update("".join(f"{text}\n" for side in sides for text in side).encode())

@@ -12,6 +12,7 @@ from keras_transformer.data.fit import MOST_FALLBACK, MOST_PIECES_A_WORD, misfit
 from keras_transformer.data.order import Order
 from keras_transformer.data.pair_counting import store_pairs
 from keras_transformer.data.report import make_report
+from keras_transformer.data.segmentations import Segmentations
 from keras_transformer.data.store import PairStore
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import switch, whole
@@ -58,6 +59,8 @@ def parallel_corpus(
     seed: int = 0,
     start: tuple[int, int] = (0, 0),
     rows_multiple: int = 8,
+    segmentations: int = 1,
+    segmentation_alpha: float | None = None,
 ) -> Any:
     r"""Read aligned sentences as a dataset of batches for `Transformer.fit`.
 
@@ -73,8 +76,14 @@ def parallel_corpus(
 
     With `shuffle`, an epoch is a random order of the whole corpus. In each epoch a pair is in another batch, with other
     pairs, and the batches of all shapes are mixed. The order depends only on `seed` and the number of the epoch, so
-    another process can resume at any batch. Without `shuffle` all epochs are the same: they go shape by shape, and
+    another process can resume at any batch. Without `shuffle` all epochs have the same order: they go shape by shape, and
     inside a shape the pairs are in the order of the files.
+
+    With `segmentations`, the epochs take different segmentations of the same sentences: subword regularization, from
+    which a model can learn more of a small corpus. Each pair gets this number of segmentations. They are drawn at
+    random, as `SegmentationSampler` describes, and each needs the disk space of a corpus. The epochs take them in turn:
+    with 5, the sixth epoch takes the first again, also without `shuffle`. A segmentation that is longer than
+    `max_length` is replaced by the usual one. Validation data need the usual one only.
 
     A pass over the dataset has as many batches as an epoch. The first pass begins at `start`, and each pass that is
     read to its end makes the next one begin where it stopped. A pass that begins inside an epoch therefore ends inside
@@ -113,6 +122,9 @@ def parallel_corpus(
         start: (epoch, batch), both from 0.
         rows_multiple: int. The rows of a batch are a multiple of it. With 8, each of 2, 4 or 8 replicas gets the same
             number of rows. If `tokens_per_batch` does not allow that many rows, they are a power of two.
+        segmentations: int, how many segmentations of each pair the epochs take in turn. 1 is the usual one.
+        segmentation_alpha: float, how far the drawn segmentations are from the usual one: `alpha` of
+            `Tokenizer.sampler`. None is its default.
 
     Returns:
         A `tf.data.Dataset` of `({"source": (B, S), "target": (B, T)}, labels (B, T))`, all int32. A source row is
@@ -144,10 +156,11 @@ def parallel_corpus(
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number, got {seed!r}.")
     start = _checked_start(start)
+    segmentations = Segmentations(tokenizer, segmentations, segmentation_alpha, seed, max_length)
     corpora = corpus_pairs(source, target)
     weights = _checked_weights(weights, corpora)
     store = PairStore(max(vocabulary_sizes(tokenizer).values()))
-    counts, lines = store_pairs(corpora, tokenizer, max_length, store)
+    counts, lines = store_pairs(corpora, tokenizer, max_length, segmentations, store)
     _check_longest(counts, corpora, tokens_per_batch, max_length)
     plan = Plan(counts, weights, tokens_per_batch, num_shapes, rows_multiple)
     plan.sort(store)
@@ -162,7 +175,8 @@ def parallel_corpus(
             *(side, fit, MOST_PIECES_A_WORD, 100 * MOST_FALLBACK),
         )
 
-    order = Order(plan.pairs, plan.taken, [shape.rows for shape in plan.shapes], int(seed) if shuffle else None)
+    rows = [shape.rows for shape in plan.shapes]
+    order = Order(plan.pairs, plan.taken, rows, int(seed) if shuffle else None, plan.segmentations)
     position = Position(order.batches)
     position.move_to(*start)
     dataset = stream(store, order, plan.shapes, position)
@@ -170,7 +184,7 @@ def parallel_corpus(
     dataset.vocabulary_sizes = vocabulary_sizes(tokenizer)
     dataset.has_one_vocabulary = has_one_vocabulary(tokenizer)
     dataset.tokenizer_fingerprint = getattr(tokenizer, "fingerprint", None)
-    options = {**sizes, "shuffle": shuffle, "seed": int(seed)}
+    options = {**sizes, "shuffle": shuffle, "seed": int(seed), **segmentations.options}
     dataset.fingerprint = {"lines": lines, "pairs": report.kept, "weights": weights, **options}
     return dataset
 
@@ -206,7 +220,7 @@ def _checked_start(start):
 
 def _check_longest(counts, corpora, tokens_per_batch, max_length):
     """Raise a ValueError if no pair is left, or if a batch cannot hold the longest sentence."""
-    longest = max((max(lengths) for corpus in counts for lengths in corpus.lengths), default=0)
+    longest = max((max(lengths) for corpus in counts for counter in corpus.lengths for lengths in counter), default=0)
     if not longest:
         names = ", ".join(f"{source.name} and {target.name}" for source, target in corpora)
         empty, long = (sum(getattr(corpus, f"dropped_{why}") for corpus in counts) for why in ("empty", "long"))

@@ -30,7 +30,8 @@ class CorpusReport:
         batches: how many batches an epoch has.
         corpora: a `CorpusShare` for each pair of files.
         source_fit, target_fit: a `Fit` of each side: pieces a word, and the share of bytes and unknown pieces. They
-            count all pairs of the files, also those that were left out.
+            count all pairs of the files, also those that were left out, in their usual segmentation.
+        segmentations: how many segmentations of each pair the epochs take in turn. The tokens are their average.
     """
 
     pairs: int
@@ -47,6 +48,7 @@ class CorpusReport:
     corpora: tuple = ()
     source_fit: Fit | None = None
     target_fit: Fit | None = None
+    segmentations: int = 1
 
     @property
     def source_padding(self):
@@ -77,9 +79,11 @@ class CorpusReport:
         sides = {"source": self.source_fit, "target": self.target_fit}
         fits = "; ".join(f"{side}: {fit}" for side, fit in sides.items() if fit is not None)
         fits += "\n" if fits else ""
+        drawn = f"{self.segmentations} segmentations of each pair, in turn\n" if self.segmentations > 1 else ""
         return (
             f"{self.kept:,} of {self.pairs:,} sentence pairs kept; left out: {self.dropped}\n"
             f"{shares}"
+            f"{drawn}"
             f"{self.source_tokens:,} source and {self.target_tokens:,} target tokens, END included\n"
             f"{fits}"
             f"{self.batches:,} batches an epoch, {self.target_tokens / self.batches:,.0f} target tokens in each\n"
@@ -90,8 +94,8 @@ class CorpusReport:
 
 def make_report(counts, plan, corpora, max_length):
     """The `CorpusReport` of pairs of `Corpus` from their `Counts` and their `Plan`."""
-    kept = [corpus.lengths.total() for corpus in counts]
-    pairs = [corpus.lengths.total() + corpus.dropped_empty + corpus.dropped_long for corpus in counts]
+    kept = [corpus.kept for corpus in counts]
+    pairs = [corpus.kept + corpus.dropped_empty + corpus.dropped_long for corpus in counts]
     rows = [int(number) * shape.rows for number, shape in zip(plan.batches, plan.shapes, strict=True)]  # of an epoch
     sources = [source.name for source, _ in corpora]
     taken = plan.taken.sum(axis=0).tolist()
@@ -109,5 +113,6 @@ def make_report(counts, plan, corpora, max_length):
         batches=int(plan.batches.sum()),
         source_fit=joined([corpus.fits[0] for corpus in counts]),
         target_fit=joined([corpus.fits[1] for corpus in counts]),
+        segmentations=plan.segmentations,
         corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, plan.weights, taken, strict=True)),
     )

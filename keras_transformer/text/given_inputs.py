@@ -30,6 +30,22 @@ def check_ids(ids, size):
             raise ValueError(f"id {i} is outside the vocabulary of {size} pieces (ids from 0).")
 
 
+def in_utf8(texts):
+    """Texts in UTF-8: list of str -> list of bytes.
+
+    Raises:
+        ValueError: a text has half a surrogate pair. The message gives the number of the text, from 0.
+    """
+    encoded = []
+    for number, string in enumerate(texts):
+        try:
+            encoded.append(string.encode())
+        except UnicodeEncodeError as error:
+            character = f"its character {error.start + 1}, {string[error.start]!r}"
+            raise ValueError(f"text {number} is not Unicode: {character}, is half a surrogate pair.") from error
+    return encoded
+
+
 def given_strings(strings):
     """The string tensor that `Tokenizer.tokenize` was given.
 

@@ -8,13 +8,35 @@ import unicodedata
 import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from keras_transformer.ids import END, PAD, START, UNK
+from keras_transformer.ids import END, NUM_RESERVED, PAD, START, UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.text.subwords import RESERVED_PIECES, SPACE, wordpiece_header
+from keras_transformer.text.subwords import NORMALIZATIONS, RESERVED_PIECES, SPACE, wordpiece_header
 
 MODELS = ("bpe", "unigram", "wordpiece")
 MAX_LINES = 1_000_000  # of a larger corpus, a random sample of this many lines is used
 CHARACTER_COVERAGE = 0.99998  # the rarest 1 in 50,000 characters are written as bytes and have no piece
+
+
+def check_kind(vocabulary_size, model, normalization):
+    """Refuse a size, a kind or a normal form that no tokenizer has.
+
+    Args:
+        vocabulary_size, model, normalization: see `Tokenizer.train`.
+
+    Raises:
+        ValueError, TypeError: one is wrong. The message says what is allowed.
+    """
+    if model not in MODELS:
+        raise ValueError(f"model={model!r} is unknown. The models are {', '.join(map(repr, MODELS))}.")
+    if normalization not in NORMALIZATIONS:
+        known = ", ".join(map(repr, NORMALIZATIONS))
+        raise ValueError(f"normalization={normalization!r} is unknown. Known are {known}.")
+    if not hasattr(vocabulary_size, "__index__") or isinstance(vocabulary_size, bool):
+        raise TypeError(f"vocabulary_size must be an int, got {vocabulary_size!r}.")
+    if vocabulary_size <= NUM_RESERVED:
+        raise ValueError(
+            f"vocabulary_size={vocabulary_size} must be above {NUM_RESERVED}, the number of special pieces."
+        )
 
 
 def learn(corpora, vocabulary_size, model, normalization, options):

@@ -72,6 +72,11 @@ class SentencePiece(tf.Module):
     def piece(self, i):
         return self._processor.id_to_piece(i)
 
+    def scores(self):
+        """{id: score} of the pieces that a text is cut into: not of bytes, and not of symbols that a user defined."""
+        pieces = ModelProto.FromString(self.sentencepiece_model).pieces
+        return {i: entry.score for i, entry in enumerate(pieces) if entry.type == entry.NORMAL}
+
     def tokenize(self, strings):
         ids, row_splits = sentencepiece_ops().sentencepiece_tokenize_op(
             self._resource.resource_handle, strings, 0, 1.0, False, False, False, tf.int32
@@ -129,6 +134,10 @@ class WordPiece(tf.Module):
 
     def piece(self, i):
         return str(self._pieces[i])
+
+    def scores(self):
+        """{id: 0} of the pieces that a text is cut into. They have no scores: the longest is taken."""
+        return dict.fromkeys(range(NUM_RESERVED, self.size), 0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(self, strings):

@@ -17,9 +17,10 @@ from keras_transformer.inputs.paths import AnyPath, check_source
 from keras_transformer.readers.corpora import Corpora, read_corpora, refuse_shared_pipes
 from keras_transformer.text import marian_subwords
 from keras_transformer.text.foreign_models import rearranged
-from keras_transformer.text.given_inputs import check_ids, given_strings, in_python
-from keras_transformer.text.learning import MODELS, learn
-from keras_transformer.text.subwords import NORMALIZATIONS, read
+from keras_transformer.text.given_inputs import check_ids, given_strings, in_python, in_utf8
+from keras_transformer.text.learning import check_kind, learn
+from keras_transformer.text.sampler import SegmentationSampler
+from keras_transformer.text.subwords import read
 from keras_transformer.text.trainer_options import read_options
 
 SIDES = ("source", "target")
@@ -135,17 +136,7 @@ class Tokenizer(tf.Module):
                 unknown (the message has the nearest name and the list of all).
             FileNotFoundError: a path is no file.
         """
-        if model not in MODELS:
-            raise ValueError(f"model={model!r} is unknown. The models are {', '.join(map(repr, MODELS))}.")
-        if normalization not in NORMALIZATIONS:
-            known = ", ".join(map(repr, NORMALIZATIONS))
-            raise ValueError(f"normalization={normalization!r} is unknown. Known are {known}.")
-        if not hasattr(vocabulary_size, "__index__") or isinstance(vocabulary_size, bool):
-            raise TypeError(f"vocabulary_size must be an int, got {vocabulary_size!r}.")
-        if vocabulary_size <= NUM_RESERVED:
-            raise ValueError(
-                f"vocabulary_size={vocabulary_size} must be above {NUM_RESERVED}, the number of special pieces."
-            )
+        check_kind(vocabulary_size, model, normalization)
         options = read_options(options, ("files", "vocabulary_size", "model", "normalization"), model)
         corpora = read_corpora("files", files)
         refuse_shared_pipes(corpora)
@@ -259,6 +250,23 @@ class Tokenizer(tf.Module):
         check_ids(row, self.vocabulary_size)
         return [self._source.piece(i) for i in row]
 
+    def sampler(self, alpha: float | None = None, seed: int = 0) -> SegmentationSampler:
+        """A sampler of other segmentations of texts, for subword regularization. See `SegmentationSampler`.
+
+        Args:
+            alpha: float, how far from the usual segmentation: the probability with which a merge is dropped in "bpe",
+                or a match in "wordpiece"; the exponent of the probabilities in "unigram", where less is farther. None
+                is 0.1, and 0.2 in "unigram".
+            seed: int, of the draws.
+
+        Raises:
+            ValueError: `alpha` is outside its range, or the kind is "marian".
+            TypeError: `alpha` is no number, or `seed` no whole number.
+        """
+        scores = getattr(self._source, "scores", dict)()
+        pieces = [self._source.piece(i) for i in range(self.vocabulary_size)]
+        return SegmentationSampler(self.model, pieces, scores, alpha, seed)
+
     @overload
     def encode(self, text: str, side: str = ...) -> list[int]: ...
 
@@ -278,15 +286,8 @@ class Tokenizer(tf.Module):
             TypeError: `text` is neither a str nor a list of str. The message gives the place of what is no str.
         """
         check_process()
-        encoded = []
         texts = [text] if isinstance(text, str) else read_texts("text", text, "a string or a list of strings")
-        for number, string in enumerate(texts):
-            try:
-                encoded.append(string.encode())
-            except UnicodeEncodeError as error:
-                character = f"its character {error.start + 1}, {string[error.start]!r}"
-                raise ValueError(f"text {number} is not Unicode: {character}, is half a surrogate pair.") from error
-        rows = self.tokenize(tf.constant(encoded, tf.string), side).to_list()
+        rows = self.tokenize(tf.constant(in_utf8(texts), tf.string), side).to_list()
         return rows[0] if isinstance(text, str) else rows
 
     @overload

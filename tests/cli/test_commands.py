@@ -21,6 +21,7 @@ SMALL = {
     "model": ["num_encoder_layers=1", "num_decoder_layers=1", "d_model=16", "num_heads=2", "d_ff=24"],
     "subwords": "wordpiece",
     "vocabulary_size": 25,
+    "segmentations": 2,
     "tokens_per_batch": 160,
     "epochs": 2,
     "average": 2,
@@ -91,6 +92,7 @@ def test_training_leaves_a_folder_that_everything_reads(trained):
     assert card["kept"] == ("the average" if better_is_average else "the epoch of the best val_perplexity")
     assert (output / "best_epoch.keras").exists() == better_is_average
     assert "epoch 2/2" in result.stderr and "→" in result.stderr
+    assert "2 segmentations of each pair, in turn" in result.stderr
 
 
 def test_the_saved_configuration_repeats_the_run_to_the_same_weights(trained):

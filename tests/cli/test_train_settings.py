@@ -3,9 +3,11 @@
 import pytest
 import typer
 
+from keras_transformer import Tokenizer
 from keras_transformer.presets import count_parameters, preset, training_costs
 from keras_transformer.recipes import read_recipe
 from keras_transformer_cli.app import app
+from keras_transformer_cli.early_checks import check_segmentations
 from keras_transformer_cli.memory import GIB, check_memory
 from keras_transformer_cli.settings import epochs, warmup_steps, with_one_length, with_recipe
 
@@ -70,3 +72,26 @@ def test_a_training_that_does_not_fit_the_memory_is_refused_with_the_numbers():
     check_memory(arguments, settings | {"precision": "mixed_bfloat16"}, shapes, costs.bytes - 1)
     with pytest.raises(ValueError, match=r"Give a smaller --preset or --vocabulary-size\.$"):
         check_memory(arguments, settings, shapes, costs.weight_bytes)
+
+
+@pytest.mark.parametrize(
+    ("subwords", "number", "alpha", "message"),
+    [
+        ("bpe", 1, 0.1, "segmentation_alpha=0.1 is of drawn segmentations, and segmentations=1 is the usual one"),
+        ("bpe", 5, 1.5, "segmentation_alpha=1.5 must be above 0 and at most 1 for a tokenizer of kind 'bpe'"),
+        ("unigram", 5, 0.0, "segmentation_alpha=0.0 must be a number above 0 for a tokenizer of kind 'unigram'"),
+    ],
+)
+def test_segmentations_that_cannot_be_drawn_are_refused_early(subwords, number, alpha, message):
+    settings = given(subwords=subwords, segmentations=number, segmentation_alpha=alpha)
+    with pytest.raises(ValueError, match=message):
+        check_segmentations(settings)
+    check_segmentations({**settings, "segmentations": 5, "segmentation_alpha": None})
+
+
+def test_the_kind_of_a_given_tokenizer_says_which_alpha_is_allowed(tmp_path):
+    Tokenizer.train(["low lower", "lowest"], 40, "unigram", hard_vocab_limit=False, byte_fallback=False).save(
+        tmp_path / "unigram.model"
+    )
+    settings = given(tokenizer=str(tmp_path / "unigram.model"), segmentations=2, segmentation_alpha=3.0)
+    check_segmentations(settings)
