@@ -76,8 +76,8 @@ def parallel_corpus(
 
     With `shuffle`, an epoch is a random order of the whole corpus. In each epoch a pair is in another batch, with other
     pairs, and the batches of all shapes are mixed. The order depends only on `seed` and the number of the epoch, so
-    another process can resume at any batch. Without `shuffle` all epochs have the same order: they go shape by shape, and
-    inside a shape the pairs are in the order of the files.
+    another process can resume at any batch. Without `shuffle` all epochs have the same order: they go shape by shape,
+    and inside a shape the pairs are in the order of the files.
 
     With `segmentations`, the epochs take different segmentations of the same sentences: subword regularization, from
     which a model can learn more of a small corpus. Each pair gets this number of segmentations. They are drawn at
