@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import shortlist_bleu
+import student_bounds
 from results import markdown_table
 from results_cards import Card, bold, by, percent, rate, read_card, span, times
+from shortlist import table as shortlist_table
 
 SPEEDS = {"multi30k_tiny": "decode/tiny", "paper_base": "decode/base"}
 INT8_SPEEDS = {"multi30k_tiny": "decode/tiny_int8", "paper_base": "decode/base_int8"}
@@ -238,6 +241,19 @@ def students(folder):
         "speedup": times(student / yardsticks[0]),
         "control_lead": times(bleus["control"][0] - bleus["student"][0]),
         **{f"{name}_bleu": " and ".join(map(times, values)) for name, values in bleus.items()},
+    }
+
+
+def shortlist(folder):
+    """All texts of the page about shortlists: {name: text}; {} without the cards of `shortlist.py` and its bounds."""
+    if not (Path(folder) / "students/shortlist.json").is_file():
+        return {}
+    bleus = read_card(folder, "students/shortlist_bleu")
+    return {
+        "bounds": student_bounds.table(read_card(folder, "students/student_bounds")),
+        "speed": shortlist_table(read_card(folder, "students/shortlist")),
+        "bleu": shortlist_bleu.table(bleus),
+        "cost": times(max(round(bleu["without"], 2) - round(bleu["with"], 2) for bleu in (e["bleu"] for e in bleus))),
     }
 
 

@@ -19,7 +19,7 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from results import write_text
 from results_cards import RESULTS
-from results_decoding import bulk, decoding, exports, students
+from results_decoding import bulk, decoding, exports, shortlist, students
 from results_quality import ablations, multi30k, parser, parsing, published, quickstart, recipes
 from results_training import gpu, layers, training
 
@@ -34,6 +34,7 @@ FAMILIES = (
     decoding,
     exports,
     students,
+    shortlist,
     training,
     gpu,
     layers,

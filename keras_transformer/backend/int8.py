@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformer.backend import compat
-from keras_transformer.backend.integer_constants import constant_product
+from keras_transformer.backend.integer_constants import constant_product, sums_of_products
 from keras_transformer.backend.kernels import in_float32, take_rows, tensorflow_backend
 
 EXPECTED_SUM = 4 * 127  # of `sums_of_ones`
@@ -49,13 +49,28 @@ class IntegerRows:
         return ops.cast(vectors, self.dtype)
 
     def logits(self, x, prepared=None):
-        """The product with the transposed matrix: (..., D) -> (..., V) float32."""
-        logits = int8_product(ops.reshape(x, (-1, x.shape[-1])), self.values, self.scales, transposed=True)
-        return ops.reshape(logits, (*ops.shape(x)[:-1], self.values.shape[0]))
+        """The product with the transposed matrix: (..., D) -> (..., V) float32.
+
+        Args:
+            x: the vectors.
+            prepared: `choose(ids)`, for the logits of these ids only.
+        """
+        rows = ops.reshape(x, (-1, x.shape[-1]))
+        if prepared:
+            logits, size = product_of_chosen(rows, *prepared), ops.shape(prepared[0])[1]
+        else:
+            logits, size = int8_product(rows, self.values, self.scales, transposed=True), self.values.shape[0]
+        return ops.reshape(logits, (*ops.shape(x)[:-1], size))
 
     def prepare(self):
         """Integers are constants of a graph. There is nothing to prepare."""
         return ()
+
+    def choose(self, ids):
+        """The arguments of `product_of_chosen` for some ids (U,) int32."""
+        values = ops.transpose(take_rows(self.values, ids))  # (D, U)
+        offsets = -128 * ops.sum(ops.cast(values, "int32"), axis=0)
+        return values, offsets, 1.0 / take_rows(self.scales, ids)
 
     def matrices(self):
         """There is no matrix of floating-point numbers."""
@@ -77,15 +92,41 @@ def int8_product(x, values, scales, transposed=False):
         (R, N) float32. The sums of integers are exact. On TensorFlow they are converted to float32 while they still
         contain an offset of 128 for each of the K inputs.
     """
-    x = in_float32(x)
-    unit = (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon()) / 127.0  # (R, 1)
-    shifted = x * (1.0 / unit) + 128.5  # rounding down gives integers from 1 to 255
+    shifted, unit = _in_steps(x)
     tf = tensorflow_backend()
     if tf is None:
         values = ops.transpose(values) if transposed else ops.convert_to_tensor(values)
         sums = ops.matmul(ops.cast(ops.floor(shifted) - 128.0, "int8"), values)
         return ops.cast(sums, "float32") * unit / scales
     return constant_product(tf.cast(shifted, tf.uint8), values, scales, transposed) * unit
+
+
+def product_of_chosen(x, values, offsets, factors):
+    """As `int8_product`, with integers that are no constants: some columns that were chosen at run time.
+
+    Args:
+        x: (R, K), any floating dtype.
+        values: (K, U) int8, from -127 to 127.
+        offsets: (U,) int32, -128 times the sums of the columns.
+        factors: (U,) float32; W is `values` times these.
+
+    Returns:
+        (R, U) float32.
+    """
+    shifted, unit = _in_steps(x)
+    tf = tensorflow_backend()
+    if tf is None:
+        sums = ops.cast(ops.matmul(ops.cast(ops.floor(shifted) - 128.0, "int8"), values), "float32")
+    else:
+        sums = sums_of_products(tf.cast(shifted, tf.uint8), values, offsets)
+    return sums * factors * unit
+
+
+def _in_steps(x):
+    """x (R, K) as numbers that round down to integers from 1 to 255, and the size of a step (R, 1); zero is 128."""
+    x = in_float32(x)
+    unit = (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon()) / 127.0
+    return x * (1.0 / unit) + 128.5, unit
 
 
 def sums_of_ones():

@@ -75,13 +75,29 @@ def _product(rows, values, scales):
     """As `constant_product`, with NumPy arrays that become constants of the graph."""
     import tensorflow as tf
 
+    offsets = tf.constant(-128 * values.sum(axis=0, dtype="int32"))
+    return sums_of_products(rows, tf.constant(values), offsets) * tf.constant(1 / scales)
+
+
+def sums_of_products(rows, values, offsets):
+    """(rows - 128)·values, exactly, as float32.
+
+    Args:
+        rows: (R, K) uint8, from 1 to 255.
+        values: (K, N) int8, from -127 to 127.
+        offsets: (N,) int32, -128 times the sums of the columns of `values`.
+
+    Returns:
+        (R, N) float32.
+    """
+    import tensorflow as tf
+
     # The kernel takes unsigned integers. The bias removes the offset of 128 that makes them unsigned. It has integers:
     # TensorFlow 2.12 fails with a bias of floats.
-    bias = -128 * values.sum(axis=0, dtype="int32")
     sums = tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
         a=tf.bitcast(rows, tf.quint8),
-        b=tf.bitcast(tf.constant(values), tf.qint8),
-        bias=tf.bitcast(tf.constant(bias), tf.qint32),
+        b=tf.bitcast(values, tf.qint8),
+        bias=tf.bitcast(offsets, tf.qint32),
         # With these ranges an integer 1 means 1.0, so that the kernel gives the plain sums.
         min_a=0.0,
         max_a=255.0,
@@ -93,4 +109,4 @@ def _product(rows, values, scales):
         input_quant_mode="SCALED",
         name=PRODUCT_NAME,
     )
-    return tf.ensure_shape(sums, [rows.shape[0], values.shape[1]]) * tf.constant(1 / scales)
+    return tf.ensure_shape(sums, [rows.shape[0], values.shape[1]])

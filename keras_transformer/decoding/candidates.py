@@ -26,10 +26,11 @@ def block_size(size, k):
 def largest(x, k):
     """`ops.top_k` along the last axis: (R, V) -> values (R, k), indices (R, k) int32. Of equal values the first wins.
 
-    The k largest values are in the k blocks with the largest maxima. So only these blocks are searched.
+    The k largest values are in the k blocks with the largest maxima. So only these blocks are searched, if V is known
+    while the graph is built.
     """
     size = x.shape[-1]
-    block = block_size(size, k) if size >= LARGE else None
+    block = block_size(size, k) if size is not None and size >= LARGE else None
     if block is None:
         values, indices = top_k(x, k)
         return values, ops.cast(indices, "int32")
@@ -49,7 +50,8 @@ def log_normalizer(logits, values, indices):
     `ops.softmax` needs only one pass over V. It gives the largest logit z the probability exp(z) / Σ exp, from
     which the sum follows.
     """
-    rows = ops.arange(ops.shape(logits)[0], dtype="int32") * logits.shape[-1]
+    batch, size = ops.shape(logits)
+    rows = ops.arange(batch, dtype="int32") * size
     probability = take_rows(ops.reshape(ops.softmax(logits), (-1,)), rows + indices[:, 0])  # (R,)
     return (values[:, 0] - ops.log(probability))[:, None]
 
@@ -58,7 +60,8 @@ def next_tokens(logits, ids, position, k, rules, bounds, allowed=None):
     """The k or more likeliest next tokens of each hypothesis.
 
     Args:
-        logits: (B, W, V) float32.
+        logits: (B, W, V) float32. If V is not known while the graph is built, it must be larger than k by the number of
+            the excluded ids.
         ids: (B, W, C) int32, the hypotheses so far, for the n-gram rule.
         position: () int32, their length.
         k: how many tokens are wanted that the rules allow. There are fewer if the rules allow fewer.
@@ -72,7 +75,7 @@ def next_tokens(logits, ids, position, k, rules, bounds, allowed=None):
     batch, width, size = ops.shape(logits)
     flat = ops.reshape(logits, (-1, size))  # (B·W, V)
     spare = len(excluded_ids(rules)) + (not isinstance(bounds.minimums, tuple))
-    k = min(size, k + spare)
+    k = k + spare if logits.shape[-1] is None else min(size, k + spare)
     values, tokens = largest(flat, k)
     normalizer = ops.reshape(log_normalizer(flat, values, tokens), (batch, width, 1))
     masked = logits

@@ -69,7 +69,7 @@ def exclude_repeats(logits, ids, position, n):
     The last n-1 tokens are compared with every n-1 tokens before them. A token that follows equal ones is excluded.
     """
     batch, width, longest = ops.shape(ids)
-    size = logits.shape[-1]
+    size = ops.shape(logits)[-1]
     starts = ops.arange(longest, dtype="int32")  # of each n-gram; its last token is at start + n - 1
     repeats = ops.broadcast_to(ops.less(starts + (n - 1), position), (batch, width, longest))
     for offset in range(n - 1):

@@ -5,6 +5,7 @@ from typing import Any
 from keras import ops
 
 from keras_transformer.backend.compat import weights_as
+from keras_transformer.backend.kernels import take_rows
 from keras_transformer.incremental import layer as decoder_layer
 from keras_transformer.incremental import state as decoder_state
 from keras_transformer.incremental.attention import joint_weights
@@ -149,6 +150,26 @@ class IncrementalDecoder:
     def logits(self, x, state):
         """The second part of `step`: vectors (B, W', D) and their state -> logits (B, W', V) float32."""
         return self.model.add_output_bias(self.model.output_map.logits(x, state.weights.output))
+
+    def chosen_weights(self, ids):
+        """What `step_among` needs to choose among some ids (U,) int32: a nest of tensors."""
+        bias = self.model.output_bias
+        return self.model.output_map.rows.choose(ids), () if bias is None else take_rows(bias.bias, ids)
+
+    def step_among(self, ids, state, chosen):
+        """As `step`, with the logits of some pieces only.
+
+        Args:
+            ids, state: as in `step`.
+            chosen: `chosen_weights` of U ids.
+
+        Returns:
+            Logits (B, W', U) float32, and the new state.
+        """
+        x, state = self.vectors(ids, state)
+        weights, bias = chosen
+        logits = self.model.output_map.logits(x, weights)
+        return logits if isinstance(bias, tuple) else logits + bias, state
 
     def _through_layers(self, x, state):
         """(B, W', D) through all layers: the output (B, W', D), the state with new caches, the last memory weights."""

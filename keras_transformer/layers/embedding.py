@@ -32,16 +32,20 @@ class FloatRows:
 
         Args:
             x: the vectors.
-            prepared: `prepare()`, for many calls with few vectors.
+            prepared: `prepare()`, for many calls with few vectors. Or `choose(ids)`, for the logits of these ids only.
         """
         if prepared is None:
             return in_float32(product_with_transposed(ops.cast(x, self.dtype), ops.cast(self.matrix, self.dtype)))
         logits = in_float32(ops.matmul(ops.reshape(x, (-1, x.shape[-1])), prepared))
-        return ops.reshape(logits, (*ops.shape(x)[:-1], self.matrix.shape[0]))
+        return ops.reshape(logits, (*ops.shape(x)[:-1], ops.shape(prepared)[1]))
 
     def prepare(self):
         """The transposed matrix (D, V) in the compute dtype. It does not follow later changes of the variable."""
         return ops.transpose(ops.cast(self.matrix, self.dtype))
+
+    def choose(self, ids):
+        """The columns (D, U) of `prepare` for some ids (U,) int32."""
+        return ops.transpose(self.lookup(ids))
 
     def matrices(self):
         """The floating-point matrices: this one."""

@@ -15,12 +15,23 @@ from keras_transformer.decoding import (
     greedy_search,
     sample,
 )
+from keras_transformer.decoding.shortlist import ShortlistDecoder
 from keras_transformer.export.readme import ABOUT
 from keras_transformer.ids import PAD
 from keras_transformer.incremental import IncrementalDecoder
 from keras_transformer.translation.options import suppressed_ids
 
 SEGMENT = 8  # tokens between two times at which sentences that are done leave the batch
+
+
+def together(decoders):
+    """The decoder of one model, or an `Ensemble` of several."""
+    return decoders[0] if len(decoders) == 1 else Ensemble(decoders)
+
+
+def together_states(states):
+    """The state of `together`, from a state of each decoder."""
+    return states[0] if len(states) == 1 else tuple(states)
 
 
 class TranslationGraph:
@@ -37,7 +48,7 @@ class TranslationGraph:
     def __init__(self, models, tokenizer, options):
         self.models, self.tokenizer, self.options = models, tokenizer, options
         self.decoders = [IncrementalDecoder(model) for model in models]
-        self.decoder = self.decoders[0] if len(models) == 1 else Ensemble(self.decoders)
+        self.decoder = together(self.decoders)
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram, options.constraint)
         self.weights = tf.function(lambda: [decoder.step_weights() for decoder in self.decoders], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
@@ -109,19 +120,26 @@ class TranslationGraph:
         """
         options = self.options
         with_attention = options.coverage_penalty > 0
-        bounds, state, max_length = self._start(source, prefix, weights, options.beam_size, with_attention)
+        bounds, states, max_length = self._start(source, prefix, weights, options.beam_size, with_attention)
+        decoders, pieces = self.decoders, None
+        if options.shortlist is not None:
+            pieces, allowed, prefix = options.shortlist.of_batch(source, prefix)
+            decoders = [ShortlistDecoder(decoder) for decoder in decoders]
+            states = [decoder.start(x, pieces, allowed) for decoder, x in zip(decoders, states, strict=True)]
+            bounds = bounds if isinstance(bounds.prefix, tuple) else bounds._replace(prefix=prefix)
+        decoder, state = together(decoders), together_states(states)
         if options.beam_size == 1 and not with_attention:
-            return greedy_search(
-                self.decoder, state, bounds, max_length, rules=self.rules, segment=SEGMENT, **self.penalty
+            found = greedy_search(decoder, state, bounds, max_length, rules=self.rules, segment=SEGMENT, **self.penalty)
+        else:
+            beam = BeamOptions(
+                options.beam_size,
+                coverage_penalty=options.coverage_penalty,
+                rules=self.rules,
+                num_results=num_results,
+                **self.penalty,
             )
-        beam = BeamOptions(
-            options.beam_size,
-            coverage_penalty=options.coverage_penalty,
-            rules=self.rules,
-            num_results=num_results,
-            **self.penalty,
-        )
-        return beam_search(self.decoder, state, bounds, max_length, beam, source != PAD, SEGMENT)
+            found = beam_search(decoder, state, bounds, max_length, beam, source != PAD, SEGMENT)
+        return found if pieces is None else found._replace(ids=tf.gather(pieces, found.ids))
 
     def sample_ids(self, source, random_numbers, temperature=1.0, top_k=0, top_p=1.0, prefix=None, weights=None):
         """Sampling, from ids to ids, in TensorFlow ops. The scores have no coverage penalty.
@@ -134,14 +152,14 @@ class TranslationGraph:
         Returns:
             `Hypotheses` of n, in the order drawn.
         """
-        bounds, state, max_length = self._start(source, prefix, weights, width=1)
+        bounds, states, max_length = self._start(source, prefix, weights, width=1)
         size, count, length = tf.unstack(tf.shape(random_numbers))
         # Each sample becomes a sentence of its own with one hypothesis: decoders need a width that is known here,
         # and so one graph serves every n.
         rows = tf.repeat(tf.range(size), count)  # (B·n,)
         samples = sample(
             self.decoder,
-            self.decoder.keep(state, rows),
+            self.decoder.keep(together_states(states), rows),
             tf.nest.map_structure(lambda x: tf.gather(x, rows), bounds),
             max_length,
             tf.reshape(random_numbers, [size * count, 1, length]),
@@ -154,7 +172,7 @@ class TranslationGraph:
         return Hypotheses(tf.reshape(ids, [size, count, max_length]), *(tf.reshape(x, [size, count]) for x in columns))
 
     def _start(self, source, prefix, weights, width, with_attention=False):
-        """`Bounds`, the decoder's state before the first token, and the longest limit."""
+        """`Bounds`, the decoders' states before the first token, and the longest limit."""
         lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
         limits = self.options.limit(lengths, tf.minimum)
         minimums = self.options.minimum(lengths, tf.maximum)
@@ -175,7 +193,7 @@ class TranslationGraph:
             decoder.start(decoder.model.encode(source), source, no_room, width, ready, with_attention)
             for decoder, ready in zip(self.decoders, weights or [None] * len(self.decoders), strict=True)
         )
-        return bounds, states[0] if len(states) == 1 else states, max_length
+        return bounds, states, max_length
 
     def clean(self, sentences):
         """The sentences as an export tokenizes them: [B] string -> [B] string. Here, as they are."""

@@ -53,6 +53,8 @@ class SearchOptions:
         constraint: a `keras_transformer.decoding.Constraint`, which knows what may come next, or None. It works on ids
             of the tokenizer. It cannot go together with `min_length`, `min_extra_length`, `no_repeat_ngram` and
             `suppress`.
+        shortlist: a `keras_transformer.translation.Shortlist`, the pieces that a search chooses among, or None for all.
+            It cannot go together with a `constraint`, and `suppress` may then have "unk" only.
 
     Numbers of NumPy become numbers of Python.
 
@@ -74,6 +76,7 @@ class SearchOptions:
     suppress: tuple = ()
     replace_unknown: bool = False
     constraint: Constraint | None = None
+    shortlist: Any = None
 
     def __post_init__(self):
         for name, limits in INTEGERS.items():
@@ -100,6 +103,8 @@ class SearchOptions:
         object.__setattr__(self, "suppress", tuple(_piece_or_id(entry) for entry in self.suppress))
         if self.constraint is not None:
             self._check_constraint()
+        if self.shortlist is not None:
+            self._check_shortlist()
 
     def _check_constraint(self):
         if not isinstance(self.constraint, Constraint) or isinstance(self.constraint, type):
@@ -115,16 +120,28 @@ class SearchOptions:
                     "Drop one."
                 )
 
+    def _check_shortlist(self):
+        if not hasattr(self.shortlist, "of_batch") or isinstance(self.shortlist, type):
+            raise TypeError(
+                f"shortlist must be a Shortlist, got {shown(self.shortlist)}. Read a file with Shortlist.load(path)."
+            )
+        if self.constraint is not None:
+            raise ValueError("shortlist and constraint cannot go together: a constraint needs all pieces. Drop one.")
+        if others := [entry for entry in self.suppress if entry not in ("unk", UNK)]:
+            raise ValueError(f"suppress has {others[0]!r}: together with a shortlist it may have 'unk' only.")
+
     def as_keywords(self):
         """{name: value}, as the constructor takes them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def as_plain_values(self):
         """{name: value} for a file: a constraint is the name of its class."""
-        plain = asdict(replace(self, constraint=None))
+        plain = asdict(replace(self, constraint=None, shortlist=None))
         if self.constraint is not None:
             kind = type(self.constraint)
             plain["constraint"] = f"{kind.__module__}.{kind.__name__}"
+        if self.shortlist is not None:
+            plain["shortlist"] = repr(self.shortlist)
         return plain
 
     def _set_number(self, name, abstract_type, python_type, limits):
@@ -161,6 +178,7 @@ class MoreOptions(TypedDict, total=False):
     suppress: Iterable[str | int]
     replace_unknown: bool
     constraint: Any
+    shortlist: Any
 
 
 class AllOptions(MoreOptions, total=False):

@@ -130,11 +130,13 @@ def check_models(models, tokenizer):
     check_tokenizer(tokenizer, order, ("vocabulary_size", "encode", "pieces"))
 
 
-def check_vocabulary(models, tokenizer, beam_size):
-    """Raise ValueError if the tokenizer is not that of the models, or has fewer target pieces than the beam."""
+def check_vocabulary(models, tokenizer, options):
+    """Raise ValueError if models, tokenizer and `SearchOptions` have other pieces, or fewer than the beam needs."""
     for model in models:
         check_sizes(model, tokenizer)
-    check_beam(beam_size, tokenizer)
+    check_beam(options.beam_size, tokenizer)
+    if options.shortlist is not None:
+        options.shortlist.check_fits(tokenizer, options.beam_size)
 
 
 def check_beam(beam_size, tokenizer):

@@ -87,7 +87,7 @@ class Translator(GivenPairs):
         check_models(self.models, tokenizer)
         self.model, self.tokenizer = self.models[0], tokenizer
         self.options = SearchOptions(beam_size, length_penalty, max_extra_length, **more)
-        check_vocabulary(self.models, tokenizer, beam_size)
+        check_vocabulary(self.models, tokenizer, self.options)
         self.folder = None
         self._pieces = Pieces(tokenizer)
         self._teacher_forcing = TeacherForcing(self.models)

@@ -1,0 +1,210 @@
+"""The pieces that a translation of a sentence may have, by the pieces of the sentence."""
+
+import zipfile
+from collections import Counter
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from keras_transformer.data import parallel_corpus
+from keras_transformer.files import written_beside
+from keras_transformer.ids import END, NUM_RESERVED, PAD
+from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.paths import AnyPath, check_source
+from keras_transformer.inputs.tokenizers import (
+    AnyTokenizer,
+    check_tokenizer,
+    has_one_vocabulary,
+    side_of,
+    vocabulary_sizes,
+)
+from keras_transformer.readers.corpora import Corpora
+from keras_transformer.translation.lexicon import likeliest, model_1
+
+RESERVED = np.arange(NUM_RESERVED, dtype=np.int32)
+
+
+class Shortlist:
+    """The target pieces that a search chooses among, a part of the vocabulary for each sentence.
+
+    In a small decoder the output map takes most of the time: it has a row for each piece of the vocabulary. With a
+    shortlist, a sentence may have the likeliest translations of each of its pieces, and the pieces that are common
+    anyway. A batch computes the logits of all pieces that one of its sentences may have. A sentence nevertheless gets
+    the same translation alone and in a batch: pieces that it may not have get the probability 0.
+
+    Probabilities and scores of a search are those among the pieces of the shortlist. `Translator.sample`, `score` and
+    `alignment` take all pieces.
+
+    Example:
+        ```python
+        from pathlib import Path
+        from keras_transformer import Tokenizer, Transformer, Translator
+        from keras_transformer.translation import Shortlist
+
+        Path("text").write_text("one two three\nfour five six\n")
+        tokenizer = Tokenizer.train("text", vocabulary_size=280)
+        shortlist = Shortlist.learn("text", "text", tokenizer, per_piece=10, common=20)
+        model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
+        print(Translator(model, tokenizer, max_extra_length=5, shortlist=shortlist)(["one two"]))
+        ```
+
+    Args:
+        table: (V, K) integers, the target pieces of each source piece; PAD fills a row that has fewer. The row of PAD
+            is not used.
+        common: (F,) integers, the target pieces that every sentence may have.
+        sizes: {"source": V, "target": V'}, the pieces of the vocabularies.
+        fingerprint: the tokenizer's, or None if it is not known.
+
+    Raises:
+        ValueError: the table has other rows than there are source pieces, or an id is no piece of the target.
+    """
+
+    def __init__(self, table: Any, common: Any, sizes: dict[str, int], fingerprint: Any = None) -> None:
+        self.table, self.common = np.array(table, np.int32), np.array(common, np.int32)
+        self.sizes, self.fingerprint = dict(sizes), fingerprint
+        if self.table.ndim != 2 or len(self.table) != sizes["source"]:
+            raise ValueError(f"table must have {sizes['source']} rows, one for each source piece: {self.table.shape}.")
+        self.table[PAD] = PAD  # else a sentence would have other pieces in a batch of longer ones
+        for name, ids in (("table", self.table), ("common", self.common)):
+            if ids.size and not 0 <= ids.min() <= ids.max() < sizes["target"]:
+                raise ValueError(
+                    f"{name} has the id {ids.max() if ids.min() >= 0 else ids.min()}, which is no piece of the target: "
+                    f"ids are from 0 to {sizes['target'] - 1}."
+                )
+
+    @classmethod
+    def learn(
+        cls,
+        source: Corpora,
+        target: Corpora,
+        tokenizer: AnyTokenizer,
+        *,
+        per_piece: int = 30,
+        common: int = 1000,
+        max_pairs: int = 100_000,
+    ) -> Self:
+        """Learn a shortlist from aligned sentences by IBM Model 1.
+
+        If both languages share a vocabulary, each source piece is among its own translations: names and numbers.
+
+        Args:
+            source, target: the training data, as in `parallel_corpus`.
+            tokenizer: the `Tokenizer` or `TokenizerPair` of the model.
+            per_piece: int, the most translations of a source piece.
+            common: int, how many of the most frequent target pieces every sentence may have.
+            max_pairs: int, learn from this many pairs at most, chosen at random, always the same. 100,000 pairs of 25
+                pieces take about 3 GB.
+
+        Raises:
+            ValueError, TypeError, OSError: see `parallel_corpus`; or a number below 1.
+        """
+        check_tokenizer(tokenizer, "Shortlist.learn(source, target, tokenizer)")
+        per_piece, common = whole("per_piece", per_piece), whole("common", common)
+        sizes = vocabulary_sizes(tokenizer)
+        pairs = _read(parallel_corpus(source, target, tokenizer, seed=0), whole("max_pairs", max_pairs))
+        found = likeliest(*model_1(pairs, sizes["source"]), sizes["source"], per_piece)
+        if has_one_vocabulary(tokenizer):
+            itself = np.arange(sizes["source"], dtype=np.int32)
+            itself[:NUM_RESERVED] = PAD
+            found = np.concatenate([itself[:, None], found], axis=1)
+        counts = Counter(piece for _, pieces in pairs for piece in pieces)
+        frequent = sorted(counts, key=lambda piece: (-counts[piece], piece))[:common]
+        return cls(found, frequent, sizes, _fingerprint(tokenizer))
+
+    @classmethod
+    def load(cls, path: AnyPath) -> Self:
+        """Read a file that `save` wrote.
+
+        Raises:
+            ValueError: the file is no shortlist, or is damaged. The message names it.
+            OSError: it cannot be read.
+        """
+        path = check_source(path)
+        try:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                sizes = dict(zip(("source", "target"), file["sizes"].tolist(), strict=True))
+                fingerprint = file["fingerprint"].tolist()
+                return cls(file["table"], file["common"], sizes, fingerprint or None)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} is not the file of a shortlist, or it is damaged: {reason}") from error
+
+    def save(self, path: AnyPath, overwrite: bool = False) -> None:
+        """Write one file, of NumPy's format `.npz`.
+
+        Raises:
+            FileExistsError: `path` exists and `overwrite` is False.
+        """
+        with written_beside(path, overwrite, kind="file") as beside, open(beside, "wb") as file:
+            np.savez_compressed(
+                file,
+                table=self.table,
+                common=self.common,
+                sizes=np.array([self.sizes["source"], self.sizes["target"]]),
+                fingerprint=np.array(self.fingerprint or []),
+            )
+
+    def check_fits(self, tokenizer, beam_size):
+        """Raise ValueError if the shortlist was learned with another tokenizer, or has too few pieces for a beam."""
+        sizes, fingerprint = vocabulary_sizes(tokenizer), _fingerprint(tokenizer)
+        if sizes != self.sizes:
+            raise ValueError(
+                f"the shortlist has {self.sizes['source']} source and {self.sizes['target']} target pieces, the "
+                f"tokenizer {sizes['source']} and {sizes['target']}. Learn a shortlist with this tokenizer."
+            )
+        if None not in (fingerprint, self.fingerprint) and fingerprint != self.fingerprint:
+            raise ValueError(
+                "the shortlist was learned with another tokenizer of the same size. Learn one with this tokenizer."
+            )
+
+        if len(self.common) < 2 * beam_size:
+            raise ValueError(
+                f"beam_size={beam_size} needs a shortlist with at least {2 * beam_size} pieces that every sentence may "
+                f"have, and this one has {len(self.common)}. Learn one with a higher `common`."
+            )
+
+    def of_batch(self, source, prefix=None):
+        """The pieces that the sentences of a batch may have, in TensorFlow ops.
+
+        Args:
+            source: (B, S) int32.
+            prefix: (B, P) int32, ids of the target that a sentence needs besides, padded with PAD; or None.
+
+        Returns:
+            The pieces (U,) int32, the reserved ids first, (B, U) bool, which of them each sentence may have, and the
+            places of the prefix among the pieces, (B, P) int32.
+        """
+        always = np.concatenate([RESERVED, self.common[~np.isin(self.common, RESERVED)]])
+        batch = tf.shape(source)[0]
+        own = tf.reshape(tf.gather(tf.constant(self.table), source), [batch, -1])  # (B, S·K)
+        prefix = tf.zeros([batch, 0], tf.int32) if prefix is None else prefix
+        own = tf.concat([prefix, own], axis=1)
+        pieces, places = tf.unique(tf.concat([tf.constant(always), tf.reshape(own, [-1])], axis=0))
+        count = tf.shape(pieces)[0]
+        places = tf.reshape(places[len(always) :], [batch, -1])  # (B, P + S·K)
+        cells = tf.reshape(places + tf.range(batch)[:, None] * count, [-1, 1])
+        marks = tf.scatter_nd(cells, tf.ones_like(cells[:, 0]), [batch * count])
+        allowed = (tf.reshape(marks, [batch, count]) > 0) | (tf.range(count) < len(always))
+        return pieces, allowed, places[:, : tf.shape(prefix)[1]]
+
+    def __repr__(self):
+        return f"Shortlist({self.table.shape[1]} pieces for each source piece, {len(self.common)} for all)"
+
+
+def _read(corpus, most):
+    """At most `most` pairs of a corpus, in its order: lists of ids without START and END."""
+    pairs = []
+    for inputs, labels in corpus:
+        for source, target in zip(inputs["source"].numpy(), labels.numpy(), strict=True):
+            if target[0] != PAD:
+                pairs.append(tuple(row[(row != PAD) & (row != END)].tolist() for row in (source, target)))
+        if len(pairs) >= most:
+            break
+    return pairs[:most]
+
+
+def _fingerprint(tokenizer):
+    """The fingerprints of both sides as a list of strings; None if a tokenizer has none."""
+    found = [getattr(side_of(tokenizer, side), "fingerprint", None) for side in ("source", "target")]
+    return None if None in found else found
