@@ -27,13 +27,13 @@ WAYS = {"together": 1, "apart": 2}  # the batches at a time
 
 def prepare(source, target, folder, vocabulary_size, sentences):
     """Write a tokenizer, a shortlist and some sentences of the source into a folder. Return what is in a batch."""
-    from keras_transformer import Tokenizer
+    from keras_transformer import Tokenizer, parallel_corpus
     from keras_transformer.files import read_lines
     from keras_transformer.translation import Shortlist
 
     tokenizer = Tokenizer.train([source, target], vocabulary_size)
     tokenizer.save(folder / "tokenizer.model")
-    Shortlist.learn(source, target, tokenizer).save(folder / "shortlist.npz")
+    Shortlist.learn(parallel_corpus(source, target, tokenizer)).save(folder / "shortlist.npz")
     lines = [line for line in islice(read_lines(source), 20 * sentences) if 5 <= len(line.split()) <= 30]
     (folder / "sentences").write_text("\n".join(lines[:: len(lines) // sentences or 1][:sentences]) + "\n")
 

@@ -40,13 +40,13 @@ def main(
     tokenize: Annotated[str, typer.Option(help="sacreBLEU's tokenizer.")] = "13a",
 ):
     """Translate, and write the results."""
-    from keras_transformer import Translator
+    from keras_transformer import Translator, parallel_corpus
     from keras_transformer.data import read_pairs
     from keras_transformer.evaluate import evaluate
     from keras_transformer.translation import Shortlist
 
     sentences, references = map(list, zip(*read_pairs(valid_source, valid_target), strict=True))
-    shortlist = Shortlist.learn(source, target, Translator.load(model).tokenizer)
+    shortlist = Shortlist.learn(parallel_corpus(source, target, Translator.load(model).tokenizer))
     results = []
     for precision, policy in POLICIES.items():
         for beam in BEAMS:

@@ -1,5 +1,6 @@
 """The pieces that a translation of a sentence may have, by the pieces of the sentence."""
 
+import json
 import zipfile
 from collections import Counter
 from typing import Any, Self
@@ -7,26 +8,19 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from keras_transformer.data import parallel_corpus
 from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, PAD
+from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import AnyPath, check_source
-from keras_transformer.inputs.tokenizers import (
-    AnyTokenizer,
-    check_tokenizer,
-    has_one_vocabulary,
-    side_of,
-    vocabulary_sizes,
-)
-from keras_transformer.readers.corpora import Corpora
+from keras_transformer.inputs.tokenizers import vocabulary_sizes
 from keras_transformer.translation.lexicon import likeliest, model_1
 
 RESERVED = np.arange(NUM_RESERVED, dtype=np.int32)
 
 
 class Shortlist:
-    """The target pieces that a search chooses among, a part of the vocabulary for each sentence.
+    r"""The target pieces that a search chooses among, a part of the vocabulary for each sentence.
 
     In a small decoder the output map takes most of the time: it has a row for each piece of the vocabulary. With a
     shortlist, a sentence may have the likeliest translations of each of its pieces, and the pieces that are common
@@ -39,12 +33,12 @@ class Shortlist:
     Example:
         ```python
         from pathlib import Path
-        from keras_transformer import Tokenizer, Transformer, Translator
+        from keras_transformer import Tokenizer, Transformer, Translator, parallel_corpus
         from keras_transformer.translation import Shortlist
 
         Path("text").write_text("one two three\nfour five six\n")
         tokenizer = Tokenizer.train("text", vocabulary_size=280)
-        shortlist = Shortlist.learn("text", "text", tokenizer, per_piece=10, common=20)
+        shortlist = Shortlist.learn(parallel_corpus("text", "text", tokenizer), per_piece=10, common=20)
         model = Transformer.from_preset("quickstart", vocabulary_size=280)  # not trained
         print(Translator(model, tokenizer, max_extra_length=5, shortlist=shortlist)(["one two"]))
         ```
@@ -54,7 +48,7 @@ class Shortlist:
             is not used.
         common: (F,) integers, the target pieces that every sentence may have.
         sizes: {"source": V, "target": V'}, the pieces of the vocabularies.
-        fingerprint: the tokenizer's, or None if it is not known.
+        fingerprint: the tokenizer's `fingerprint`, or None if it is not known.
 
     Raises:
         ValueError: the table has other rows than there are source pieces, or an id is no piece of the target.
@@ -74,43 +68,35 @@ class Shortlist:
                 )
 
     @classmethod
-    def learn(
-        cls,
-        source: Corpora,
-        target: Corpora,
-        tokenizer: AnyTokenizer,
-        *,
-        per_piece: int = 30,
-        common: int = 1000,
-        max_pairs: int = 100_000,
-    ) -> Self:
-        """Learn a shortlist from aligned sentences by IBM Model 1.
+    def learn(cls, corpus: Any, *, per_piece: int = 30, common: int = 1000, max_pairs: int = 100_000) -> Self:
+        """Learn a shortlist from a corpus by IBM Model 1.
 
         If both languages share a vocabulary, each source piece is among its own translations: names and numbers.
 
         Args:
-            source, target: the training data, as in `parallel_corpus`.
-            tokenizer: the `Tokenizer` or `TokenizerPair` of the model.
+            corpus: a dataset of `parallel_corpus`, that of the training. Reading it does not move its position.
             per_piece: int, the most translations of a source piece.
             common: int, how many of the most frequent target pieces every sentence may have.
-            max_pairs: int, learn from this many pairs at most, chosen at random, always the same. 100,000 pairs of 25
-                pieces take about 3 GB.
+            max_pairs: int, learn from the first so many pairs of the corpus. 100,000 pairs of 25 pieces take about 3
+                GB of memory.
 
         Raises:
-            ValueError, TypeError, OSError: see `parallel_corpus`; or a number below 1.
+            TypeError: `corpus` is no dataset of `parallel_corpus`.
+            ValueError: a number below 1.
         """
-        check_tokenizer(tokenizer, "Shortlist.learn(source, target, tokenizer)")
+        if not hasattr(corpus, "vocabulary_sizes"):
+            raise TypeError(f"corpus must be a dataset of parallel_corpus, got {shown(corpus)}.")
         per_piece, common = whole("per_piece", per_piece), whole("common", common)
-        sizes = vocabulary_sizes(tokenizer)
-        pairs = _read(parallel_corpus(source, target, tokenizer, seed=0), whole("max_pairs", max_pairs))
+        sizes = dict(corpus.vocabulary_sizes)
+        pairs = _read(corpus, whole("max_pairs", max_pairs))
         found = likeliest(*model_1(pairs, sizes["source"]), sizes["source"], per_piece)
-        if has_one_vocabulary(tokenizer):
+        if corpus.has_one_vocabulary:
             itself = np.arange(sizes["source"], dtype=np.int32)
             itself[:NUM_RESERVED] = PAD
             found = np.concatenate([itself[:, None], found], axis=1)
         counts = Counter(piece for _, pieces in pairs for piece in pieces)
         frequent = sorted(counts, key=lambda piece: (-counts[piece], piece))[:common]
-        return cls(found, frequent, sizes, _fingerprint(tokenizer))
+        return cls(found, frequent, sizes, corpus.tokenizer_fingerprint)
 
     @classmethod
     def load(cls, path: AnyPath) -> Self:
@@ -124,8 +110,7 @@ class Shortlist:
         try:
             with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 sizes = dict(zip(("source", "target"), file["sizes"].tolist(), strict=True))
-                fingerprint = file["fingerprint"].tolist()
-                return cls(file["table"], file["common"], sizes, fingerprint or None)
+                return cls(file["table"], file["common"], sizes, json.loads(str(file["fingerprint"])))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{path} is not the file of a shortlist, or it is damaged: {reason}") from error
@@ -142,20 +127,20 @@ class Shortlist:
                 table=self.table,
                 common=self.common,
                 sizes=np.array([self.sizes["source"], self.sizes["target"]]),
-                fingerprint=np.array(self.fingerprint or []),
+                fingerprint=np.array(json.dumps(self.fingerprint)),
             )
 
     def check_fits(self, tokenizer, beam_size):
-        """Raise ValueError if the shortlist was learned with another tokenizer, or has too few pieces for a beam."""
-        sizes, fingerprint = vocabulary_sizes(tokenizer), _fingerprint(tokenizer)
+        """Raise ValueError if the shortlist belongs to another tokenizer, or has too few pieces for a beam."""
+        sizes, fingerprint = vocabulary_sizes(tokenizer), getattr(tokenizer, "fingerprint", None)
         if sizes != self.sizes:
             raise ValueError(
                 f"the shortlist has {self.sizes['source']} source and {self.sizes['target']} target pieces, the "
-                f"tokenizer {sizes['source']} and {sizes['target']}. Learn a shortlist with this tokenizer."
+                f"tokenizer {sizes['source']} and {sizes['target']}. Learn a shortlist from a corpus of this tokenizer."
             )
         if None not in (fingerprint, self.fingerprint) and fingerprint != self.fingerprint:
             raise ValueError(
-                "the shortlist was learned with another tokenizer of the same size. Learn one with this tokenizer."
+                "the shortlist belongs to another tokenizer of the same size. Learn one from a corpus of this one."
             )
 
         if len(self.common) < 2 * beam_size:
@@ -194,17 +179,12 @@ class Shortlist:
 
 def _read(corpus, most):
     """At most `most` pairs of a corpus, in its order: lists of ids without START and END."""
-    pairs = []
+    pairs, step = [], corpus.position.step
     for inputs, labels in corpus:
         for source, target in zip(inputs["source"].numpy(), labels.numpy(), strict=True):
             if target[0] != PAD:
                 pairs.append(tuple(row[(row != PAD) & (row != END)].tolist() for row in (source, target)))
         if len(pairs) >= most:
             break
+    corpus.position.step = step
     return pairs[:most]
-
-
-def _fingerprint(tokenizer):
-    """The fingerprints of both sides as a list of strings; None if a tokenizer has none."""
-    found = [getattr(side_of(tokenizer, side), "fingerprint", None) for side in ("source", "target")]
-    return None if None in found else found

@@ -38,7 +38,7 @@ def test_the_bounds_of_a_student(tmp_path, small_preset, monkeypatch, capsys):
     monkeypatch.setattr("keras_transformer.backend.int8.SMALLEST", 1)
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda threads: None)
     monkeypatch.setattr(DecoderLayer, "connect", DecoderLayer.connect)  # so that it comes back
-    monkeypatch.setattr(student_bounds.decode, "TARGET", 3)
+    monkeypatch.setattr(student_bounds.decode, "WAYS", ("together",))
     monkeypatch.setitem(student_bounds.decode.VOCABULARIES, small_preset, 0)
     monkeypatch.setattr(student_bounds, "PIECES", {"whole": 90, "no self-attention": 90, "1,000 pieces": 30})
     monkeypatch.setattr(student_bounds, "in_a_process", lambda script, *case: student_bounds.measure(*case))
