@@ -41,11 +41,12 @@ class Run:
         optimizer=None,
         after=None,
         again=None,
+        valid=True,
         **checkpoint,
     ):
         options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
         self.corpus = parallel_corpus(*paths, tokenizer, **options)
-        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False)
+        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False) if valid else None
         if after is not None:
             self.model = forgotten(after.model)
         elif again is not None:

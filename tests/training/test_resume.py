@@ -65,14 +65,14 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
     """Equal to 1e-5, because the order of sums is not fixed under a strategy."""
     strategy = tiny.two_replicas()
     keras.utils.set_random_seed(7)
-    whole = Run(tmp_path / "whole", paths, tokenizer, strategy)
+    whole = Run(tmp_path / "whole", paths, tokenizer, strategy, valid=False)
     history = whole.fit(epochs=1)
     expected = state_of(whole.model)
-    broken = Run(tmp_path / "run", paths, tokenizer, again=whole)
+    broken = Run(tmp_path / "run", paths, tokenizer, again=whole, valid=False)
     with pytest.raises(tiny.Broken):
         broken.fit(tiny.BreakAt(0, 6), epochs=1)
     keras.utils.set_random_seed(8)
-    resumed = Run(tmp_path / "run", paths, tokenizer, after=broken)
+    resumed = Run(tmp_path / "run", paths, tokenizer, after=broken, valid=False)
     found = resumed.fit(epochs=1)
     for name in ("loss", "accuracy", "perplexity", "target_tokens"):
         assert found[name] == pytest.approx(history[name], rel=1e-5)
