@@ -26,7 +26,8 @@ class Run:
     """A user's program: it makes corpus, model and callbacks, and calls `fit`.
 
     With `after`, it takes the model of that run and forgets its variables. That stands for a new model of a run that
-    resumes, and tracing its steps again would take most of the time.
+    resumes, and tracing its steps again would take most of the time. With `again`, it takes the model of that run and
+    gives its variables their first values. That stands for a new model with the same seed.
     """
 
     def __init__(
@@ -39,16 +40,24 @@ class Run:
         corpus=None,
         optimizer=None,
         after=None,
+        again=None,
+        valid=True,
         **checkpoint,
     ):
         options = {"tokens_per_batch": 136, "num_shapes": 1, "seed": 3, **(corpus or {})}
         self.corpus = parallel_corpus(*paths, tokenizer, **options)
-        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False)
+        self.valid = parallel_corpus(*paths, tokenizer, num_shapes=1, shuffle=False) if valid else None
         if after is not None:
             self.model = forgotten(after.model)
+        elif again is not None:
+            self.model, self.first = again.model, again.first
+            for variable, value in zip(variables_of(self.model), self.first, strict=True):
+                variable.assign(value)
         else:
             with (strategy or tf.distribute.get_strategy()).scope():
                 self.model = tiny.compiled(tiny.make_model(dropout=0.2, **(model or {})), optimizer)
+                self.model.optimizer.build(self.model.trainable_variables)
+            self.first = [keras.ops.convert_to_numpy(variable) for variable in variables_of(self.model)]
         self.stopping = keras.callbacks.EarlyStopping("loss", patience=9)
         self.throughput = Throughput()
         counting = {"callbacks": [self.stopping, self.throughput]}

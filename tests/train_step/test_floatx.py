@@ -21,10 +21,11 @@ def floatx(request):
 
 
 def trained(loss, **options):
+    """A model after two updates, without a graph: other tests trace steps of each dtype."""
     keras.utils.set_random_seed(1)
     model = tiny.make_model(output_bias=True)
     batch = tiny.random_batch(np.random.default_rng(3), [7, 2, 5, 5], [3, 9, 4, 1])
-    model.compile("sgd", loss, metrics=[tiny.MaskedAccuracy(), tiny.Perplexity()], **options)
+    model.compile("sgd", loss, metrics=[tiny.MaskedAccuracy(), tiny.Perplexity()], run_eagerly=True, **options)
     logs = model.fit(*batch, epochs=2, verbose=0).history
     return model, logs | {"evaluated": model.evaluate(*batch, verbose=0)}
 

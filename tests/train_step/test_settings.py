@@ -9,6 +9,7 @@ from keras_transformer.train_step.settings import steps_of_an_epoch
 
 X = {"source": np.full((8, 5), 7), "target": np.full((8, 3), 8)}
 Y = np.full((8, 3), 9)
+EAGERLY = {"run_eagerly": True}  # a few updates are made before a graph of one is traced
 
 
 def make_model(kind=Transformer):
@@ -76,8 +77,9 @@ def warnings_of_fit(caplog, warmup, **options):
     model = make_model()
     schedule = TransformerSchedule.with_peak(1e-3, 4, warmup)
     model.compile(keras.optimizers.Adam(schedule), LabelSmoothedCrossEntropy(), run_eagerly=True)
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True))
     for _ in range(2):
-        model.fit(X, Y, batch_size=3, verbose=0, **options)  # three updates an epoch
+        model.fit(X, Y, batch_size=3, verbose=0, callbacks=[stop], **options)  # three updates an epoch
     return caplog.messages
 
 
@@ -106,19 +108,19 @@ def test_the_steps_of_an_epoch():
 
 def test_a_compile_leaves_no_gradient_norm_of_an_earlier_one(caplog):
     model = make_model()
-    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()], log_gradient_norm=True)
+    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()], log_gradient_norm=True, **EAGERLY)
     assert sorted(model.fit(X, Y, verbose=0).history) == ["accuracy", "gradient_norm", "loss"]
-    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[])
+    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[], **EAGERLY)
     assert sorted(model.fit(X, Y, verbose=0).history) == ["loss"]
     assert "gradient_norm" not in [metric.name for metric in model.metrics]
-    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=True)
+    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=True, **EAGERLY)
     assert model.fit(X, Y, verbose=0).history["gradient_norm"][0] > 0
     assert not caplog.messages
 
 
 def test_a_compile_that_is_refused_changes_nothing():
     model = make_model()
-    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()])
+    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()], **EAGERLY)
     optimizer = model.optimizer
     with pytest.raises(ValueError, match=r"^accumulate_steps=2 needs a loss"):
         model.compile("adam", "sparse_categorical_crossentropy", accumulate_steps=2)
@@ -129,9 +131,9 @@ def test_a_compile_that_is_refused_changes_nothing():
 @pytest.mark.parametrize("log_gradient_norm", [False, True])
 def test_a_loaded_model_has_the_metrics_of_the_last_compile(log_gradient_norm, tmp_path):
     model = make_model()
-    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=not log_gradient_norm)
+    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=not log_gradient_norm, **EAGERLY)
     model.fit(X, Y, verbose=0)
-    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=log_gradient_norm)
+    model.compile("sgd", LabelSmoothedCrossEntropy(), log_gradient_norm=log_gradient_norm, **EAGERLY)
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
@@ -145,7 +147,7 @@ def test_a_fit_that_ends_early_leaves_no_start_for_the_next(monkeypatch):
             raise KeyboardInterrupt
 
     model = make_model()
-    model.compile("sgd", LabelSmoothedCrossEntropy())
+    model.compile("sgd", LabelSmoothedCrossEntropy(), **EAGERLY)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=2, verbose=0, callbacks=[Failing()])
     assert model.fit(X, Y, epochs=2, verbose=0).epoch == [0, 1]

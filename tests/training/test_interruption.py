@@ -38,8 +38,7 @@ def test_a_resumable_run_says_where_it_was_interrupted_where_it_goes_on_and_that
     expected = whole.fit(epochs=1)
     assert said(caplog) == []
 
-    keras.utils.set_random_seed(7)
-    first = Run(tmp_path / "run", paths, tokenizer)
+    first = Run(tmp_path / "run", paths, tokenizer, again=whole)
     with pytest.raises(KeyboardInterrupt):
         first.fit(interrupt(0, 9), epochs=1)
     states = tmp_path / "run" / "checkpoints"
@@ -48,7 +47,7 @@ def test_a_resumable_run_says_where_it_was_interrupted_where_it_goes_on_and_that
     assert said(caplog) == [f"Training was interrupted. The newest state is {newest}. {again}"]
 
     caplog.clear()
-    resumed = Run(tmp_path / "run", paths, tokenizer)
+    resumed = Run(tmp_path / "run", paths, tokenizer, after=first)
     resumed.valid = resumed.corpus
     samples = []
     reads = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: samples.append(rows_of(resumed)))
@@ -73,9 +72,10 @@ def rows_of(run):
 
 
 def test_an_interruption_while_steps_are_skipped_leaves_nothing_behind(tmp_path, paths, tokenizer):
+    first = Run(tmp_path, paths, tokenizer)
     with pytest.raises(tiny.Broken):
-        Run(tmp_path, paths, tokenizer).fit(tiny.BreakAt(0, 9), epochs=1)
-    second = Run(tmp_path, paths, tokenizer)
+        first.fit(tiny.BreakAt(0, 9), epochs=1)
+    second = Run(tmp_path, paths, tokenizer, after=first)
     with pytest.raises(KeyboardInterrupt):
         second.fit(interrupt(0, 2), epochs=1)
     assert int(second.model.optimizer.iterations) == 8

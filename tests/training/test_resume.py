@@ -7,7 +7,7 @@ import kill_and_resume
 import numpy as np
 import pytest
 import tiny
-from resumable import EPOCHS, TIMES, Run, assert_same, state_of, variables_of, without_times
+from resumable import EPOCHS, TIMES, Run, assert_same, state_of, without_times
 
 from keras_transformer import parallel_corpus
 from keras_transformer.training import Checkpoint, StopOnNaN
@@ -22,7 +22,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_without_a_break(unbroken, tm
     keras.utils.set_random_seed(7)
     run = None
     for at in ((0, 9), (1, 6), (1, 1)):
-        run = Run(tmp_path / "run", paths, tokenizer, after=run)
+        run = Run(tmp_path / "run", paths, tokenizer, after=run, again=whole)
         with pytest.raises(tiny.Broken):
             run.fit(tiny.BreakAt(*at))
         keras.utils.set_random_seed(8)  # a resumed run needs no seed
@@ -65,19 +65,14 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
     """Equal to 1e-5, because the order of sums is not fixed under a strategy."""
     strategy = tiny.two_replicas()
     keras.utils.set_random_seed(7)
-    whole = Run(tmp_path / "whole", paths, tokenizer, strategy)
-    with strategy.scope():
-        whole.model.optimizer.build(whole.model.trainable_variables)
-    first = state_of(whole.model)
+    whole = Run(tmp_path / "whole", paths, tokenizer, strategy, valid=False)
     history = whole.fit(epochs=1)
     expected = state_of(whole.model)
-    broken = Run(tmp_path / "run", paths, tokenizer, strategy, after=whole)
-    for variable, value in zip(variables_of(broken.model), first.values(), strict=True):
-        variable.assign(value)
+    broken = Run(tmp_path / "run", paths, tokenizer, again=whole, valid=False)
     with pytest.raises(tiny.Broken):
         broken.fit(tiny.BreakAt(0, 6), epochs=1)
     keras.utils.set_random_seed(8)
-    resumed = Run(tmp_path / "run", paths, tokenizer, strategy, after=broken)
+    resumed = Run(tmp_path / "run", paths, tokenizer, after=broken, valid=False)
     found = resumed.fit(epochs=1)
     for name in ("loss", "accuracy", "perplexity", "target_tokens"):
         assert found[name] == pytest.approx(history[name], rel=1e-5)
@@ -86,9 +81,9 @@ def test_two_replicas_resume_within_an_epoch(tmp_path, paths, tokenizer):
 
 
 def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, tokenizer):
-    def run(folder, after=None):
-        if after is not None:
-            return Run(tmp_path / folder, paths, tokenizer, after=after)
+    def run(folder, **others):
+        if others:
+            return Run(tmp_path / folder, paths, tokenizer, **others)
         keras.config.set_dtype_policy("mixed_float16")
         adam = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(3e-3, use_ema=True), dynamic_growth_steps=5)
         new = Run(tmp_path / folder, paths, tokenizer, optimizer=adam)
@@ -98,21 +93,20 @@ def test_loss_scale_and_several_steps_an_execution_are_resumed(tmp_path, paths, 
     keras.utils.set_random_seed(7)
     whole = run("whole")
     history = whole.fit(epochs=1)
-    keras.utils.set_random_seed(7)
-    broken = run("run")
+    expected = state_of(whole.model)
+    assert float(whole.model.optimizer.dynamic_scale.numpy()) > 2**15  # it grew during training
+    broken = run("run", again=whole)
     with pytest.raises(tiny.Broken):
         broken.fit(tiny.BreakAt(0, 5), epochs=1)
     resumed = run("run", after=broken)
     assert without_times(resumed.fit(epochs=1)) == without_times(history)
-    assert_same(state_of(resumed.model), state_of(whole.model))
-    assert float(whole.model.optimizer.dynamic_scale.numpy()) > 2**15  # it grew during training
+    assert_same(state_of(resumed.model), expected)
 
 
 def test_only_the_newest_states_stay_and_a_damaged_one_is_not_read(unbroken, tmp_path, paths, tokenizer, caplog):
-    _, expected, _ = unbroken
-    keras.utils.set_random_seed(7)
+    whole, expected, _ = unbroken
     with pytest.raises(tiny.Broken):
-        run = Run(tmp_path, paths, tokenizer, keep=2)
+        run = Run(tmp_path, paths, tokenizer, again=whole, keep=2)
         run.fit(tiny.BreakAt(1, 9))
     assert not run.corpus.position.held  # another fit would get its own epochs
     folder = tmp_path / "checkpoints"
@@ -130,8 +124,10 @@ def test_only_the_newest_states_stay_and_a_damaged_one_is_not_read(unbroken, tmp
     assert len(states_in(folder, "step")) == 3
 
 
-def test_a_run_whose_states_cannot_be_read_does_not_start_from_the_beginning(tmp_path, paths, tokenizer, caplog):
-    Run(tmp_path, paths, tokenizer, keep=2).fit(epochs=1)
+def test_a_run_whose_states_cannot_be_read_does_not_start_from_the_beginning(
+    unbroken, tmp_path, paths, tokenizer, caplog
+):
+    Run(tmp_path, paths, tokenizer, again=unbroken[0], keep=2).fit(epochs=1)
     states = list(states_in(tmp_path / "checkpoints", "step").values())
     for path in states:
         path.write_bytes(path.read_bytes()[:-1000])
@@ -158,9 +154,9 @@ def test_fit_must_take_whole_epochs_from_where_the_state_is(unbroken, tmp_path, 
         del run.model.__class__._initial_epoch
 
 
-def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
+def test_a_stop_within_an_epoch_is_resumed_there(unbroken, tmp_path, paths, tokenizer):
     stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: stopper(batch))
-    run = Run(tmp_path, paths, tokenizer, every_steps=None)
+    run = Run(tmp_path, paths, tokenizer, again=unbroken[0], every_steps=None)
 
     def stopper(batch):
         run.model.stop_training = batch == 6
@@ -177,13 +173,13 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path, paths, tokenizer):
     assert [(number, ids) for number, *_, ids in watching.watched][7:] == list(enumerate(epoch))[7:]
 
 
-def test_a_run_that_early_stopping_ended_is_finished(tmp_path, paths, tokenizer):
-    def run(patience, after=None):
-        new = Run(tmp_path, paths, tokenizer, after=after)
+def test_a_run_that_early_stopping_ended_is_finished(unbroken, tmp_path, paths, tokenizer):
+    def run(patience, **others):
+        new = Run(tmp_path, paths, tokenizer, **others)
         new.stopping.patience, new.stopping.min_delta = patience, 100.0  # no epoch is better than the first
         return new
 
-    first = run(patience=1)
+    first = run(patience=1, again=unbroken[0])
     assert len(first.fit(epochs=5)["loss"]) == 2
     written = (tmp_path / "last.keras").stat().st_mtime_ns
     again = run(patience=1)
