@@ -21,7 +21,7 @@ def floatx(request):
 
 
 def trained(loss, **options):
-    """A model after two updates, without a graph: other tests trace steps of each dtype."""
+    """A model after two updates. The ops of a step run one by one, so that no graph is traced for each dtype."""
     keras.utils.set_random_seed(1)
     model = tiny.make_model(output_bias=True)
     batch = tiny.random_batch(np.random.default_rng(3), [7, 2, 5, 5], [3, 9, 4, 1])
