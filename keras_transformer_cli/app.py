@@ -15,6 +15,7 @@ from keras_transformer_cli import (
     presets,
     quantize,
     score,
+    shortlist,
     tokenizer,
     train,
     translate,
@@ -50,7 +51,9 @@ def options(
     """The options of all commands. `main` reads --verbose before the parser does."""
 
 
-for module in (train, distill, translate, evaluate, score, average, export, convert, quantize, presets, doctor):
+for module in (train, distill, shortlist, translate, evaluate, score):
+    module.add_to(app)
+for module in (average, export, convert, quantize, presets, doctor):
     module.add_to(app)
 app.add_typer(parse.app, name="parse")
 app.add_typer(tokenizer.app, name="tokenizer")

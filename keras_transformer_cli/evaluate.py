@@ -14,6 +14,7 @@ from keras_transformer_cli.models import (
     ExtraOption,
     PenaltyOption,
     PrecisionOption,
+    ShortlistOption,
     search_options,
 )
 
@@ -50,6 +51,7 @@ def evaluate(
     beam_size: BeamOption = 4,
     length_penalty: PenaltyOption = 0.6,
     max_extra_length: ExtraOption = 50,
+    shortlist: ShortlistOption = None,
     batch_size: BatchOption = 64,
     precision: PrecisionOption = "float32",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the translations of MODEL.")] = None,

@@ -16,6 +16,7 @@ from keras_transformer_cli.models import (
     ModelArgument,
     PenaltyOption,
     PrecisionOption,
+    ShortlistOption,
     load,
     search_options,
 )
@@ -36,6 +37,7 @@ def export(
     beam_size: BeamOption = 4,
     length_penalty: PenaltyOption = 0.6,
     max_extra_length: ExtraOption = 50,
+    shortlist: ShortlistOption = None,
     precision: PrecisionOption = "float32",
     storage: Annotated[Storage, typer.Option(help="How a SavedModel stores the weights.")] = Storage.float32,
     max_source_length: Annotated[int, typer.Option(min=2, help="The most tokens of a sentence.")] = 256,

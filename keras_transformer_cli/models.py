@@ -20,7 +20,10 @@ PrecisionOption = Annotated[
 BeamOption = Annotated[int, typer.Option(min=1, help="Hypotheses kept for each sentence; 1 is greedy search.")]
 PenaltyOption = Annotated[float, typer.Option(help="α of the length penalty.")]
 ExtraOption = Annotated[int, typer.Option(help="A translation has at most so many tokens more than its source.")]
-SEARCH = ("beam_size", "length_penalty", "max_extra_length")  # what these three options are called in Python
+ShortlistOption = Annotated[
+    Path | None, typer.Option(help="Choose among the pieces of a shortlist: a file of keras-transformer shortlist.")
+]
+SEARCH = ("beam_size", "length_penalty", "max_extra_length", "shortlist")  # what these options are called in Python
 BatchOption = Annotated[int, typer.Option(min=1, help="Sentences decoded at a time.")]
 
 
@@ -50,6 +53,11 @@ def load(folders, precision="float32", **options):
         refuse_export(folder)
     from keras_transformer import Translator
 
+    if options.get("shortlist") is not None:
+        from keras_transformer.translation import Shortlist
+
+        with called({"path": "shortlist"}):
+            options["shortlist"] = Shortlist.load(options["shortlist"])
     alone = len(folders) == 1
     names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
     with called(names):

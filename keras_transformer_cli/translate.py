@@ -15,6 +15,7 @@ from keras_transformer_cli.models import (
     ModelArgument,
     PenaltyOption,
     PrecisionOption,
+    ShortlistOption,
     search_options,
 )
 from keras_transformer_cli.screen import resumable
@@ -36,6 +37,7 @@ def translate(
     beam_size: BeamOption = 4,
     length_penalty: PenaltyOption = 0.6,
     max_extra_length: ExtraOption = 50,
+    shortlist: ShortlistOption = None,
     batch_size: BatchOption = 64,
     precision: PrecisionOption = "float32",
     split_sentences: Annotated[bool, typer.Option(help="Translate each sentence of a line by itself.")] = False,

@@ -135,13 +135,15 @@ class SearchOptions:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def as_plain_values(self):
-        """{name: value} for a file: a constraint is the name of its class."""
+        """{name: value} for a file: a constraint is the name of its class, a shortlist its digest."""
         plain = asdict(replace(self, constraint=None, shortlist=None))
         if self.constraint is not None:
             kind = type(self.constraint)
             plain["constraint"] = f"{kind.__module__}.{kind.__name__}"
-        if self.shortlist is not None:
-            plain["shortlist"] = repr(self.shortlist)
+        if self.shortlist is None:
+            del plain["shortlist"]  # files of before there were shortlists do not name it
+        else:
+            plain["shortlist"] = self.shortlist.digest
         return plain
 
     def _set_number(self, name, abstract_type, python_type, limits):

@@ -1,5 +1,6 @@
 """The pieces that a translation of a sentence may have, by the pieces of the sentence."""
 
+import hashlib
 import json
 import zipfile
 from collections import Counter
@@ -130,6 +131,12 @@ class Shortlist:
                 fingerprint=np.array(json.dumps(self.fingerprint)),
             )
 
+    @property
+    def digest(self) -> str:
+        """str, the SHA-256 of the pieces. Equal shortlists have equal digests."""
+        parts = (self.table.shape, self.table.tobytes(), self.common.tobytes())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
     def check_fits(self, tokenizer, beam_size):
         """Raise ValueError if the shortlist belongs to another tokenizer, or has too few pieces for a beam."""
         sizes, fingerprint = vocabulary_sizes(tokenizer), getattr(tokenizer, "fingerprint", None)
@@ -142,7 +149,6 @@ class Shortlist:
             raise ValueError(
                 "the shortlist belongs to another tokenizer of the same size. Learn one from a corpus of this one."
             )
-
         if len(self.common) < 2 * beam_size:
             raise ValueError(
                 f"beam_size={beam_size} needs a shortlist with at least {2 * beam_size} pieces that every sentence may "

@@ -10,8 +10,9 @@ import tiny
 import yaml
 from typer.testing import CliRunner
 
-from keras_transformer import Tokenizer, Translator
+from keras_transformer import Tokenizer, Translator, parallel_corpus
 from keras_transformer.evaluate import compare, evaluate
+from keras_transformer.translation import Shortlist
 from keras_transformer_cli.app import app
 
 PAIRS = tiny.digit_pairs(97, seed=3, longest=5)
@@ -194,6 +195,25 @@ def test_translations_are_those_of_the_translator_and_lines_stay_aligned(trained
         (str(number), each.text, f"{each.score:.6g}") for number, found in enumerate(hypotheses) for each in found
     ]
     assert all(len(row[2].split()) == len(row[1].split()) for row in rows)
+
+
+def test_a_shortlist_is_learned_and_used(trained, tmp_path):
+    folder, _ = trained
+    files, path = (folder / "train.en", folder / "train.de"), tmp_path / "shortlist.npz"
+    result = run("shortlist", folder / "run", *files, "-o", path, "--per-piece", 2, "--common", 8)
+    assert result.stdout == f"{path}\n" and "Shortlist(3 pieces for each source piece, 8 for all)" in result.stderr
+    corpus = parallel_corpus(*files, Tokenizer.load(folder / "run" / "tokenizer.model"))
+    expected = Shortlist.learn(corpus, per_piece=2, common=8)
+    assert Shortlist.load(path).digest == expected.digest
+    (tmp_path / "source").write_text("3 1 4\n1 5\n", encoding="utf-8")
+    texts = Translator.load(folder / "run", dtype="float32", beam_size=1, shortlist=expected)(["3 1 4", "1 5"])
+    command = ["translate", folder / "run", tmp_path / "source", "--beam-size", 1, "--shortlist"]
+    assert run(*command, path).stdout == "".join(f"{text}\n" for text in texts)
+    assert refused("shortlist", folder / "run", *files, "-o", path).startswith(f"{path} exists already")
+    assert refused(*command, tmp_path / "none.npz") == f"shortlist={str(tmp_path / 'none.npz')!r} does not exist."
+    assert refused(*command, folder / "small.yaml").startswith(
+        f"{folder / 'small.yaml'} is not the file of a shortlist"
+    )
 
 
 def test_objects_columns_and_refused_wishes(trained, tmp_path):

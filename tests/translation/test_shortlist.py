@@ -2,7 +2,6 @@
 
 import re
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -207,6 +206,6 @@ def test_a_constraint_needs_all_pieces(model, tokenizer):
 
 
 def test_it_is_among_the_options_of_a_file(model, tokenizer):
-    plain = translator(model, tokenizer, some()).options.as_plain_values()
-    assert plain["shortlist"] == "Shortlist(3 pieces for each source piece, 4 for all)"
-    assert keras.tree.flatten(plain)
+    plain = [translator(model, tokenizer, s).options.as_plain_values() for s in (some(1), some(1), some(2), None)]
+    assert plain[0] == plain[1] != plain[2] and len(plain[0]["shortlist"]) == 64
+    assert "shortlist" not in plain[3], "a file of before there were shortlists is that of the same work"
