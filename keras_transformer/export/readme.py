@@ -86,6 +86,7 @@ OPTIONS = {
     "suppress": "pieces that never appear",
     "replace_unknown": "whether each unknown piece is replaced by the source word that it attends to most",
     "constraint": "what says which token may come next; None means no rule",
+    "shortlist": "the digest of the shortlist that the search chooses among; if it is not here, all pieces",
 }
 MEANINGS_IN_N_BEST = {
     "translations": "text in UTF-8, best first; empty if the search found fewer",

@@ -22,7 +22,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parse")
     for name, trees in {"train": TREES * 9, "dev": TREES[1:]}.items():
         (folder / f"{name}.mrg").write_text("\n".join(trees), encoding="utf-8")
-    options = {name: value for name, value in SMALL.items() if name not in ("bleu_every", "subwords", "samples")}
+    of_texts = ("bleu_every", "subwords", "samples", "segmentations")
+    options = {name: value for name, value in SMALL.items() if name not in of_texts}
     options |= {"vocabulary_size": 300, "beam_size": 1, "max_extra_length": 20, "epochs": 1, "average": 1}
     options |= {"leaves": "tags", "samples": 0, "trees": str(folder / "train.mrg"), "dev": str(folder / "dev.mrg")}
     (folder / "parser.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
