@@ -78,7 +78,7 @@ class Shortlist:
             corpus: a dataset of `parallel_corpus`, that of the training. Reading it does not move its position.
             per_piece: int, the most translations of a source piece.
             common: int, how many of the most frequent target pieces every sentence may have.
-            max_pairs: int, learn from the first so many pairs of the corpus. 100,000 pairs of 25 pieces take about 3
+            max_pairs: int, learn from the first so many pairs of the corpus. 100,000 pairs of 25 pieces need about 4
                 GB of memory.
 
         Raises:
