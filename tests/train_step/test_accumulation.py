@@ -36,10 +36,15 @@ def test_micro_batches_are_the_whole_batch(whole, parts):
 
 
 def test_two_replicas_with_an_empty_micro_batch_are_the_whole_batch(whole):
-    """Here with several steps an execution, of which the last execution of an epoch has fewer. Below with one."""
-    found = steps.trained(tiny.two_replicas(), accumulate_steps=2, steps_per_execution=3)
+    """The same holds with several steps an execution, of which the last execution of an epoch has fewer."""
+    found = steps.trained(tiny.two_replicas(), accumulate_steps=2)
     steps.compare(found, whole)
-    assert found[0].optimizer.iterations == 10
+    several, logs = steps.trained(tiny.two_replicas(), accumulate_steps=2, steps_per_execution=3, valid=False)
+    for weight, goal in zip(several.get_weights(), found[0].get_weights(), strict=True):
+        np.testing.assert_allclose(weight, goal, rtol=0, atol=1e-6)
+    assert several.optimizer.iterations == 10
+    of_training = {name: values for name, values in found[1].items() if not name.startswith("val_")}
+    assert logs == {name: pytest.approx(values, rel=1e-6) for name, values in of_training.items()}
 
 
 def test_four_replicas_are_the_whole_batch(whole, tmp_path):
