@@ -26,7 +26,7 @@ WAYS = {"together": 1, "apart": 2}  # the batches at a time
 
 
 def prepare(source, target, folder, vocabulary_size, sentences):
-    """Write a tokenizer, a shortlist and some sentences of the source into a folder. Return what is in a batch."""
+    """Write a tokenizer, a shortlist and some sentences of the source into a folder."""
     from keras_transformer import Tokenizer, parallel_corpus
     from keras_transformer.files import read_lines
     from keras_transformer.translation import Shortlist

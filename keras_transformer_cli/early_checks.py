@@ -20,8 +20,7 @@ def check_settings(settings, explicit):
     from keras_transformer.translation.options import SearchOptions
     from keras_transformer_cli.tasks import SEARCH
 
-    check_tokenizer_options(settings, explicit)
-    check_segmentations(settings)
+    check_segmentations(settings, check_tokenizer_options(settings, explicit))
     check_model(settings)
     for name in ("label_smoothing", "beta_2"):
         rate(name, settings[name])
@@ -38,6 +37,9 @@ def check_settings(settings, explicit):
 def check_tokenizer_options(settings, explicit):
     """Read the tokenizer that is given, and refuse another number of pieces than it has.
 
+    Returns:
+        The tokenizer; None if none is given.
+
     Raises:
         ValueError: there are other numbers, or the file is no tokenizer.
     """
@@ -47,35 +49,37 @@ def check_tokenizer_options(settings, explicit):
     from keras_transformer_cli.models import load_tokenizer
 
     if not settings["tokenizer"]:
-        return
-    sizes = vocabulary_sizes(load_tokenizer(Path(settings["tokenizer"])))
+        return None
+    tokenizer = load_tokenizer(Path(settings["tokenizer"]))
+    sizes = vocabulary_sizes(tokenizer)
     for side, name in SIZE_ARGUMENTS.items():
         if name in explicit and settings[name] not in (None, sizes[side]):
             raise ValueError(
                 f"{name}={settings[name]} cannot be: the tokenizer {settings['tokenizer']} has {sizes[side]} pieces of "
                 f"the {side}. Leave the option out."
             )
+    return tokenizer
 
 
-def check_segmentations(settings):
+def check_segmentations(settings, tokenizer=None):
     """Refuse an exponent or a rate that the kind of the subwords does not allow.
+
+    Args:
+        settings: of the run.
+        tokenizer: the one that is given, or None.
 
     Raises:
         ValueError: the message names the option.
     """
-    from pathlib import Path
-
     from keras_transformer.data.segmentations import check_alpha
     from keras_transformer.inputs.tokenizers import SIDES, side_of
     from keras_transformer.text.sampler import SegmentationSampler
     from keras_transformer_cli.complaints import called
-    from keras_transformer_cli.models import load_tokenizer
 
     alpha = settings["segmentation_alpha"]
     check_alpha(settings["segmentations"], alpha)
     kinds = [settings["subwords"]]
-    if settings["tokenizer"]:
-        tokenizer = load_tokenizer(Path(settings["tokenizer"]))
+    if tokenizer is not None:
         kinds = [side_of(tokenizer, side).model for side in SIDES]
     if settings["segmentations"] > 1:
         with called({"alpha": "segmentation_alpha"}):

@@ -81,6 +81,7 @@ class Order:
         self.pairs, self.taken, self.rows, self.seed = np.asarray(pairs), np.asarray(taken), rows, seed
         self.segmentations = segmentations
         self.first = np.cumsum(self.pairs.ravel()).reshape(self.pairs.shape) - self.pairs
+        self.kept = int(self.pairs.sum())
         self.ends = np.cumsum(self.taken, axis=1)  # [shapes, corpora]: where the part of a corpus in an epoch ends
         self.batches_of_shape = -(-self.ends[:, -1] // np.asarray(rows))
         self.batches = int(self.batches_of_shape.sum())
@@ -105,7 +106,7 @@ class Order:
         for corpus, number in np.unique(np.stack([corpora, rounds]), axis=1).T.tolist():
             chosen = (corpora == corpus) & (rounds == number)
             size = int(self.pairs[shape, corpus])
-            first = self.first[shape, corpus] + number % self.segmentations * self.pairs.sum()
+            first = self.first[shape, corpus] + number % self.segmentations * self.kept
             numbers[chosen] = first + self._shuffled(members[chosen], size, number, shape, corpus)
         return numbers
 

@@ -43,7 +43,8 @@ class Segmentations:
             if not hasattr(part, "sampler"):
                 raise TypeError(f"segmentations={self.number} needs a Tokenizer or a TokenizerPair, got {shown(part)}.")
         try:
-            self.samplers = tuple(part.sampler(alpha, seed) for part in parts)
+            source = parts[0].sampler(alpha, seed)
+            self.samplers = source, source if parts[1] is parts[0] else parts[1].sampler(alpha, seed)
         except (TypeError, ValueError) as error:
             message = str(error).replace("alpha=", "segmentation_alpha=")
             raise type(error)(f"segmentations={self.number}: {message}") from error

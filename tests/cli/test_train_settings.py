@@ -7,7 +7,7 @@ from keras_transformer import Tokenizer
 from keras_transformer.presets import count_parameters, preset, training_costs
 from keras_transformer.recipes import read_recipe
 from keras_transformer_cli.app import app
-from keras_transformer_cli.early_checks import check_segmentations
+from keras_transformer_cli.early_checks import check_segmentations, check_tokenizer_options
 from keras_transformer_cli.memory import GIB, check_memory
 from keras_transformer_cli.settings import epochs, warmup_steps, with_one_length, with_recipe
 
@@ -90,8 +90,7 @@ def test_segmentations_that_cannot_be_drawn_are_refused_early(subwords, number, 
 
 
 def test_the_kind_of_a_given_tokenizer_says_which_alpha_is_allowed(tmp_path):
-    Tokenizer.train(["low lower", "lowest"], 40, "unigram", hard_vocab_limit=False, byte_fallback=False).save(
-        tmp_path / "unigram.model"
-    )
-    settings = given(tokenizer=str(tmp_path / "unigram.model"), segmentations=2, segmentation_alpha=3.0)
-    check_segmentations(settings)
+    path = tmp_path / "unigram.model"
+    Tokenizer.train(["low lower", "lowest"], 40, "unigram", hard_vocab_limit=False, byte_fallback=False).save(path)
+    settings = given(tokenizer=str(path), segmentations=2, segmentation_alpha=3.0)
+    check_segmentations(settings, check_tokenizer_options(settings, explicit=[]))
