@@ -103,7 +103,10 @@ def fitted(curves):
 
 
 def draw(curves, path):
-    """Draw time and memory of both passes over n and over d, in eight panels of a PNG file."""
+    """Draw time and memory of both passes over n and over d, in eight panels of a PNG file.
+
+    Small layers may need no page of memory that the process has not had before. A panel of zeros has a linear scale.
+    """
     figure = Figure(figsize=(18, 8), layout="constrained")
     rows = figure.subplots(2, 4)
     for axis, of_axis in zip("nd", rows, strict=True):
@@ -112,8 +115,9 @@ def draw(curves, path):
             for kind in layer_kinds.KINDS:
                 points = [(r[axis], r[f"{name}_{unit}"]) for r in curves if r["kind"] == kind and r["varies"] == axis]
                 axes.plot(*zip(*points, strict=True), marker="o", label=kind)
+            scale = "log" if any(line.get_ydata().max() > 0 for line in axes.get_lines()) else "linear"
             title = f"{name}: {'seconds' if unit == 'seconds' else 'growth of memory, MiB'}"
-            axes.set(title=title, xlabel=axis, xscale="log", yscale="log")
+            axes.set(title=title, xlabel=axis, xscale="log", yscale=scale)
             axes.set_xticks([x for x, _ in points], [str(x) for x, _ in points], fontsize=8)
             axes.xaxis.set_minor_locator(NullLocator())
     rows[0][0].legend()

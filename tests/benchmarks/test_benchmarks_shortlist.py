@@ -7,6 +7,7 @@ import shortlist
 import shortlist_bleu
 import student_bounds
 import tiny
+from processors import needs_vnni
 
 from keras_transformer import DecoderLayer, Translator
 
@@ -34,6 +35,7 @@ def test_a_search_with_and_without_a_shortlist(tmp_path, small_preset, monkeypat
     assert f"| small | float32 | with | {real[True][2]:,.0f} | 4 | 2.00 |" in printed
 
 
+@needs_vnni
 def test_the_bounds_of_a_student(tmp_path, small_preset, monkeypatch, capsys):
     monkeypatch.setattr("keras_transformer.backend.int8.SMALLEST", 1)
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda threads: None)

@@ -78,3 +78,18 @@ def test_the_script(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "layer_complexity.md").read_text()
     assert "| recurrent | 5 | n | " in printed and "| ratio, heads | " in printed
+
+
+def test_memory_that_did_not_grow_is_drawn(tmp_path):
+    """A logarithm of 0 has no place: such panels are linear, and the others are not."""
+    passes = {
+        f"{name}_{unit}": size for name in layer_complexity.PASSES for unit, size in (("seconds", 0.5), ("mib", 0))
+    }
+    curves = [
+        {"kind": kind, "varies": axis, axis: size, **passes}
+        for kind in layer_kinds.KINDS
+        for axis in "nd"
+        for size in (8, 16)
+    ]
+    layer_complexity.draw(curves, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from processors import needs_vnni
 
 from keras_transformer import Transformer
 from keras_transformer.incremental import IncrementalDecoder
@@ -39,6 +40,7 @@ def test_float_logits(options):
     np.testing.assert_allclose(chosen, every[:, :, PIECES], rtol=1e-5, atol=1e-6)
 
 
+@needs_vnni
 def test_integer_logits_are_the_same(monkeypatch):
     monkeypatch.setattr("keras_transformer.backend.int8.SMALLEST", 1)
     model = Transformer(vocabulary_size=SIZE, **SMALL)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from nltk.translate import AlignedSent, IBMModel1
+from processors import needs_vnni
 
 from keras_transformer import Translator, parallel_corpus
 from keras_transformer.ids import END, NUM_RESERVED, PAD
@@ -118,6 +119,7 @@ def test_a_prefix_may_have_other_pieces(model, tokenizer):
     assert all(text.startswith(prefix) for text in short(["3 1", "4"], prefixes=[prefix, prefix]))
 
 
+@needs_vnni
 def test_integers_choose_among_their_pieces(tokenizer, monkeypatch):
     monkeypatch.setattr("keras_transformer.backend.int8.SMALLEST", 1)
     model = tiny.make_opinionated(seed=3)
