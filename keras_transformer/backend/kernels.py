@@ -105,6 +105,9 @@ def take_rows(x, rows):
 
 def pick(x, indices):
     """x[b, indices[b]]: (B, W, ...), int (B, n) -> (B, n, ...)."""
+    tf = tensorflow_backend()
+    if tf is not None:  # one op in place of ten: small arrays take half the time, and graphs are made sooner
+        return tf.gather(x, indices, axis=1, batch_dims=1)
     shape = ops.shape(x)
     rows = ops.arange(ops.shape(indices)[0], dtype="int32")[:, None] * shape[1] + indices  # of (B·W, ...)
     return take_rows(ops.reshape(x, (-1, *shape[2:])), rows)
