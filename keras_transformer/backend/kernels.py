@@ -106,7 +106,7 @@ def take_rows(x, rows):
 def pick(x, indices):
     """x[b, indices[b]]: (B, W, ...), int (B, n) -> (B, n, ...)."""
     tf = tensorflow_backend()
-    if tf is not None:  # one op in place of ten: small arrays take half the time, and graphs are made sooner
+    if tf is not None:  # one op in place of ten, so that the graph of a search is made sooner
         return tf.gather(x, indices, axis=1, batch_dims=1)
     shape = ops.shape(x)
     rows = ops.arange(ops.shape(indices)[0], dtype="int32")[:, None] * shape[1] + indices  # of (B·W, ...)

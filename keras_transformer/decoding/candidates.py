@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_transformer.backend.kernels import pick, take_rows, top_k
+from keras_transformer.backend.kernels import pick, top_k
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE, UNREACHED
 from keras_transformer.decoding.rules import exclude_repeats, excluded_ids, is_excluded, prefix_tokens
 from keras_transformer.ids import END, PAD
@@ -50,10 +50,7 @@ def log_normalizer(logits, values, indices):
     `ops.softmax` needs only one pass over V. It gives the largest logit z the probability exp(z) / Σ exp, from
     which the sum follows.
     """
-    batch, size = ops.shape(logits)
-    rows = ops.arange(batch, dtype="int32") * size
-    probability = take_rows(ops.reshape(ops.softmax(logits), (-1,)), rows + indices[:, 0])  # (R,)
-    return (values[:, 0] - ops.log(probability))[:, None]
+    return values[:, :1] - ops.log(pick(ops.softmax(logits), indices[:, :1]))
 
 
 def next_tokens(logits, ids, position, k, rules, bounds, allowed=None):
