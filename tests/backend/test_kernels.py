@@ -9,7 +9,6 @@ from keras_transformer.backend.kernels import pick
 
 pytestmark = pytest.mark.core
 
-
 CASES = [((3, 5), 7), ((3, 5, 2), 4), ((2, 3, 5, 2), 1), ((3, 5), 0)]
 if keras.backend.backend() == "tensorflow":  # an export gets empty batches; on JAX, Keras loses an axis of them
     CASES.append(((0, 5, 2), 4))

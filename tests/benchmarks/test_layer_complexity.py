@@ -81,7 +81,7 @@ def test_the_script(tmp_path, capsys, monkeypatch):
 
 
 def test_memory_that_did_not_grow_is_drawn(tmp_path):
-    """A logarithm of 0 has no place: such panels are linear, and the others are not."""
+    """A panel of zeros has no logarithms. matplotlib would warn of them, and warnings are errors here."""
     passes = {
         f"{name}_{unit}": size for name in layer_complexity.PASSES for unit, size in (("seconds", 0.5), ("mib", 0))
     }
