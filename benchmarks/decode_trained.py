@@ -3,8 +3,8 @@
     python benchmarks/decode_trained.py --output DIR --model runs/tok/model --source test.en
 
 translates a file with `Translator`, with an export of it, with CTranslate2 and with `generate` of a MarianMTModel.
-Sentences are sorted by length into batches of 64, and there is no length penalty. The table says how many
-translations are the same as CTranslate2's and, with a `--reference`, their BLEU.
+Sentences are sorted by length into batches of 64, or of each `--batch`, and there is no length penalty. The table says
+how many translations are the same as CTranslate2's and, with a `--reference`, their BLEU.
 
 Each contender runs in its own process. A round measures every contender once. The medians of all rounds are reported.
 `together` puts all threads on one batch. `apart` decodes two batches at a time, with half of the threads each.
@@ -32,7 +32,7 @@ def share_threads(threads, way):
     return workers, max(1, threads // workers)
 
 
-def ours(model, contender, way, beam, threads):
+def ours(model, contender, way, beam, batch, threads):
     """Return a function from sentences to (pieces, log-probability) pairs."""
     import tensorflow as tf
 
@@ -44,13 +44,13 @@ def ours(model, contender, way, beam, threads):
     translator = Translator.load(model, dtype, beam_size=beam, length_penalty=0.0, max_length=LONGEST)
 
     def translate(sentences):
-        hypotheses = translator.n_best(sentences, 1, batch_size=BATCH, workers=workers)
+        hypotheses = translator.n_best(sentences, 1, batch_size=batch, workers=workers)
         return [(best.tokens[: len(best.tokens) - best.finished], best.log_probability) for [best] in hypotheses]
 
     return translate
 
 
-def export(model, contender, way, beam, threads):
+def export(model, contender, way, beam, batch, threads):
     """Return the same function with the signature `ids` of a SavedModel."""
     import numpy as np
     import tensorflow as tf
@@ -71,10 +71,10 @@ def export(model, contender, way, beam, threads):
         names = [tokenizer.pieces(ids[(ids != PAD) & (ids != END)]) for ids in outputs["ids"].numpy()]
         return list(zip(map(tuple, names), np.asarray(outputs["scores"]).tolist(), strict=True))
 
-    return lambda sentences: in_batches(translate_batch, tokenizer.encode(sentences), workers)
+    return lambda sentences: in_batches(translate_batch, tokenizer.encode(sentences), batch, workers)
 
 
-def huggingface(model, contender, way, beam, threads):
+def huggingface(model, contender, way, beam, batch, threads):
     """Return the same function with transformers' `generate`."""
     import torch
     from as_marian import as_marian
@@ -107,22 +107,22 @@ def huggingface(model, contender, way, beam, threads):
         scores = outputs.sequences_scores.tolist() if beam > 1 else [float("nan")] * len(names)
         return list(zip(names, scores, strict=True))
 
-    return lambda sentences: in_batches(translate_batch, tokenizer.encode(sentences), workers=1)
+    return lambda sentences: in_batches(translate_batch, tokenizer.encode(sentences), batch, workers=1)
 
 
-def in_batches(translate, sources, workers):
+def in_batches(translate, sources, batch, workers):
     """Translate the `sources` in batches by length, `workers` batches at a time. Return one result for each source."""
     from keras_transformer.translation.batches import at_the_same_time, by_length
 
     results = [None] * len(sources)
-    batches = by_length(list(map(len, sources)), BATCH)
+    batches = by_length(list(map(len, sources)), batch)
     for places, pairs in at_the_same_time(lambda places: translate([sources[i] for i in places]), batches, workers):
         for place, pair in zip(places, pairs, strict=True):
             results[place] = pair
     return results
 
 
-def ctranslate2(model, contender, way, beam, threads):
+def ctranslate2(model, contender, way, beam, batch, threads):
     """Return the same function with CTranslate2."""
     import ctranslate2 as engine
 
@@ -145,7 +145,7 @@ def ctranslate2(model, contender, way, beam, threads):
         pieces = [tokenizer.pieces(ids) for ids in tokenizer.encode(sentences)]
         lengths = {"min_decoding_length": 0, "max_decoding_length": LONGEST}
         results = runtime.translate_batch(
-            pieces, beam_size=beam, length_penalty=0, max_batch_size=BATCH, return_scores=True, **lengths
+            pieces, beam_size=beam, length_penalty=0, max_batch_size=batch, return_scores=True, **lengths
         )
         return [(tuple(result.hypotheses[0]), result.scores[0]) for result in results]
 
@@ -157,14 +157,14 @@ def ways(contender):
     return WAYS[:1] if contender == "huggingface" else WAYS
 
 
-def measure(model, source, contender, way, beam, threads, repeats):
+def measure(model, source, contender, way, beam, batch, threads, repeats):
     """Return the median seconds of the whole file after one pass for warm-up, and the translations."""
     from keras_transformer.files import read_lines
 
     sentences = list(read_lines(source))
     makers = {"ours": ours, "export": export, "ctranslate2": ctranslate2, "huggingface": huggingface}
     make = makers[contender.split()[0]]
-    translate = make(model, contender, way, beam, threads)
+    translate = make(model, contender, way, beam, batch, threads)
     timings = repeat(lambda: translate(sentences), warm_up=1, fewest=repeats)
     return {"seconds": timings.median, "translations": timings.values[0]}
 
@@ -200,15 +200,19 @@ def bleu(model, translations, references, tokenize):
 
 def table(results):
     """Return a table in Markdown with a row for each case. A ratio compares with CTranslate2 in the same way."""
-    header = ("beam", "contender", "way", "sentences/s", "/ CTranslate2 float32", "same as CTranslate2's", "BLEU")
-    yardstick = {(r["beam"], r["way"]): r["seconds"] for r in results if r["contender"] == "ctranslate2"}
+    header = ("batch", "beam", "way", "contender", "sentences/s", "/ CTranslate2", "same as CTranslate2's", "BLEU")
+
+    def setting(result):
+        return result["batch"], result["beam"], result["way"]
+
+    yardstick = {setting(r): r["seconds"] for r in results if r["contender"] == "ctranslate2"}
     rows = []
     for r in results:
-        ratio = yardstick.get((r["beam"], r["way"]), float("nan")) / r["seconds"]
+        ratio = yardstick.get(setting(r), float("nan")) / r["seconds"]
         same = f"{r['agreement']['identical']} of {r['agreement']['of']}" if "agreement" in r else ""
         score = f"{r['bleu']:.2f}" if "bleu" in r else ""
-        case = (r["beam"], r["contender"], r["way"])
-        rows.append((*case, f"{r['sentences_per_second']:.0f}", f"{ratio:.2f}", same, score))
+        figures = (f"{r['sentences_per_second']:.0f}", f"{ratio:.2f}", same, score)
+        rows.append((*setting(r), r["contender"], *figures))
     return markdown_table(header, rows)
 
 
@@ -222,6 +226,7 @@ def main(
         str, typer.Option(help="sacreBLEU's tokenizer; `none` for a reference that is tokenized already.")
     ] = "13a",
     beam: Annotated[list[int] | None, typer.Option(help="Beams; 1 and 4 if none.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help=f"Sentences of a batch; {BATCH} if none.")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads for each contender.")] = 2,
     rounds: Annotated[int, typer.Option(help="How often each contender is measured.")] = 1,
     repeats: Annotated[int, typer.Option(help="Timed passes over the file in each process, after one more.")] = 3,
@@ -232,18 +237,19 @@ def main(
     references = None if reference is None else list(read_lines(reference))
     if references is not None and len(references) != len(list(read_lines(source))):
         raise typer.BadParameter("must have as many lines as --source.", param_hint="--reference")
-    cases = [(c, way, w) for w in beam or (1, 4) for c in contender or CONTENDERS for way in ways(c)]
+    batches, beams, contenders = batch or [BATCH], beam or (1, 4), contender or CONTENDERS
+    cases = [(c, way, w, b) for b in batches for w in beams for c in contenders for way in ways(c)]
     measured = in_rounds(
         cases, lambda case: in_a_process(__file__, str(model), str(source), *case, threads, repeats), rounds
     )
     translations = {case: of_case[0]["translations"] for case, of_case in zip(cases, measured, strict=True)}
     results = []
     for case, of_case in zip(cases, measured, strict=True):
-        c, way, w = case
+        c, way, w, size = case
         seconds = statistics.median(figures["seconds"] for figures in of_case)
-        result = {"contender": c, "way": way, "beam": w, "threads": threads, "seconds": seconds}
+        result = {"contender": c, "way": way, "beam": w, "batch": size, "threads": threads, "seconds": seconds}
         result["sentences_per_second"] = len(translations[case]) / seconds
-        if yardstick := translations.get(("ctranslate2", way, w)):
+        if yardstick := translations.get(("ctranslate2", way, w, size)):
             result["agreement"] = agreement(translations[case], yardstick)
         if references is not None:
             result["bleu"] = bleu(model, [pieces for pieces, _ in translations[case]], references, tokenize)

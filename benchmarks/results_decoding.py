@@ -1,12 +1,7 @@
 """The numbers of decoding and of bulk translation on the page of results."""
 
-from pathlib import Path
-
-import shortlist_bleu
-import student_bounds
 from results import markdown_table
 from results_cards import Card, bold, by, percent, rate, read_card, span, times
-from shortlist import table as shortlist_table
 
 SPEEDS = {"multi30k_tiny": "decode/tiny", "paper_base": "decode/base"}
 INT8_SPEEDS = {"multi30k_tiny": "decode/tiny_int8", "paper_base": "decode/base_int8"}
@@ -211,49 +206,24 @@ def sentences_values(folder):
     }
 
 
-def students(folder):
-    """All texts of the page about students: {name: text}; {} without the card of `students.py`.
-
-    `student` and `control` beside it are the cards of their trainings.
-    """
-    if not (Path(folder) / "students/students.json").is_file():
-        return {}
-    entries = read_card(folder, "students/students")
-    trainings = {name: read_card(folder, f"students/{name}") for name in ("student", "control")}
-    found = by(entries, "model", "engine", "beam")
-    yardsticks = [found["teacher", engine, 4]["sentences_per_second"] for engine in ("ours int8", "ctranslate2 int8")]
+def batches_values(folder):
+    """Real sentences in batches of several sizes."""
+    entries = read_card(folder, "decode/trained_batches")
+    found = by(entries, "batch", "beam", "way", "contender")
+    rates = {setting: entry["sentences_per_second"] for setting, entry in found.items()}
     rows = []
-    for (model, engine, beam), entry in found.items():
-        rate = entry["sentences_per_second"]
-        ratios = [times(rate / yardstick) for yardstick in yardsticks]
-        rows.append([model, engine, str(beam), f"{rate:,.0f}", entry["way"], *ratios, times(entry["bleu"])])
-    header = ["model", "engine", "beam", "sentences/s", "way", "/ the teacher, ours int8", "/ CTranslate2 int8"]
-    bleus = {
-        name: [scores["BLEU"] for scores in card["scores"].values()]
-        for name, card in {**trainings, "teacher": read_card(folder, "recipes/m29_small_v6_d3")}.items()
-    }
-    student = found["student", "ours int8", 1]["sentences_per_second"]
-    return {
-        "table": markdown_table([*header, "BLEU"], rows),
-        "commands": "\n".join(card["command"] for card in trainings.values()),
-        "machine": trainings["student"]["machine"],
-        **{f"{name}_updates": f"{card['training']['updates']:,}" for name, card in trainings.items()},
-        "speedup": times(student / yardsticks[0]),
-        "control_lead": times(bleus["control"][0] - bleus["student"][0]),
-        **{f"{name}_bleu": " and ".join(map(times, values)) for name, values in bleus.items()},
-    }
+    for setting in dict.fromkeys(key[:3] for key in found):
+        ours, theirs = rates[*setting, "ours"], rates[*setting, "ctranslate2"]
+        rows.append([", ".join(map(str, setting)), f"{ours:,.0f}", f"{theirs:,.0f}", times(ours / theirs)])
 
+    def gain(contender, way):
+        return span([rates[256, beam, way, contender] / rates[64, beam, way, contender] for beam in (1, 4)], 2)
 
-def shortlist(folder):
-    """All texts of the page about shortlists: {name: text}; {} without the cards of `shortlist.py` and its bounds."""
-    if not (Path(folder) / "students/shortlist.json").is_file():
-        return {}
-    bleus = read_card(folder, "students/shortlist_bleu")
     return {
-        "bounds": student_bounds.table(read_card(folder, "students/student_bounds")),
-        "speed": shortlist_table(read_card(folder, "students/shortlist")),
-        "bleu": shortlist_bleu.table(bleus),
-        "cost": times(max(round(bleu["without"], 2) - round(bleu["with"], 2) for bleu in (e["bleu"] for e in bleus))),
+        "batches": markdown_table(["batch, beam, way", "ours", "CTranslate2", "ours / CTranslate2"], rows),
+        "batches_together": gain("ours", "together"),
+        "batches_apart": gain("ours", "apart"),
+        "batches_theirs": gain("ctranslate2", "apart"),
     }
 
 
@@ -291,7 +261,8 @@ def curve_values(folder):
 
 def decoding(folder):
     """All texts of the page about decoding: {name: text}."""
-    return speed_values(folder) | sentences_values(folder) | profile_values(folder) | curve_values(folder)
+    families = (speed_values, sentences_values, batches_values, profile_values, curve_values)
+    return {name: text for family in families for name, text in family(folder).items()}
 
 
 def exports(folder):

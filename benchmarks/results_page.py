@@ -19,8 +19,9 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from results import write_text
 from results_cards import RESULTS
-from results_decoding import bulk, decoding, exports, shortlist, students
+from results_decoding import bulk, decoding, exports
 from results_quality import ablations, multi30k, parser, parsing, published, quickstart, recipes
+from results_students import shortlist, students
 from results_training import gpu, layers, training
 
 PAGE, TEMPLATE = RESULTS.parent / "RESULTS.md", "page.md"

@@ -83,7 +83,7 @@ def main(
 
     def measure(case):
         (model, engine, beam), way = case
-        options = (str(folders[model]), str(source), engine, way, beam, threads, repeats)
+        options = (str(folders[model]), str(source), engine, way, beam, decode_trained.BATCH, threads, repeats)
         return in_a_process(decode_trained.__file__, *options)
 
     measured = dict(zip(cases, in_rounds(cases, measure, rounds), strict=True))

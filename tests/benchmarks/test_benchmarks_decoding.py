@@ -67,7 +67,7 @@ def test_decode_trained(tmp_path, capsys, monkeypatch, in_this_process):
     bleu = sacrebleu.corpus_bleu([best.text for best in best_ones], [references]).score
     assert together["bleu"] == apart["bleu"] == pytest.approx(bleu)
     assert together["sentences_per_second"] == 3 / 0.5
-    assert "| 2 | export | apart |" in capsys.readouterr().out
+    assert "| 64 | 2 | apart | export |" in capsys.readouterr().out
     for translations in measured:
         for (pieces, score), best in zip(translations, best_ones, strict=True):
             assert list(pieces) == list(best.tokens[: len(best.tokens) - best.finished])

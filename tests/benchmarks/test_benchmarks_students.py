@@ -29,7 +29,7 @@ def test_the_faster_way_counts_and_ratios_compare_with_the_teacher_in_integers(f
     seconds["student"] = {"together": [1.0] * 3, "apart": seconds["student"]}
     calls = []
 
-    def measured(script, folder, source, engine, way, beam, threads, repeats):
+    def measured(script, folder, source, engine, way, beam, batch, threads, repeats):
         name = folder.rpartition("/")[2]
         calls.append((name, engine, way, beam))
         pieces = [tokenizer.pieces(ids) for ids in tokenizer.encode(texts[name])]
