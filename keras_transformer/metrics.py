@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
+from keras_transformer.losses.cross_entropy import check_labels, smoothed_cross_entropy
 from keras_transformer.losses.label_smoothing import token_mask, token_weights
 
 
@@ -33,7 +33,12 @@ class TokenMetric(keras.metrics.Metric):
             y_true: labels (B, T), 0 at padding.
             y_pred: logits (B, T, V).
             sample_weight: the weights of the tokens: (B,), a weight for each sentence, or broadcastable to (B, T).
+
+        Raises:
+            ValueError: labels and logits do not fit.
         """
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        check_labels(y_true, y_pred)
         labels = ops.cast(y_true, "int32")
         weights = token_mask(labels)
         if sample_weight is not None:
@@ -76,6 +81,8 @@ class MaskedAccuracy(TokenMetric):
         name: the name in the logs.
     """
 
+    _direction = "up"  # better where higher: EarlyStopping and others read it
+
     def __init__(self, name: str = "accuracy", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)
 
@@ -106,6 +113,8 @@ class Perplexity(TokenMetric):
     Args:
         name: the name in the logs.
     """
+
+    _direction = "down"
 
     def __init__(self, name: str = "perplexity", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)

@@ -46,11 +46,33 @@ def write_folder(mean, checkpoints, output, tokenizer, overwrite):
     from keras_transformer.files import MODEL_FILE, written_beside
     from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
 
-    pieces = load_tokenizer(tokenizer or tokenizer_folder(checkpoints[0]))
+    pieces = load_tokenizer(tokenizer) if tokenizer else common_tokenizer(checkpoints)
     with written_beside(output, overwrite, {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}) as beside:
         beside.mkdir()
         mean(checkpoints, beside / MODEL_FILE)
         save_tokenizer(pieces, beside)
+
+
+def common_tokenizer(checkpoints):
+    """The tokenizer beside the checkpoints.
+
+    Raises:
+        FileNotFoundError: the first one has none.
+        ValueError: another one has another: a mean of such models would be none of either.
+    """
+    first = tokenizer_folder(checkpoints[0])
+    tokenizer = load_tokenizer(first)
+    for checkpoint in checkpoints[1:]:
+        try:
+            folder = tokenizer_folder(checkpoint)
+        except FileNotFoundError:
+            continue
+        if folder != first and load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
+            raise ValueError(
+                f"{checkpoints[0]} and {checkpoint} have different tokenizers, so their models have no mean. Give "
+                "checkpoints of one training, or --tokenizer if one file is a mistake."
+            )
+    return tokenizer
 
 
 def tokenizer_folder(checkpoint):

@@ -68,7 +68,7 @@ def evaluate(
     from keras_transformer.evaluate.comparison import checked_samples, compare_streams
     from keras_transformer.evaluate.metrics import metrics
     from keras_transformer.evaluate.scores import score_streams
-    from keras_transformer.inputs.paths import check_target
+    from keras_transformer.inputs.paths import check_target, refuse_own_input
     from keras_transformer_cli import evaluating
     from keras_transformer_cli.translating import Request
 
@@ -94,6 +94,7 @@ def evaluate(
     systems |= evaluating.read_rivals(against or [], model, request, paths[0], len(streams[0]))
     if output is not None:
         check_target(output, "file", "output", overwrite)
+        refuse_own_input(output, [source, *paths, *(against or [])])
     translations = evaluating.translate_all(systems, sentences, output, overwrite)
     if against:
         evaluating.print_comparison(compare_streams(translations, streams, chosen, samples), as_json)

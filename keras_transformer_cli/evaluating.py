@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keras_transformer_cli.answers import check_export, exported_answers
-from keras_transformer_cli.models import arguments, is_export, load
+from keras_transformer_cli.models import arguments, is_export, load, load_shortlist, load_tokenizer
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
@@ -90,8 +90,10 @@ def check_model(request, argument):
     if any(is_export(folder) for folder in request.model):
         check_export(request)
     else:
-        for folder, name in zip(request.model, arguments(request.model), strict=True):
-            training_folder(folder, argument if name == "model" else name)
+        named = zip(request.model, arguments(request.model), strict=True)
+        first, *_ = [training_folder(folder, argument if name == "model" else name) for folder, name in named]
+        if path := request.search.get("shortlist"):
+            load_shortlist(path).check_fits(load_tokenizer(first), request.search["beam_size"])
 
 
 def translations_of(request, sentences):

@@ -54,14 +54,19 @@ def load(folders, precision="float32", **options):
     from keras_transformer import Translator
 
     if options.get("shortlist") is not None:
-        from keras_transformer.translation import Shortlist
-
-        with called({"path": "shortlist"}):
-            options["shortlist"] = Shortlist.load(options["shortlist"])
+        options["shortlist"] = load_shortlist(options["shortlist"])
     alone = len(folders) == 1
     names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
     with called(names):
         return Translator.load(folders[0] if alone else folders, dtype=precision, **options)
+
+
+def load_shortlist(path):
+    """The `Shortlist` of the option --shortlist."""
+    from keras_transformer.translation import Shortlist
+
+    with called({"path": "shortlist"}):
+        return Shortlist.load(path)
 
 
 def arguments(folders):

@@ -110,11 +110,12 @@ def words_of_text():
 def score_parser(load, trees, output, overwrite, batch_size, as_json):
     """Parse the sentences of a file of trees, and print the scores."""
     from keras_transformer.files import written_beside
-    from keras_transformer.inputs.paths import check_target
+    from keras_transformer.inputs.paths import check_target, refuse_own_input
     from keras_transformer.parsing import read_trees, words_of
 
     if output is not None:
         check_target(output, "file", "output", overwrite)
+        refuse_own_input(output, [trees])
     references = read_trees(trees)
     parser = load()
     sentences = [" ".join(words_of(tree)) for tree in references]

@@ -55,6 +55,6 @@ def show(
     side = "target" if target else "source"
     loaded = load_tokenizer(tokenizer)
     part = side_of(loaded, side)
-    for text in texts or (line.rstrip("\n") for line in sys.stdin):
+    for text in texts or (line.removesuffix("\n").removesuffix("\r") for line in sys.stdin):
         found = loaded.encode(text, side)
         result(" ".join(map(str, found if ids else part.pieces(found))))

@@ -80,9 +80,11 @@ def translate_to_file(request, source, target, window, overwrite):
 def translate_lines(request, source, output, window, overwrite):
     """Translate lines of any kind, window after window, to a file or to the standard output."""
     from keras_transformer.files import written_beside
-    from keras_transformer.inputs.paths import check_source, check_target
+    from keras_transformer.inputs.paths import check_source, check_target, refuse_own_input
 
     path = check_source("/dev/stdin" if source in (None, "-") else source, argument="source")
+    refuse_own_input(output, [path])
+    refuse_own_input(request.attention, [path], "attention")
     if request.attention and check_target(request.attention, "file", "attention", overwrite).suffix != ".html":
         raise ValueError(f"attention={str(request.attention)!r} must end in .html.")
     with contextlib.ExitStack() as stack:

@@ -62,7 +62,8 @@ def check_scope(model):
     import tensorflow as tf
 
     here = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
-    made = {"model": model.variables[:1], "optimizer": [model.optimizer.iterations] if model.optimizer else []}
+    # Not `iterations`: with `gradient_accumulation_steps` it is a tensor.
+    made = {"model": model.variables[:1], "optimizer": model.optimizer.variables[:1] if model.optimizer else []}
     for what, variables in made.items():
         for variable in variables:
             there = compat.strategy_of(variable)

@@ -18,6 +18,7 @@ SPLIT_FILES = {
 }
 MOST_BY_DEFAULT = 2000  # pairs; more would only take time in each epoch
 SHARE_BY_DEFAULT = 20  # one pair of so many
+BLANK = 2**64 - 1  # the key of a pair that is never chosen
 
 
 def split_corpus(source, target, folder, valid_pairs=None, seed=0):
@@ -42,7 +43,8 @@ def split_corpus(source, target, folder, valid_pairs=None, seed=0):
         folder: gets `train.source`, `train.target`, `valid.source` and `valid.target`. Older files of these names are
             replaced. The other files of the folder stay.
         valid_pairs: the fewest pairs to take out. If the last chosen sentence stands in several pairs, all of them are
-            taken. None is a twentieth of the corpus, at most 2,000 pairs.
+            taken. None is a twentieth of the corpus, at most 2,000 pairs. Pairs with a blank side are not counted, and
+            stay with the training pairs.
         seed: int.
 
     Returns:
@@ -58,12 +60,13 @@ def split_corpus(source, target, folder, valid_pairs=None, seed=0):
     folder = check_target(folder, "folder", "folder")
     with contextlib.ExitStack() as copies:
         corpora = [[_readable(corpus, copies) for corpus in pair] for pair in corpus_pairs(source, target)]
-        keys = np.fromiter((_key(text, seed) for text, _ in _pairs(corpora)), np.uint64)
-        number = _number_of_pairs(valid_pairs, len(keys))
+        keys = np.fromiter((BLANK if _is_blank(pair) else _key(pair[0], seed) for pair in _pairs(corpora)), np.uint64)
+        count = int((keys != BLANK).sum())
+        number = _number_of_pairs(valid_pairs, count)
         last = np.sort(keys)[number - 1]
-        if (keys <= last).all():
+        if (keys <= last).sum() >= count:
             raise ValueError(
-                f"valid_pairs={number} of {len(keys):,} pairs would leave none to train on. Take fewer, or give "
+                f"valid_pairs={number} of {count:,} pairs would leave none to train on. Take fewer, or give "
                 "validation files."
             )
         paths = {part: tuple(folder / name for name in names) for part, names in SPLIT_FILES.items()}
@@ -100,10 +103,15 @@ def _pairs(corpora):
             yield pair
 
 
+def _is_blank(pair):
+    """Whether a side has no text. Such a pair teaches nothing, and no score can be made of it."""
+    return not all(text.strip() for text in pair)
+
+
 def _key(text, seed):
     """A number that looks random, the same for the same text and seed."""
     digest = hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode())
-    return int.from_bytes(digest.digest(), "big")
+    return min(int.from_bytes(digest.digest(), "big"), BLANK - 1)
 
 
 def _number_of_pairs(valid_pairs, pairs):

@@ -97,9 +97,11 @@ def _computing_in(compute, translator):
     if compute != INTEGERS:
         raise ValueError(f"compute must be None or {INTEGERS!r}, got {compute!r}. None keeps the dtype of the models.")
     try:
-        return translator.with_models([integer_copy(model) for model in translator.models])
+        copy = translator.with_models([integer_copy(model) for model in translator.models])
     except (ValueError, IntegersNotExact) as error:
         raise type(error)(f"compute={compute!r}: {error}") from error
+    copy.folder = translator.folder  # the result card describes the same model
+    return copy
 
 
 def _serving_files(serving, path):

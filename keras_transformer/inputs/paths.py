@@ -10,6 +10,23 @@ MOST_NAMES = 2000  # of a folder that are compared with a name that is not there
 MOST_UNLIKE = 0.7  # the least similarity of two names, as in `difflib`
 
 
+def refuse_own_input(target, sources, argument="output"):
+    """Refuse to write over what is read, before the work.
+
+    Args:
+        target: the path that will be written, or None.
+        sources: paths that are read. None stands for no path.
+        argument: the name of the target's argument.
+
+    Raises:
+        ValueError: the target is one of the sources.
+    """
+    if target is None or not os.path.exists(target):
+        return
+    if any(source is not None and os.path.realpath(source) == os.path.realpath(target) for source in sources):
+        raise ValueError(f"{argument}={str(target)!r} is a file that is read here. Choose another path to write to.")
+
+
 def check_target(path, kind=None, argument="path", overwrite=True):
     """Refuse a path that cannot be written, before the work whose result it will hold. Nothing is created.
 

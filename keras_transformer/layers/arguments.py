@@ -45,9 +45,15 @@ def window(argument, value):
 def activation(argument, value):
     """A function, from one of Keras' names, a function or its configuration."""
     try:
-        return keras.activations.get(value)
+        found = keras.activations.get(value)
     except (TypeError, ValueError):
         raise ValueError(f"{argument} must be a Keras activation, by name or as a function, got {value!r}.") from None
+    if getattr(found, "__name__", None) == "<lambda>":
+        raise ValueError(
+            f"{argument} is a lambda, which no file can hold: a saved model could not be loaded. Write a function, and "
+            "put @keras.saving.register_keras_serializable() above it."
+        )
+    return found
 
 
 def choice(argument, value, choices):

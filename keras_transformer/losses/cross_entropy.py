@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_transformer.backend.gradients import custom_gradient
 from keras_transformer.backend.kernels import add_to_columns, after, tensorflow_backend
+from keras_transformer.backend.values import first_unknown_id, known
 
 SMALLEST = 1e-30  # no logarithm is taken of a smaller probability; well within float32's range
 
@@ -23,7 +24,7 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
         (B, T) float32, in nats; padding is not masked.
     """
     labels, logits = ops.convert_to_tensor(labels), ops.convert_to_tensor(logits)
-    check_shapes(labels, logits)
+    check_labels(labels, logits)
     labels = ops.cast(labels, "int32")[..., None]  # (B, T, 1)
     size = logits.shape[-1]
 
@@ -49,14 +50,21 @@ def smoothed_cross_entropy(labels, logits, epsilon=0.0):
     return value(ops.cast(logits, "float32"))
 
 
-def check_shapes(labels, logits):
-    """Raise ValueError if logits (B, T, V) and labels (B, T) do not fit, as far as their shapes are known."""
+def check_labels(labels, logits):
+    """Raise ValueError if labels (B, T) do not fit logits (B, T, V), as far as shapes and labels are known."""
     if any(getattr(values.shape, "rank", 0) is None for values in (labels, logits)):  # in a graph of TensorFlow
         return
     left, right = tuple(labels.shape), tuple(logits.shape)
     pairs = zip(left, right, strict=False)
     if len(right) != len(left) + 1 or any(None not in pair and pair[0] != pair[1] for pair in pairs):
         raise ValueError(f"logits must have the shape of the labels {left} and one more axis, the pieces, got {right}.")
+    values = known(labels)
+    found = None if values is None or right[-1] is None else first_unknown_id(values, right[-1])
+    if found is not None:
+        raise ValueError(
+            f"labels have {found[0]} at {found[1]}, but must be ids from 0 to {right[-1] - 1}, as many as the logits "
+            "have pieces. Padding is 0, not -100."
+        )
 
 
 def likelihood(logits, labels):

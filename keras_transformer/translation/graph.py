@@ -52,7 +52,7 @@ class TranslationGraph:
         self.rules = Rules(suppressed_ids(options.suppress, tokenizer), options.no_repeat_ngram, options.constraint)
         self.weights = tf.function(lambda: [decoder.step_weights() for decoder in self.decoders], autograph=False)
         self._compiled, self._compiling = {}, threading.Lock()
-        self._quantized = [model.quantized for model in models]
+        self._made_of = self._parts()
 
     @property
     def positions(self):
@@ -66,10 +66,24 @@ class TranslationGraph:
         names = ("length_penalty", "length_normalization")
         return {name: getattr(self.options, name) for name in names}
 
+    def _parts(self):
+        """Of each model, whether it is quantized, and the paths of its weights."""
+        return [(model.quantized, [variable.path for variable in model.weights]) for model in self.models]
+
     def check_unchanged(self):
-        """Raise RuntimeError if a model has been quantized: the compiled graphs hold its old weights."""
-        if self._quantized != [model.quantized for model in self.models]:
-            raise RuntimeError("a model was quantized after this Translator was made. Make a new Translator of it.")
+        """Raise RuntimeError if a model was quantized or got other weights: the compiled graphs hold the old ones.
+
+        `enable_lora` adds weights. New values of the same weights are no change.
+        """
+        for (quantized, paths), (is_quantized, present) in zip(self._made_of, self._parts(), strict=True):
+            if quantized != is_quantized:
+                raise RuntimeError("a model was quantized after this Translator was made. Make a new Translator of it.")
+            if paths != present:
+                first = next(iter(set(present) ^ set(paths)), "in another order")
+                raise RuntimeError(
+                    f"a model has other weights ({first}) than when this Translator was made, as after enable_lora. "
+                    "Make a new Translator of it."
+                )
 
     def run(self, inputs, top_k=0):
         """Run the compiled search, or the compiled sampling if there are random numbers. Any thread may call it.

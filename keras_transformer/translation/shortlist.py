@@ -56,8 +56,14 @@ class Shortlist:
     """
 
     def __init__(self, table: Any, common: Any, sizes: dict[str, int], fingerprint: Any = None) -> None:
-        self.table, self.common = np.array(table, np.int32), np.array(common, np.int32)
+        self.table, self.common = _whole("table", table), _whole("common", common)
         self.sizes, self.fingerprint = dict(sizes), fingerprint
+        if missing := [side for side in ("source", "target") if side not in sizes]:
+            raise ValueError(f"sizes must be {{'source': V, 'target': V'}}, and {missing[0]!r} is missing: {sizes}.")
+        if self.common.ndim != 1:
+            raise ValueError(f"common must be a list of ids, got an array of the shape {self.common.shape}.")
+        # In their order: a file of before keeps its digest.
+        self.common = np.array(list(dict.fromkeys(self.common.tolist())), np.int32)
         if self.table.ndim != 2 or len(self.table) != sizes["source"]:
             raise ValueError(f"table must have {sizes['source']} rows, one for each source piece: {self.table.shape}.")
         self.table[PAD] = PAD  # else a sentence would have other pieces in a batch of longer ones
@@ -109,7 +115,7 @@ class Shortlist:
         """
         path = check_source(path)
         try:
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with open(path, "rb") as opened, zipfile.ZipFile(opened), np.load(opened, allow_pickle=False) as file:
                 sizes = dict(zip(("source", "target"), file["sizes"].tolist(), strict=True))
                 return cls(file["table"], file["common"], sizes, json.loads(str(file["fingerprint"])))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -149,10 +155,11 @@ class Shortlist:
             raise ValueError(
                 "the shortlist belongs to another tokenizer of the same size. Learn one from a corpus of this one."
             )
-        if len(self.common) < 2 * beam_size:
+        count = len(np.setdiff1d(self.common, RESERVED))
+        if count < 2 * beam_size:
             raise ValueError(
                 f"beam_size={beam_size} needs a shortlist with at least {2 * beam_size} pieces that every sentence may "
-                f"have, and this one has {len(self.common)}. Learn one with a higher `common`."
+                f"have, reserved ones not counted, and this one has {count}. Learn one with a higher `common`."
             )
 
     def of_batch(self, source, prefix=None):
@@ -181,6 +188,14 @@ class Shortlist:
 
     def __repr__(self):
         return f"Shortlist({self.table.shape[1]} pieces for each source piece, {len(self.common)} for all)"
+
+
+def _whole(name, ids):
+    """Ids as an array of int32. ValueError if they are no whole numbers."""
+    ids = np.asarray(ids)
+    if ids.size and not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{name} must hold ids, which are whole numbers, got an array of {ids.dtype}.")
+    return ids.astype(np.int32)
 
 
 def _read(corpus, most):

@@ -61,7 +61,8 @@ def distill(
 
     Raises:
         ValueError: another `keep`; a file that can be read only once; files of different lengths, or empty ones; the
-            folder holds other work of a teacher, and the message names what differs; what `translate_file` raises.
+            folder holds other work of a teacher, and the message names what differs, or work of an unknown one; what
+            `translate_file` raises.
         OSError: a file cannot be read or written.
     """
     if keep not in KEEP:
@@ -110,5 +111,10 @@ def check_same_work(folder, work):
         if changes := changes_of(json.loads(path.read_text(encoding="utf-8")), work):
             raise ValueError(f"{folder} holds other work of a teacher: {changes}. Choose another folder.")
         return
+    translations = folder / TRANSLATIONS
+    if translations.exists():
+        raise ValueError(
+            f"{translations} exists, but no {WORK} says whose work it is. Remove it, or choose another folder."
+        )
     with written_beside(path, kind="file") as beside:
         beside.write_text(json_text(work), encoding="utf-8")

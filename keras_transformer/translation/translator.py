@@ -112,7 +112,7 @@ class Translator(GivenPairs):
             assert one.with_models(models).models == tuple(models)
             ```
         """
-        return _remade(type(self), models, self.tokenizer, self.options.as_keywords(), self.folder)
+        return _remade(type(self), models, self.tokenizer, self.options.as_keywords(), None)
 
     @property
     def beam_size(self) -> int:

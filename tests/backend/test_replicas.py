@@ -109,6 +109,18 @@ def test_a_model_of_another_scope_is_refused_in_one_line(made, compiled):
             tiny.compiled(model, optimizer)
 
 
+def test_an_optimizer_that_accumulates_gradients_is_compiled():
+    """Its `iterations` are no variable."""
+    model = tiny.compiled(tiny.make_model(), keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    before = model.get_weights()
+    rng = np.random.default_rng(0)
+    batches = [tiny.random_batch(rng, [3, 2], [4, 1]) for _ in range(2)]
+    model.train_on_batch(*batches[0])
+    assert all(map(np.array_equal, model.get_weights(), before))
+    model.train_on_batch(*batches[1])
+    assert not all(map(np.array_equal, model.get_weights(), before))
+
+
 def test_fit_in_the_scope_of_another_strategy_is_refused():
     model = tiny.compiled(tiny.make_model())
     message = "the model was made outside of a strategy's scope, and fit is called in the scope of a MirroredStrategy"

@@ -1,6 +1,7 @@
 """The commands on one tiny run: each agrees with the Python interface, and says what is wrong in one line."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import keras
@@ -261,6 +262,15 @@ def test_evaluate_score_average_tokenizer_and_quantize(trained, tmp_path):
     )
     assert trained_again.stdout == f"{tmp_path / 't'}\n"
     assert run("tokenizer", "show", tmp_path / "t", "--ids", input="1 1\n").stdout.split()[0].isdigit()
+    shown = [run("tokenizer", "show", tmp_path / "t", input=f"1 1{end}").stdout for end in ("\n", "\r\n")]
+    assert shown[0] == shown[1]  # line ends of Windows
+    shutil.copytree(folder / "run", tmp_path / "other")
+    tiny.make_tokenizer(tmp_path / "bytes", "bpe").save(tmp_path / "other" / "tokenizer.model", overwrite=True)
+    both = folder / "run" / "model.keras", tmp_path / "other" / "model.keras"
+    assert "have different tokenizers, so their models have no mean." in refused(
+        "average", *both, "-o", tmp_path / "no"
+    )
+    assert not (tmp_path / "no").exists()
     assert "no matrix of this model has 65,536 weights" in refused("quantize", folder / "run", tmp_path / "int8")
 
 

@@ -6,12 +6,14 @@ import re
 import sys
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import rival_texts
 import tiny
 from typer.testing import CliRunner
 
 from keras_transformer.evaluate import compare, evaluate
+from keras_transformer.translation import Shortlist
 from keras_transformer_cli import evaluating
 from keras_transformer_cli.app import app
 
@@ -180,3 +182,24 @@ def test_what_does_not_fit_is_refused_before_anything_is_translated(files, model
     assert "--beam-size has no meaning with --translated" in refused(*scoring, "--beam-size", 2)
     assert "--samples has no meaning without --against" in refused(*scoring, "--samples", 9)
     assert "a reference is missing. Give: MODEL" in refused(models / "a", source)
+
+
+def test_what_is_read_is_not_written_over(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluating, "translations_of", lambda *_: pytest.fail("it translates"))
+    source, target, rival = models / "test.en", models / "test.de", tmp_path / "rival"
+    rival_texts.write(rival, ["a"] * len(PAIRS))
+    (tmp_path / "link").symlink_to(rival)
+    for read in (source, target, rival, tmp_path / "link"):
+        message = f"output='{read}' is a file that is read here. Choose another path to write to."
+        assert refused(models / "a", source, target, "--against", rival, "-o", read, "--overwrite") == message
+
+
+def test_a_shortlist_must_fit_every_system_before_one_translates(models, monkeypatch):
+    sizes = {"source": 25, "target": 25}
+    Shortlist(np.full((25, 2), 7), range(4, 20), sizes).save(models / "shortlist.npz")
+    tiny.make_tokenizer(models / "words").save(models / "a" / "tokenizer.model", overwrite=True)
+    tiny.make_tokenizer(models / "bytes", "bpe").save(models / "b" / "tokenizer.model", overwrite=True)
+    monkeypatch.setattr(evaluating, "translations_of", lambda *_: pytest.fail("it translates"))
+    command = (models / "a", models / "test.en", models / "test.de", "--shortlist", models / "shortlist.npz")
+    message = "the shortlist has 25 source and 25 target pieces, the tokenizer 281 and 281. Learn a shortlist"
+    assert refused(*command, "--against", models / "b").startswith(message)

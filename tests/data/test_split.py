@@ -68,3 +68,13 @@ def test_too_many_validation_pairs_and_broken_lines_are_refused_and_older_files_
     assert {part: read([tmp_path / "parts" / f"{part}.{side}" for side in ("source", "target")]) for part in older} == (
         older
     )
+
+
+def test_blank_pairs_are_never_validated(tmp_path, pairs):
+    blank = [("", "t"), (" ", ""), ("s", "\u3000")] * 20
+    parts = split(tmp_path, [*blank, *pairs], 7)
+    assert set(parts["valid"]) < set(pairs) and len(parts["valid"]) >= 7
+    assert sorted(parts["train"] + parts["valid"]) == sorted([*blank, *pairs])
+    (tmp_path / "few").mkdir()
+    with pytest.raises(ValueError, match="valid_pairs=2 of 2 pairs would leave none to train on"):
+        split(tmp_path / "few", [*blank, ("a", "b"), ("c", "d")], 3)

@@ -124,6 +124,12 @@ def test_a_wrong_norm_is_refused(kind, norm):
     assert str(error.value) == f"norm must be one of ('post', 'pre'), got {norm!r}."
 
 
+def test_a_lambda_is_refused_because_no_file_can_hold_it():
+    message = "activation is a lambda, which no file can hold: .* @keras.saving.register_keras_serializable"
+    with pytest.raises(ValueError, match=message):
+        FeedForward(d_ff=3, activation=lambda x: x * 2)
+
+
 @pytest.mark.parametrize("kind", [FeedForward, EncoderLayer, DecoderLayer, Encoder, Decoder, Transformer])
 @pytest.mark.parametrize("activation", ["rellu", 3, {}])
 def test_a_wrong_activation_is_refused(kind, activation):

@@ -66,3 +66,31 @@ def test_reset_and_config(metric):
     assert float(metric.tokens) == 0
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert (type(again), again.name) == (type(metric), metric.name)
+
+
+@pytest.mark.parametrize("kind", [MaskedAccuracy, Perplexity])
+def test_labels_that_do_not_fit_the_logits_are_refused(kind):
+    logits = np.zeros((2, 3, 5), "float32")
+    for labels, message in (
+        (np.ones(3, int), r"logits must have the shape of the labels \(3,\) and one more axis, .* got \(2, 3, 5\)"),
+        (np.ones((2, 1), int), r"logits must have the shape of the labels \(2, 1\)"),
+        (
+            np.array([[3, 1, -100], [2, 0, 0]]),
+            r"labels have -100 at \(0, 2\), .* from 0 to 4, .* Padding is 0, not -100",
+        ),
+        (np.array([[3, 1, 1], [2, 5, 0]]), r"labels have 5 at \(1, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kind().update_state(labels, logits)
+
+
+@pytest.mark.parametrize(("kind", "better"), [(MaskedAccuracy, np.greater), (Perplexity, np.less)])
+def test_keras_knows_what_is_better(kind, better):
+    """EarlyStopping looks for its metric among those of a model."""
+    stopping = keras.callbacks.EarlyStopping(f"val_{kind().name}")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 5)])
+    model.compile("sgd", "mse", metrics=[kind()])
+    stopping.set_model(model)
+    model.compute_metrics(None, np.ones((1, 3), "int32"), np.zeros((1, 3, 5), "float32"))
+    stopping._set_monitor_op()
+    assert stopping.monitor_op in (better, getattr(ops, better.__name__))

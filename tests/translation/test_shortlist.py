@@ -111,6 +111,15 @@ def test_a_sentence_gets_its_pieces_and_the_same_alone_and_in_a_batch(model, tok
     assert len({token for [best, *_] in together for token in best.tokens}) > 2
 
 
+def test_a_common_piece_counts_once(tokenizer):
+    """Its own pieces and no others are allowed, however often the list of common pieces names one."""
+    source = tf.constant([[5, END], [9, END]])
+    once, twice = (some(common=common).of_batch(source) for common in ((7, 12, 20), (7, 7, 12, 20, 7)))
+    for found, expected in zip(twice, once, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert some(common=(7, 7, 12)).digest == some(common=(7, 12)).digest
+
+
 def test_a_prefix_may_have_other_pieces(model, tokenizer):
     shortlist = Shortlist(np.zeros((SIZE, 1), int), [7, 8, 9, 10], SIZES)
     short = translator(model, tokenizer, shortlist, max_extra_length=8)
@@ -169,14 +178,19 @@ def test_what_does_not_fit_is_refused(model, tokenizer, tmp_path):
     cases = [
         (learned, {}, "the shortlist has 281 source and 281 target pieces, the tokenizer 25 and 25"),
         (
-            Shortlist(np.zeros((SIZE, 1)), [5] * 9, SIZES, "a"),
+            Shortlist(np.zeros((SIZE, 1), int), range(4, 13), SIZES, "a"),
             {},
             "belongs to another tokenizer of the same size",
         ),
         (
             some(),
             {"beam_size": 3},
-            "beam_size=3 needs a shortlist with at least 6 pieces that every sentence may have, and",
+            "beam_size=3 needs a shortlist with at least 6 pieces that every sentence may have, reserved ones",
+        ),
+        (
+            some(common=(5, 5, 6, 6, 7, 7, 0, 1)),
+            {},
+            "beam_size=2 needs a shortlist with at least 4 pieces .*, reserved ones not counted, and this one has 3",
         ),
         (some(), {"suppress": ["unk", 7]}, "suppress has 7: together with a shortlist it may have 'unk' only"),
     ]
@@ -187,9 +201,18 @@ def test_what_does_not_fit_is_refused(model, tokenizer, tmp_path):
         with pytest.raises(TypeError, match=r"shortlist must be a Shortlist, got .* Read a file with Shortlist.load"):
             translator(model, tokenizer, wrong)
     with pytest.raises(ValueError, match=r"table must have 25 rows, one for each source piece: \(24, 2\)"):
-        Shortlist(np.zeros((24, 2)), [5], SIZES)
+        Shortlist(np.zeros((24, 2), int), [5], SIZES)
     with pytest.raises(ValueError, match="common has the id 25, which is no piece of the target: ids are from 0 to 24"):
-        Shortlist(np.zeros((25, 2)), [5, 25], SIZES)
+        Shortlist(np.zeros((25, 2), int), [5, 25], SIZES)
+    with pytest.raises(ValueError, match="table must hold ids, which are whole numbers, got an array of float64"):
+        Shortlist(np.zeros((25, 2)), [5], SIZES)
+    with pytest.raises(ValueError, match=r"common must be a list of ids, got an array of the shape \(1, 2\)"):
+        Shortlist(np.zeros((25, 2), int), [[5, 6]], SIZES)
+    with pytest.raises(ValueError, match=r"sizes must be .* and 'target' is missing"):
+        Shortlist(np.zeros((25, 2), int), [5], {"source": 25})
+    np.save(tmp_path / "array.npy", np.arange(3))
+    with pytest.raises(ValueError, match=r"array\.npy is not the file of a shortlist, or it is damaged"):
+        Shortlist.load(tmp_path / "array.npy")
     with pytest.raises(ValueError, match="per_piece must be a whole number of at least 1, got 0"):
         Shortlist.learn(corpus, per_piece=0)
     with pytest.raises(TypeError, match=r"corpus must be a dataset of parallel_corpus, got 'train.en' \(str\)"):

@@ -47,6 +47,18 @@ def test_the_corpora_are_the_given_one_and_the_teachers_and_the_work_is_done_onc
         distill(other, source, target, tmp_path / "new" / "folder")
 
 
+def test_translations_of_an_unknown_teacher_are_not_taken(teacher, tmp_path):
+    source, target = tiny.write_pairs(tmp_path, PAIRS)
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "teacher.target").write_text("1\n" * len(PAIRS))
+    message = (
+        r"teacher\.target exists, but no teacher\.json says whose work it is\. Remove it, or choose another folder"
+    )
+    with pytest.raises(ValueError, match=message):
+        distill(teacher, source, target, tmp_path / "lessons")
+    assert not (tmp_path / "lessons" / "teacher.json").exists()
+
+
 def test_what_cannot_be_taught_is_refused_before_the_work(teacher, tmp_path):
     source, target = tiny.write_pairs(tmp_path, PAIRS)
     with pytest.raises(ValueError, match="keep must be 'best' or 'closest', got 'likeliest'"):

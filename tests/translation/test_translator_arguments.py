@@ -238,3 +238,28 @@ def test_a_translator_can_be_pickled_and_copied(translator, tmp_path):
 def test_a_translator_in_another_process_gives_the_same_strings(translator):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(operator.call, translator, SENTENCES).result() == translator(SENTENCES)
+
+
+def test_a_model_that_got_other_weights_needs_a_new_translator(translator):
+    """The compiled graphs have no variables of LoRA."""
+    model = tiny.make_opinionated(seed=4)
+    used = Translator(model, translator.tokenizer, beam_size=1, max_extra_length=4)
+    before = used(SENTENCES)
+    model.set_weights([value * 0.5 for value in model.get_weights()])  # other values are no other weights
+    assert used(SENTENCES) != before
+    projection = model.decoder.layers[0].self_attention.value_projection
+    projection.enable_lora(2)
+    for use in (lambda: used(SENTENCES), lambda: used.score(["4"], ["5"]), lambda: used.alignment("4", "5")):
+        with pytest.raises(
+            RuntimeError, match=r"other weights \(.*lora.*\) than when this Translator was made, as after"
+        ):
+            use()
+    projection.lora_kernel_b.assign(np.ones(projection.lora_kernel_b.shape))
+    again = Translator(model, translator.tokenizer, beam_size=1, max_extra_length=4)
+    assert len(again(SENTENCES)) == len(SENTENCES)
+
+
+def test_a_translator_of_other_models_has_no_folder(translator, tmp_path):
+    translator.save(tmp_path / "run")
+    loaded = Translator.load(tmp_path / "run")
+    assert loaded.folder is not None and loaded.with_models(translator.model).folder is None

@@ -54,6 +54,7 @@ class TransformerSeq2SeqLM(keras_hub.models.Seq2SeqLM):
 
     def __init__(self, backbone, preprocessor=None, **options):
         self.backbone, self.preprocessor = backbone, preprocessor
+        self._compiled_of = None  # the paths of the weights that `generate_function` knows
         outputs = output_logits(backbone.transformer, backbone(backbone.input)["decoder_sequence_output"])
         super().__init__(inputs=backbone.input, outputs=outputs, **options)
 
@@ -82,8 +83,13 @@ class TransformerSeq2SeqLM(keras_hub.models.Seq2SeqLM):
             self.optimizer.build(self.trainable_variables)
 
     def make_generate_function(self):
-        """The compiled `generate_step`. On TensorFlow, one graph serves all shapes."""
-        tf = tensorflow_backend()
+        """The compiled `generate_step`. On TensorFlow, one graph serves all shapes.
+
+        It is compiled again when the model has got other weights, as by `enable_lora`.
+        """
+        tf, present = tensorflow_backend(), tuple(variable.path for variable in self.weights)
+        if self._compiled_of != present:
+            self.generate_function, self._compiled_of = None, present
         if self.generate_function is None and tf is not None and not self.run_eagerly:
             self.generate_function = self._graphs(tf)
         return super().make_generate_function()
