@@ -64,6 +64,8 @@ class MonitorCheck(keras.callbacks.Callback):
                 self._refuse(callback, monitor, known, self.callbacks[place + 1 :])
             if monitor is not None:
                 accept_missing(monitor)
+                if monitor in known and hasattr(callback, "is_known"):
+                    callback.is_known = True
             if (added := added_values(callback)) is None:
                 return
             known |= dict.fromkeys(added)

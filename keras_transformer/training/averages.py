@@ -9,7 +9,7 @@ from keras_transformer.files import AVERAGE_FILE, AVERAGED_FOLDER
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import AnyPath, check_target, checked_path
 from keras_transformer.training.averaging import average
-from keras_transformer.training.monitors import sign_of
+from keras_transformer.training.monitors import check_same_monitor, sign_of
 from keras_transformer.training.snapshots import fill_variables
 from keras_transformer.training.states import read_state, states_in, write_state
 from keras_transformer.training.workers import is_chief
@@ -51,7 +51,8 @@ class AverageWeights(keras.callbacks.Callback):
 
     Raises:
         ValueError: `n` or `every_steps` is below 1, `mode` is unknown, or both `monitor` and `every_steps` are given.
-            At the end of training: `monitor` was never logged.
+            When training starts: the folder has epochs of a run with another `monitor` or `mode`. At the end of
+            training: `monitor` was never logged.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
             full disk. The message names the path and the free space. Older files are intact.
     """
@@ -95,7 +96,9 @@ class AverageWeights(keras.callbacks.Callback):
             if number > done:  # this fit repeats it, or the file is of an earlier run
                 path.unlink()
             else:
-                self.values[number] = read_state(path, wanted=lambda name: False)[0]["value"]
+                facts = read_state(path, wanted=lambda name: False)[0]
+                check_same_monitor(self, facts, self.folder)
+                self.values[number] = facts["value"]
 
     def on_train_batch_end(self, batch, logs=None):
         if self.every_steps is None or not is_chief():
@@ -122,6 +125,8 @@ class AverageWeights(keras.callbacks.Callback):
         arrays = {f"model/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         facts = {
             "value": float(value),
+            "monitor": self.monitor,
+            "sign": self.sign,
             "fingerprint": {"model": self.model.get_config()},
             "paths": {"model": [variable.path for variable in variables]},
         }

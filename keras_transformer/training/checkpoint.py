@@ -2,6 +2,7 @@
 
 import logging
 import math
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from keras_transformer.inputs.tokenizers import (
     side_of,
 )
 from keras_transformer.training.lock import FolderLock
-from keras_transformer.training.monitors import sign_of
+from keras_transformer.training.monitors import check_same_monitor, sign_of
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.states import states_in
 from keras_transformer.training.workers import is_chief
@@ -99,9 +100,9 @@ class Checkpoint(keras.callbacks.Callback):
         TypeError: `tokenizer` is no tokenizer, for example its path.
         ValueError: an argument is wrong, or `corpus` has another tokenizer. When `fit` starts: the tokenizer and the
             model have different vocabularies; the state is of another run, or a worker trains something else than the
-            first (the message names the fields); the state has other variables than the model (the message names them);
-            or none of the states can be read. After the first epoch: `monitor` was not logged (the message lists what
-            was).
+            first (the message names the fields); the state has another `monitor` or `mode`, or other variables than the
+            model (the message names them); or none of the states can be read. After the first epoch: `monitor` was not
+            logged (the message lists what was), and `fit` does not know that a later epoch will log it.
         BlockingIOError: when `fit` starts, another process trains in the folder. A process whose `fit` raised may
             hold the folder until it fits again or ends.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
@@ -133,6 +134,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.sign = sign_of(monitor, mode)
         self.best = None  # before the first value
         self.was_logged = False
+        self.is_known = False  # `fit` sets it where some epoch logs the monitor
+        self.last_model = None  # a weak reference to the model of the last `fit`
         self.resumption = None
         if corpus is not None:
             if overwrite:
@@ -173,6 +176,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.tokenizer_saved, self.saved_epoch = False, None
         self.lock = FolderLock(self.folder) if is_chief() else None  # before this process touches any file there
+        if self.last_model is None or self.last_model() is not self.model:  # another model's best value says nothing
+            self.best, self.was_logged, self.last_model = None, False, weakref.ref(self.model)
         if self.resumption is not None:
             self._resume()
         if is_chief():
@@ -183,6 +188,7 @@ class Checkpoint(keras.callbacks.Callback):
             remove_leftovers(self.folder, name)
         state = self.resumption.begin(self.model, self.params["epochs"])
         if state is not None:
+            check_same_monitor(self, state, self.folder)
             self.best = state.get("best", self.best)
             self.was_logged = state.get("was_logged", False)
 
@@ -199,7 +205,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
 
     def _facts(self):
-        return {"best": self.best, "was_logged": self.was_logged}
+        return {"best": self.best, "was_logged": self.was_logged, "monitor": self.monitor, "sign": self.sign}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -222,7 +228,7 @@ class Checkpoint(keras.callbacks.Callback):
             return
         self._save(LAST_FILE)  # before the check, so that a misspelled monitor loses no training
         self.was_logged |= self.monitor in logs
-        if not self.was_logged:
+        if not (self.was_logged or self.is_known):
             raise ValueError(f"monitor={self.monitor!r} is not logged. Logged: {', '.join(sorted(logs))}.")
         value = float(logs.get(self.monitor, math.nan))
         if not math.isnan(value) and (self.best is None or self.sign * value > self.sign * self.best):
@@ -258,6 +264,11 @@ class Checkpoint(keras.callbacks.Callback):
         if self.resumption is not None:
             self.resumption.end()
         if self.lock is not None:
+            if self.saved_epoch is not None and self.monitor is not None and not self.was_logged:
+                logger.warning(
+                    "monitor=%r is in the logs of no epoch: this run has written no %s. %s is of the latest epoch.",
+                    *(self.monitor, self.folder / MODEL_FILE, LAST_FILE),
+                )
             if self.was_logged and self.best is None:
                 logger.warning(
                     "monitor=%r was NaN after every epoch: this run has written no %s. %s is of the latest epoch.",

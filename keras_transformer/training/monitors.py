@@ -21,3 +21,24 @@ def sign_of(monitor, mode="auto"):
     if mode == "auto":
         mode = "max" if (monitor or "").endswith(HIGHER_IS_BETTER) else "min"
     return 1 if mode == "max" else -1
+
+
+def check_same_monitor(callback, facts, folder):
+    """Refuse to compare the values of one quantity with the best of another, in a run that is resumed.
+
+    Args:
+        callback: has `monitor` and `sign`.
+        facts: a dictionary with those of the run, if it was written with them.
+        folder: that of the run.
+
+    Raises:
+        ValueError: they differ.
+    """
+    now = callback.monitor, callback.sign
+    before = facts.get("monitor", callback.monitor), facts.get("sign", callback.sign)
+    if before != now:
+        first, second = (f"monitor={name!r}, mode={'max' if sign > 0 else 'min'!r}" for name, sign in (before, now))
+        raise ValueError(
+            f"{type(callback).__name__}: the run in {folder} began with {first}, and is resumed with {second}. Their "
+            "values cannot be compared. Give the same monitor and mode, or another folder."
+        )

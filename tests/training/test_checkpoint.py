@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from keras_transformer import parallel_corpus
-from keras_transformer.training import Checkpoint
+from keras_transformer.training import AverageWeights, Checkpoint
 from keras_transformer.training.lock import LOCK_FILE
 
 
@@ -120,3 +120,46 @@ def test_a_monitor_that_is_never_a_number_gives_a_warning_and_an_infinite_one_co
         f"monitor='val_loss' was NaN after every epoch: this run has written no {tmp_path / 'nan' / 'model.keras'}. "
         "last.keras is of the latest epoch."
     )
+
+
+def test_the_best_value_of_one_model_says_nothing_about_another(tokenizer, tmp_path):
+    checkpoint = begin(Checkpoint(tmp_path, tokenizer, monitor="val_loss", overwrite=True))
+    for name, values in (("one", [3.0, 1.0, 2.0]), ("other", [9.0, 8.0, 8.5])):
+        checkpoint.set_model(Scripted(name=name))
+        checkpoint.on_train_begin()
+        for epoch, value in enumerate(values):
+            checkpoint.on_epoch_end(epoch, {"val_loss": value})
+        checkpoint.on_train_end()
+        assert (tmp_path / "model.keras").read_text() == name and checkpoint.best == min(values)
+
+
+def test_an_epoch_may_lack_a_value_that_later_ones_have(tokenizer, tmp_path, caplog):
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path / "corpus", tiny.digit_pairs(9)), tokenizer)
+    for folder, epochs in (("validated", 2), ("never", 1)):
+        model, checkpoint = tiny.compiled_again(), Checkpoint(tmp_path / folder, tokenizer, monitor="val_loss")
+        options = {"validation_data": corpus, "validation_freq": 2, "verbose": 0}
+        model.fit(corpus, epochs=epochs, callbacks=[checkpoint], **options)
+        assert (tmp_path / folder / "last.keras").exists()
+        assert (tmp_path / folder / "model.keras").exists() == (epochs == 2)
+    [record] = [record for record in caplog.records if "monitor" in record.getMessage()]
+    assert record.getMessage().startswith("monitor='val_loss' is in the logs of no epoch: this run has written no")
+
+
+def test_a_run_is_not_resumed_with_another_monitor(tokenizer, tmp_path):
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path / "corpus", tiny.digit_pairs(9)), tokenizer)
+    callbacks = {
+        "Checkpoint": lambda **options: Checkpoint(tmp_path / "run", tokenizer, corpus=corpus, **options),
+        "AverageWeights": lambda **options: AverageWeights(tmp_path / "run", 2, **options),
+    }
+    first = [make(monitor="perplexity") for make in callbacks.values()]
+    tiny.compiled_again().fit(corpus, epochs=1, verbose=0, callbacks=first)
+    for name, make in callbacks.items():
+        for options, now in (
+            ({"monitor": "accuracy"}, "monitor='accuracy', mode='max'"),
+            ({"monitor": "perplexity", "mode": "max"}, "monitor='perplexity', mode='max'"),
+        ):
+            others = [other(monitor="perplexity") for key, other in callbacks.items() if key != name]
+            message = f"{name}: the run in .* began with monitor='perplexity', mode='min', and is resumed with {now}"
+            model = tiny.compiled_again()
+            with pytest.raises(ValueError, match=message):
+                model.fit(corpus, epochs=2, verbose=0, callbacks=[make(**options), *others])
