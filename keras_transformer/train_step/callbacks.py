@@ -48,7 +48,7 @@ class MonitorCheck(keras.callbacks.Callback):
 
     Raises:
         ValueError: at the start of `fit`. The message names the callback and the monitor, and lists what is logged, or
-            names the callback that must come first.
+            names the callback that must come first. Also a callback that would set the rate of a schedule.
     """
 
     def __init__(self, callbacks, has_validation):
@@ -66,9 +66,22 @@ class MonitorCheck(keras.callbacks.Callback):
                 accept_missing(monitor)
                 if monitor in known and hasattr(callback, "is_known"):
                     callback.is_known = True
+            self._refuse_to_set_a_schedule(callback)
             if (added := added_values(callback)) is None:
                 return
             known |= dict.fromkeys(added)
+
+    def _refuse_to_set_a_schedule(self, callback):
+        """Keras would do so when the rate is first set: at a plateau, maybe after days."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        schedule = getattr(optimizer, "_learning_rate", None)
+        is_schedule = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+        if is_schedule and isinstance(callback, tuple(ADDED_BY_KERAS)):
+            name = type(callback).__name__
+            raise ValueError(
+                f"callbacks: {name} sets the learning rate, and the optimizer's is a schedule, "
+                f"{type(schedule).__name__}. Give the optimizer a number, or leave {name} out."
+            )
 
     def _logged_by_fit(self):
         """The names that `fit` itself logs, as the keys of a dictionary; None if a model has steps of its own."""

@@ -7,7 +7,7 @@ import keras
 import pytest
 import tiny
 
-from keras_transformer import LabelSmoothedCrossEntropy
+from keras_transformer import LabelSmoothedCrossEntropy, TransformerSchedule
 from keras_transformer.train_step.callbacks import accept_missing
 from keras_transformer.training import AverageWeights, Checkpoint, Throughput, ValidationBLEU
 
@@ -132,3 +132,19 @@ def test_callbacks_hear_what_ended_fit(model):
         with pytest.raises(error, match="now"):
             model.fit(tiny.dataset(), verbose=0, callbacks=[[Hears()], ends])
         assert [type(each) for each in heard] == [error]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(
+    "callback", [keras.callbacks.ReduceLROnPlateau("loss"), keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)]
+)
+def test_the_rate_of_a_schedule_is_not_set(callback, scaled):
+    optimizer = keras.optimizers.Adam(TransformerSchedule(16, 10))
+    model = tiny.compiled(tiny.make_model(), keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+    name = type(callback).__name__
+    message = (
+        f"callbacks: {name} sets the learning rate, and the optimizer's is a schedule, TransformerSchedule. Give the"
+    )
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.fit(tiny.dataset(), verbose=0, callbacks=[callback])
+    assert int(optimizer.iterations) == 0
