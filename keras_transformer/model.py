@@ -186,6 +186,8 @@ class Transformer(compat.CloneHook, TokenTraining):
         for layer in (self, self.output_map, self.output_bias):
             if layer is not None and layer.activity_regularizer is not None:
                 return f"{layer.name} has an activity_regularizer"
+        if is_own(self, "decoder_vectors"):
+            return f"{self.name} has its own decoder_vectors, which its call does not use"
         for layer in (self.output_map, self.output_bias):
             if layer is not None and is_own(layer, "call"):
                 return f"{layer.name} has its own call"

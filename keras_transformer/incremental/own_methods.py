@@ -5,6 +5,7 @@ from keras_transformer.layers.dropout import Dropout
 from keras_transformer.layers.parts import is_own
 from keras_transformer.layers.projection import Projection
 
+OF_MODEL = ("call", "encode", "decoder_vectors", "add_output_bias")
 OF_ATTENTION = ("call", "attend", "project_query", "project_memory")
 REMEDY = (
     "Override DecoderLayer.connect, Residual.enter and leave, the call of FeedForward, or layers of the encoder: "
@@ -34,7 +35,7 @@ def refuse_own_methods(model):
 def _unused(model):
     """(owner, its class, methods that steps go past, name), for all that takes part in a step."""
     decoder = model.decoder
-    yield model, None, ("call",), model.name
+    yield model, None, OF_MODEL, model.name
     yield model.target_embedding, TokenEmbedding, ("call",), model.target_embedding.name
     yield model.target_positions, PositionalEncoding, ("call",), model.target_positions.name
     yield model.target_dropout, Dropout, ("call",), model.target_dropout.name

@@ -59,6 +59,16 @@ class Capped(Transformer):
         return 2 * ops.tanh(logits / 2)
 
 
+class Halved(Transformer):
+    def encode(self, source):
+        return 0.5 * super().encode(source)
+
+
+class Doubled(Transformer):
+    def decoder_vectors(self, inputs, training=None):
+        return 2.0 * super().decoder_vectors(inputs, training)
+
+
 def regularized(**options):
     model = Transformer(**options)
     parts = model.encoder.layers[0].self_attention, model.decoder.layers[0].feed_forward.inner, model.target_embedding
@@ -90,6 +100,11 @@ def test_fit_and_evaluate_use_it(kind):
     np.testing.assert_allclose(losses(kind), reference, rtol=1e-5)
     plain = make(Transformer)
     assert abs(float(LabelSmoothedCrossEntropy(0.1)(LABELS, plain(BATCH))) - reference) > 1e-2
+
+
+@pytest.mark.trains
+def test_methods_that_the_call_does_not_use_change_no_loss():
+    np.testing.assert_allclose(losses(Doubled), losses(Transformer), rtol=1e-6)
 
 
 @pytest.mark.trains
@@ -175,6 +190,8 @@ def foreign_attention(model):
     ("kind", "change", "message"),
     [
         (Capped, None, "cannot follow the own call of Capped (transformer)."),
+        (Halved, None, "cannot follow the own encode of Halved (transformer)."),
+        (Doubled, None, "cannot follow the own decoder_vectors of Doubled (transformer)."),
         (Punished, None, "cannot follow the own call of PunishedLayer (decoder/layer_0)."),
         (
             Transformer,
