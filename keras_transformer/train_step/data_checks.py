@@ -194,7 +194,7 @@ def one_line_errors():
     try:
         yield
     except Exception as error:
-        found = re.search(re.escape(MARK) + r"(.*?), got\] \[(-?\d+)\]", str(error), re.DOTALL)
+        found = re.search(re.escape(MARK) + r"(.*?), got\] \[([-+.\w]+)\]", str(error), re.DOTALL)
         found = found or re.search(r"(indices)\S* = (-?\d+) is not in \[0, \d+\)", str(error))
         if found is None or isinstance(error, ValueError):
             raise

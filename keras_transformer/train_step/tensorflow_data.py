@@ -38,10 +38,13 @@ def _conditions(limits, side, title, values):
     if not isinstance(values, tf.Tensor) or values.shape.rank is None:
         return
     data_checks.check_shape(title, values.shape, limit)
-    if not values.dtype.is_integer:
+    text = data_checks.unknown_id(title, limit)
+    if values.dtype.is_floating:
+        broken = tf.boolean_mask(values, values != tf.floor(values))  # NaN is among them
+        yield tf.equal(tf.size(broken), 0), text, broken[:1]
+    elif not values.dtype.is_integer:
         return
     values = tf.cast(values, tf.int64)
-    text = data_checks.unknown_id(title, limit)
     for worst in (tf.reduce_min(values), tf.reduce_max(values)):
         is_empty = tf.equal(tf.size(values), 0)
         yield is_empty | ((worst >= 0) & (worst < limit.size)), text, worst

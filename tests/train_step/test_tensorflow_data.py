@@ -52,6 +52,22 @@ def test_known_shapes_are_checked_before_the_first_step():
         model.fit(tf.data.Dataset.from_tensors(BATCH))
 
 
+@pytest.mark.parametrize("side", ["source", "target", "labels"])
+def test_floats_must_be_whole_ids(side):
+    """Keras' own pipelines give floats. A fraction would be cut."""
+    model = tiny.make_model(vocabulary_size=29)
+    model.compile("sgd", tiny.LabelSmoothedCrossEntropy(), run_eagerly=True)
+    rows = np.full((2, 5 if side == "source" else 3), 7.0, "float32")
+    model.evaluate(tf.data.Dataset.from_tensors(with_part(side, rows)), verbose=0)
+    title = "y" if side == "labels" else rf"x\['{side}'\]"
+    for value, shown in ((7.25, r"7\.25"), (np.nan, "nan"), (29.0, "29")):
+        rows[1, 2] = value
+        with pytest.raises(
+            ValueError, match=rf"^{title} must hold ids from 0 to 28, whole numbers, .* got \[?{shown}\]?\.$"
+        ):
+            model.evaluate(tf.data.Dataset.from_tensors(with_part(side, rows)), verbose=0)
+
+
 def test_a_dataset_that_keras_distributes_is_checked_by_the_lookup():
     strategy = tiny.two_replicas()
     with strategy.scope():
