@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_transformer.data.aligned_texts import aligned_texts, check_texts, corpus_pairs
 from keras_transformer.files import written_beside
+from keras_transformer.inputs.blank import is_blank
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import check_target
 from keras_transformer.readers.corpora import Corpus
@@ -18,7 +19,7 @@ SPLIT_FILES = {
 }
 MOST_BY_DEFAULT = 2000  # pairs; more would only take time in each epoch
 SHARE_BY_DEFAULT = 20  # one pair of so many
-BLANK = 2**64 - 1  # the key of a pair that is never chosen
+NEVER = 2**64 - 1  # the key of a pair that is never chosen: it has a blank side
 
 
 def split_corpus(source, target, folder, valid_pairs=None, seed=0):
@@ -60,8 +61,10 @@ def split_corpus(source, target, folder, valid_pairs=None, seed=0):
     folder = check_target(folder, "folder", "folder")
     with contextlib.ExitStack() as copies:
         corpora = [[_readable(corpus, copies) for corpus in pair] for pair in corpus_pairs(source, target)]
-        keys = np.fromiter((BLANK if _is_blank(pair) else _key(pair[0], seed) for pair in _pairs(corpora)), np.uint64)
-        count = int((keys != BLANK).sum())
+        keys = np.fromiter(
+            (NEVER if any(map(is_blank, pair)) else _key(pair[0], seed) for pair in _pairs(corpora)), np.uint64
+        )
+        count = int((keys != NEVER).sum())
         number = _number_of_pairs(valid_pairs, count)
         last = np.sort(keys)[number - 1]
         if (keys <= last).sum() >= count:
@@ -103,15 +106,10 @@ def _pairs(corpora):
             yield pair
 
 
-def _is_blank(pair):
-    """Whether a side has no text. Such a pair teaches nothing, and no score can be made of it."""
-    return not all(text.strip() for text in pair)
-
-
 def _key(text, seed):
     """A number that looks random, the same for the same text and seed."""
     digest = hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode())
-    return min(int.from_bytes(digest.digest(), "big"), BLANK - 1)
+    return min(int.from_bytes(digest.digest(), "big"), NEVER - 1)
 
 
 def _number_of_pairs(valid_pairs, pairs):

@@ -115,7 +115,10 @@ class Shortlist:
         """
         path = check_source(path)
         try:
-            with open(path, "rb") as opened, zipfile.ZipFile(opened), np.load(opened, allow_pickle=False) as file:
+            with open(path, "rb") as opened:
+                file = np.load(opened, allow_pickle=False)
+                if isinstance(file, np.ndarray):  # of a file `.npy`
+                    raise ValueError("it holds a single array.")
                 sizes = dict(zip(("source", "target"), file["sizes"].tolist(), strict=True))
                 return cls(file["table"], file["common"], sizes, json.loads(str(file["fingerprint"])))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

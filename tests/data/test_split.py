@@ -71,7 +71,7 @@ def test_too_many_validation_pairs_and_broken_lines_are_refused_and_older_files_
 
 
 def test_blank_pairs_are_never_validated(tmp_path, pairs):
-    blank = [("", "t"), (" ", ""), ("s", "\u3000")] * 20
+    blank = [("", "t"), (" ", ""), ("s", "\u3000"), ("\u200b", "t")] * 20
     parts = split(tmp_path, [*blank, *pairs], 7)
     assert set(parts["valid"]) < set(pairs) and len(parts["valid"]) >= 7
     assert sorted(parts["train"] + parts["valid"]) == sorted([*blank, *pairs])
