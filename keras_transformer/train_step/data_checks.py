@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_transformer.backend.values import first_unknown_id
+from keras_transformer.ids import PAD
 from keras_transformer.train_step.argument_kinds import check_data
 
 MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
@@ -122,7 +123,8 @@ def check_arrays(limits, x, y, name):
 
     Raises:
         ValueError: an array of other than two axes; an id that is no whole number or that the model does not know;
-            a row that is longer than the model's positions; labels of another shape than the target.
+            a row that is longer than the model's positions, or that has padding before a token; labels of another
+            shape than the target.
     """
     parts = named_parts(x, y, name)
     for side, (title, values) in parts.items():
@@ -132,6 +134,8 @@ def check_arrays(limits, x, y, name):
         if values.dtype == object or not np.issubdtype(values.dtype, np.number):
             raise ValueError(f"{title} must hold ids, whole numbers, got an array of {values.dtype}.")
         check_ids(title, values, limit)
+        if side != "labels":  # labels of 0 leave tokens out of the loss, which is allowed anywhere
+            check_padding(title, values)
     if "target" in parts and "labels" in parts:
         (title, target), (labels_title, labels) = parts["target"], parts["labels"]
         if np.shape(target) != np.shape(labels):
@@ -158,6 +162,13 @@ def check_ids(title, values, limit):
         raise ValueError(unknown_id(title, limit) + f" {found[0]} at {found[1]}.")
 
 
+def check_padding(title, values):
+    """Refuse a NumPy array with padding before a token. The positions of a sentence begin with its first token."""
+    broken = (values[:, :-1] == PAD) & (values[:, 1:] != PAD)
+    if broken.any():
+        raise ValueError(f"{padding_in_front(title)} it before a token in row {np.argmax(broken.any(axis=1))}.")
+
+
 def check_shape(title, shape, limit):
     """Refuse, from what is known of a shape, an array without two axes or with more positions than the model has."""
     if len(shape) != 2:
@@ -173,6 +184,11 @@ def unknown_id(title, limit):
         f"{title} must hold ids from 0 to {limit.size - 1}, whole numbers, because the model has "
         f"{limit.argument}={limit.size}, got"
     )
+
+
+def padding_in_front(title):
+    """The error of padding before a token, up to its row."""
+    return f"{title} must have padding, the id {PAD}, only at the end of a row (pad_sequences with padding='post'), got"
 
 
 def too_long(title, limit):
@@ -194,7 +210,7 @@ def one_line_errors():
     try:
         yield
     except Exception as error:
-        found = re.search(re.escape(MARK) + r"(.*?), got\] \[([-+.\w]+)\]", str(error), re.DOTALL)
+        found = re.search(re.escape(MARK) + r"(.*?), got\] \[([-+.\w ]+)\]", str(error), re.DOTALL)
         found = found or re.search(r"(indices)\S* = (-?\d+) is not in \[0, \d+\)", str(error))
         if found is None or isinstance(error, ValueError):
             raise

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_transformer.ids import PAD
 from keras_transformer.train_step import data_checks
 
 
@@ -48,6 +49,10 @@ def _conditions(limits, side, title, values):
     for worst in (tf.reduce_min(values), tf.reduce_max(values)):
         is_empty = tf.equal(tf.size(values), 0)
         yield is_empty | ((worst >= 0) & (worst < limit.size)), text, worst
+    if side != "labels":
+        broken = tf.reduce_any((values[:, :-1] == PAD) & (values[:, 1:] != PAD), axis=1)
+        place = tf.strings.join(["it before a token in row ", tf.strings.as_string(tf.argmax(broken))])
+        yield ~tf.reduce_any(broken), data_checks.padding_in_front(title), place
     if limit.longest is not None:
         length = tf.shape(values)[1]
         yield length <= limit.longest, data_checks.too_long(title, limit), length

@@ -101,6 +101,20 @@ def test_arrays_that_do_not_fit_are_refused_before_the_first_step(name):
 
 
 @pytest.mark.trains
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_padding_before_a_token_is_refused(side):
+    """`keras.utils.pad_sequences` puts padding in front, unless it is told otherwise. Labels may leave out tokens."""
+    model, x = compiled(), {}
+    x[side] = keras.utils.pad_sequences([[7, 7, 7], [], [7, 7]], padding="post")
+    x["target" if side == "source" else "source"] = np.full((3, 3), 7)
+    y = np.array([[0, 9, 9], [0, 0, 0], [9, 0, 9]])
+    model.evaluate(x, y, verbose=0)
+    x[side] = keras.utils.pad_sequences([[7, 7, 7], [], [7, 7]])
+    message = rf"^x\['{side}'\] must have padding, the id 0, only at the end of a row .*, got it before a token in row 2\.$"
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, y)
+
+
 def test_predict_and_validation_data_are_checked_before_the_first_step():
     model = compiled()
     with pytest.raises(ValueError, match=r"^x\['source'\] must hold ids .* got 23 at \(0, 0\)\.$"):
