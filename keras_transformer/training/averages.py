@@ -10,6 +10,7 @@ from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import AnyPath, check_target, checked_path
 from keras_transformer.training.averaging import average
 from keras_transformer.training.monitors import check_same_monitor, sign_of
+from keras_transformer.training.nan import check_weights
 from keras_transformer.training.snapshots import fill_variables
 from keras_transformer.training.states import read_state, states_in, write_state
 from keras_transformer.training.workers import is_chief
@@ -53,6 +54,7 @@ class AverageWeights(keras.callbacks.Callback):
         ValueError: `n` or `every_steps` is below 1, `mode` is unknown, or both `monitor` and `every_steps` are given.
             When training starts: the folder has epochs of a run with another `monitor` or `mode`. At the end of
             training: `monitor` was never logged.
+        FloatingPointError: an update has made weights NaN or infinite. They are not written.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
             full disk. The message names the path and the free space. Older files are intact.
     """
@@ -121,6 +123,7 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _keep(self, number, value):
         """Write the weights after an epoch or an update, and delete those that are no longer to be averaged."""
+        check_weights(self.model, self.folder)
         variables = self.model.variables
         arrays = {f"model/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         facts = {

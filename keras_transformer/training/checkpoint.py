@@ -28,6 +28,7 @@ from keras_transformer.inputs.tokenizers import (
 )
 from keras_transformer.training.lock import FolderLock
 from keras_transformer.training.monitors import check_same_monitor, sign_of
+from keras_transformer.training.nan import check_weights
 from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.states import states_in
 from keras_transformer.training.workers import is_chief
@@ -103,6 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
             first (the message names the fields); the state has another `monitor` or `mode`, or other variables than the
             model (the message names them); or none of the states can be read. After the first epoch: `monitor` was not
             logged (the message lists what was), and `fit` does not know that a later epoch will log it.
+        FloatingPointError: an update has made weights NaN or infinite. They are not written.
         BlockingIOError: when `fit` starts, another process trains in the folder. A process whose `fit` raised may
             hold the folder until it fits again or ends.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
@@ -217,6 +219,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.resumption.end_batch(self.epoch, batch, self._facts())
 
     def on_epoch_end(self, epoch, logs=None):
+        check_weights(self.model, self.folder)
         self._save_models(logs or {})
         self.saved_epoch = epoch + 1
         if self.resumption is not None:  # after the models: a break in between repeats the end of the epoch

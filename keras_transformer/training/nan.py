@@ -1,10 +1,11 @@
-"""Stop training when the loss is NaN or infinite."""
+"""Stop training when the loss is NaN or infinite, and write no weights that are."""
 
 import math
 from collections import deque
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_transformer.training.sums import updates
@@ -15,6 +16,25 @@ NUM_FIRST_IDS = 8
 
 class NonFiniteLoss(FloatingPointError):
     """The training loss became NaN or infinite."""
+
+
+def check_weights(model, folder):
+    """Refuse to write a model whose last update has spoiled it. The loss of that update was still a number.
+
+    Args:
+        model: a model, whose variables have their values.
+        folder: where it would be written.
+
+    Raises:
+        FloatingPointError: a weight that is trained is NaN or infinite. The message names it.
+    """
+    for variable in model.trainable_variables:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise FloatingPointError(
+                f"{variable.path} holds NaN or infinity after update {updates(model):,}, so these weights are not "
+                f"written to {folder}. What was written before is intact. Lower the learning rate, warm up longer or "
+                "clip gradients."
+            )
 
 
 class WatchedBatch(NamedTuple):

@@ -10,6 +10,7 @@ from keras_transformer.backend.compat import start_at_epoch
 from keras_transformer.files import explained_disk_errors, json_text, remove_leftovers
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.training.counters import check_callbacks, has_ended_run, read_counters, restore_counters
+from keras_transformer.training.nan import check_weights
 from keras_transformer.training.skipping import skip_steps, stop_skipping
 from keras_transformer.training.snapshots import restore_snapshot, take_snapshot
 from keras_transformer.training.states import differences, read_state, states_in, write_state
@@ -175,6 +176,7 @@ class Resumption:
     def write(self, epoch, batch, facts):
         """Write the state before a batch of an epoch, and remove the oldest states. Every worker must call it."""
         arrays, paths = take_snapshot(self.model, with_metrics=batch > 0)
+        check_weights(self.model, self.folder)
         if not self.writes:
             return
         facts = {

@@ -110,7 +110,9 @@ def test_padding_before_a_token_is_refused(side):
     y = np.array([[0, 9, 9], [0, 0, 0], [9, 0, 9]])
     model.evaluate(x, y, verbose=0)
     x[side] = keras.utils.pad_sequences([[7, 7, 7], [], [7, 7]])
-    message = rf"^x\['{side}'\] must have padding, the id 0, only at the end of a row .*, got it before a token in row 2\.$"
+    message = (
+        rf"^x\['{side}'\] must have padding, the id 0, only at the end of a row .*, got it before a token in row 2\.$"
+    )
     with pytest.raises(ValueError, match=message):
         model.fit(x, y)
 

@@ -26,8 +26,16 @@ MISFITS = [
     ("source", np.full((2, 5), 29), r"x\['source'\] must hold ids from 0 to 28, .* vocabulary_size=29, got 29\."),
     ("target", np.full((2, 3), -1), r"x\['target'\] must hold ids from 0 to 28, .*, got -1\."),
     ("labels", np.full((2, 3), 77), r"y must hold ids from 0 to 28, .*, got 77\."),
-    ("source", np.array([[7, 7, 0], [0, 7, 7]]), r"x\['source'\] must have padding, .*, got it before a token in row 1\."),
-    ("target", np.array([[7, 0, 7], [7, 0, 0]]), r"x\['target'\] must have padding, .*, got it before a token in row 0\."),
+    (
+        "source",
+        np.array([[7, 7, 0], [0, 7, 7]]),
+        r"x\['source'\] must have padding, .*, got it before a token in row 1\.",
+    ),
+    (
+        "target",
+        np.array([[7, 0, 7], [7, 0, 0]]),
+        r"x\['target'\] must have padding, .*, got it before a token in row 0\.",
+    ),
     ("source", np.full((2, 8), 7), r"x\['source'\] must have at most max_length=7 positions, .*, got 8\."),
     ("labels", np.full((2, 4), 9), r"y must have as many positions as x\['target'\], a label for each, got 4\."),
 ]

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity
-from keras_transformer.training import Checkpoint, NonFiniteLoss, StopOnNaN
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, Perplexity, parallel_corpus
+from keras_transformer.training import AverageWeights, Checkpoint, NonFiniteLoss, StopOnNaN
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,48 @@ def test_two_replicas_share_a_watched_dataset():
         model, batches = poisoned()
     with pytest.raises(NonFiniteLoss, match=r"epoch 1, batch 4, update 4\.\nBatch 4: source \(4, 7\), target \(4, 9\)"):
         model.fit(stop.watch(tiny.dataset(batches)), verbose=0, shuffle=False, callbacks=[stop])
+
+
+class Explode(keras.callbacks.Callback):
+    """Makes the last update of the second epoch infinite. Its loss is computed before it, and is a number."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch + 1) == (1, self.params["steps"]):
+            self.model.optimizer.learning_rate = np.inf
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "training.lock"}
+
+
+@pytest.mark.parametrize("writer", ["Checkpoint", "AverageWeights", "states"])
+def test_weights_that_the_last_update_has_spoiled_are_not_written(writer, tokenizer, tmp_path):
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path, tiny.digit_pairs(20)), tokenizer)
+    callback = {
+        "Checkpoint": lambda: Checkpoint(tmp_path / "run", tokenizer),
+        "AverageWeights": lambda: AverageWeights(tmp_path / "run", 3),
+        "states": lambda: Checkpoint(tmp_path / "run", tokenizer, corpus=corpus),
+    }[writer]
+    written, after_one = (
+        [],
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: written.append(contents(tmp_path / "run"))),
+    )
+
+    def fit(*others):
+        model = tiny.make_model()
+        model.compile(keras.optimizers.SGD(0.01), LabelSmoothedCrossEntropy(0.1))
+        model.fit(corpus, epochs=2, verbose=0, shuffle=False, callbacks=[StopOnNaN(), *others])
+        return model
+
+    message = (
+        rf"^[\w/]+ holds NaN or infinity after update {2 * corpus.report.batches}, so these weights are not written"
+    )
+    with pytest.raises(FloatingPointError, match=message) as raised:
+        fit(Explode(), callback(), after_one)
+    assert "\n" not in str(raised.value)
+    assert len(written) == 1 and written[0] and contents(tmp_path / "run") == written[0]
+    if writer == "states":  # the same command, without what was wrong, goes on after the first epoch
+        assert int(fit(callback()).optimizer.iterations) == 2 * corpus.report.batches
