@@ -19,6 +19,7 @@ from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
 from keras_transformer.train_step import argument_kinds, compile_checks, data_checks, fused, settings
 from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
+from keras_transformer.train_step.one_tokenizer import check_one_tokenizer
 from keras_transformer.train_step.step_losses import StepLosses
 
 
@@ -170,8 +171,9 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
         A callback with the method `on_interrupt(error)` hears of an exception that ends `fit`, KeyboardInterrupt too.
 
         Raises:
-            ValueError: ids that the model does not know; labels of another shape than the target; a row that is longer
-                than the model's learned positions; a corpus whose tokenizer has another number of pieces;
+            ValueError: ids that the model does not know; padding before a token; labels of another shape than the
+                target; a row that is longer than the model's learned positions; a corpus whose tokenizer has another
+                number of pieces; validation data or a callback with another tokenizer;
                 `class_weight`; a number of rows that `accumulate_steps` does not divide; a callback that watches a
                 value which is not logged, or is logged by a later callback.
             RuntimeError: another worker of a `workers_strategy` has stopped.
@@ -184,6 +186,7 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
             given.setdefault("shuffle", False)
         if given.get("validation_data") is not None:
             given["validation_data"] = self._checked_validation(given["validation_data"])
+        check_one_tokenizer(self, given)
         settings.check_schedule(self, given)
         position = getattr(data, "position", None)  # of a `parallel_corpus`
         given["x"] = backend_step().watched(self, given.get("x"))
