@@ -10,6 +10,7 @@ from keras_transformer_cli.models import load_tokenizer
 from keras_transformer_cli.screen import say
 from keras_transformer_cli.settings import DATA_FOLDER
 
+MOST_SEEN = 0.1  # of the validation sentences: short ones may stand in any file
 ROWS_MULTIPLE = 8  # of `parallel_corpus`; --accumulate-steps also divides the rows of each batch
 
 
@@ -43,7 +44,6 @@ def read_files(settings):
         OSError: a file cannot be read.
     """
     from keras_transformer.inputs.numbers import positive
-    from keras_transformer.inputs.paths import check_source
 
     files = Files([settings["source"]], [settings["target"]], [1.0])
     for entry in settings["also"] or []:
@@ -65,10 +65,19 @@ def read_files(settings):
         raise ValueError("valid_pairs is the number of pairs to split off, and validation files are given. Drop one.")
     for side in ("source", "target"):
         for number, path in enumerate(getattr(files, side)):
-            check_source(path, argument=side if number == 0 else f"also[{number - 1}]")
+            check_readable(path, side if number == 0 else f"also[{number - 1}]")
     for name, path in zip(("valid_source", "valid_target"), files.valid or (), strict=False):
-        check_source(path, argument=name)
+        check_readable(path, name)
     return files
+
+
+def check_readable(path, name):
+    """Refuse what is no file, and a pipe: a training reads its files several times."""
+    from keras_transformer.inputs.paths import check_source
+    from keras_transformer.readers.pipes import is_pipe
+
+    if is_pipe(check_source(path, argument=name)):
+        raise ValueError(f"{name}={str(path)!r} is a pipe, and a training reads its files several times. Give a file.")
 
 
 def count_pairs(files):
@@ -100,6 +109,7 @@ def make_data(files, settings, output, exact_size):
     validation = read_pairs(*valid)
     if files.valid is None:
         say(f"Validation: {len(validation):,} pairs split off {files.source[0]}, in {output / DATA_FOLDER}")
+    tell_of_seen(validation, source, files)
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
     rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, settings["accumulate_steps"])}
@@ -109,6 +119,31 @@ def make_data(files, settings, output, exact_size):
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)
     return Data(files, tokenizer, train, held_out, validation)
+
+
+def tell_of_seen(validation, source, files):
+    """Say how many validation sentences are trained on. Their scores say little about new sentences.
+
+    Args:
+        validation: pairs of strings.
+        source: the paths of the training sources.
+        files: `Files`, which the user gave.
+    """
+    from keras_transformer.files import read_lines
+
+    sources = {text.strip() for text, _ in validation}
+    seen = sources.intersection(line.strip() for path in source for line in read_lines(path))
+    if not seen:
+        return
+    warning, remedy = "", ""
+    if files.valid is None:
+        warning, remedy = (
+            "Warning: ",
+            " Take them out of the files of --also, or give --valid-source and --valid-target.",
+        )
+    elif len(seen) > MOST_SEEN * len(sources):
+        warning, remedy = "Warning: ", " Take them out of the training files."
+    say(f"{warning}{len(seen):,} of {len(sources):,} validation sources are also training sources.{remedy}")
 
 
 def check_rows(report, settings):

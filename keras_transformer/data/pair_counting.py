@@ -29,12 +29,14 @@ class Counts:
             counts in both lengths.
         dropped_empty, dropped_long: how many pairs were left out.
         fits: the `Fit` of the source and of the target.
+        copies: how many pairs have the same text on both sides.
     """
 
     lengths: tuple
     dropped_empty: int
     dropped_long: int
     fits: tuple
+    copies: int
 
     @property
     def kept(self):
@@ -73,7 +75,7 @@ def store_pairs(corpora, tokenizer, max_length, segmentations, store):
         for pair in corpora:
             texts, before = aligned_texts(*pair), 0
             lengths = tuple(Counter() for _ in range(segmentations.number))
-            dropped_empty, dropped_long, fits = 0, 0, (FitCounter(), FitCounter())
+            dropped_empty, dropped_long, copies, fits = 0, 0, 0, (FitCounter(), FitCounter())
             while chunk := list(islice(texts, CHUNK)):
                 sides = tuple(zip(*chunk, strict=True))
                 check_texts(pair, sides, before, codes)
@@ -88,12 +90,13 @@ def store_pairs(corpora, tokenizer, max_length, segmentations, store):
                     counter.update(zip(*sizes_of_pairs, strict=True))
                 dropped_empty += int(found["empty"].sum())
                 dropped_long += int(found["long"].sum())
+                copies += sum(one == other and bool(one) for one, other in chunk)
                 for fit, side, pieces, fallback in zip(fits, sides, found["pieces"], found["fallback"], strict=True):
                     fit.add(side, pieces, fallback)
                 digest.update("".join(f"{text}\n" for side in sides for text in side).encode())
                 before += len(chunk)
                 progress.update(task, advance=len(chunk))
-            counts.append(Counts(lengths, dropped_empty, dropped_long, tuple(fit.result() for fit in fits)))
+            counts.append(Counts(lengths, dropped_empty, dropped_long, tuple(fit.result() for fit in fits), copies))
     return counts, digest.hexdigest()
 
 

@@ -19,6 +19,8 @@ from keras_transformer.inputs.numbers import switch, whole
 from keras_transformer.inputs.tokenizers import AnyTokenizer, check_tokenizer, has_one_vocabulary, vocabulary_sizes
 from keras_transformer.readers.corpora import Corpora
 
+MOST_COPIES = 0.5  # of the pairs: no two languages have so many equal sentences
+
 logger = logging.getLogger("keras_transformer")
 
 
@@ -168,6 +170,12 @@ def parallel_corpus(
     logger.info("%s", report)
     if report.kept < report.pairs:
         logger.warning("%d of %d sentence pairs left out: %s", report.pairs - report.kept, report.pairs, report.dropped)
+    if report.copies > MOST_COPIES * report.pairs:
+        logger.warning(
+            "%d of %d sentence pairs have the same text on both sides. A model of them learns to copy. Check which "
+            "files you gave.",
+            *(report.copies, report.pairs),
+        )
     for side, fit in misfits({"source": report.source_fit, "target": report.target_fit}, tokenizer).items():
         logger.warning(
             "the tokenizer does not fit the %s: %s. One that was trained on such text has at most %.0f pieces a word "

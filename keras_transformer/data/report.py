@@ -32,6 +32,7 @@ class CorpusReport:
         source_fit, target_fit: a `Fit` of each side: pieces a word, and the share of bytes and unknown pieces. They
             count all pairs of the files, also those that were left out, in their usual segmentation.
         segmentations: how many segmentations of each pair the epochs take in turn. The tokens are their average.
+        copies: how many pairs of the files have the same text on both sides.
     """
 
     pairs: int
@@ -49,6 +50,7 @@ class CorpusReport:
     source_fit: Fit | None = None
     target_fit: Fit | None = None
     segmentations: int = 1
+    copies: int = 0
 
     @property
     def source_padding(self):
@@ -79,10 +81,12 @@ class CorpusReport:
         sides = {"source": self.source_fit, "target": self.target_fit}
         fits = "; ".join(f"{side}: {fit}" for side, fit in sides.items() if fit is not None)
         fits += "\n" if fits else ""
+        copies = f"{self.copies:,} pairs have the same text on both sides\n" if self.copies else ""
         drawn = f"{self.segmentations} segmentations of each pair, in turn\n" if self.segmentations > 1 else ""
         return (
             f"{self.kept:,} of {self.pairs:,} sentence pairs kept; left out: {self.dropped}\n"
             f"{shares}"
+            f"{copies}"
             f"{drawn}"
             f"{self.source_tokens:,} source and {self.target_tokens:,} target tokens, END included\n"
             f"{fits}"
@@ -114,5 +118,6 @@ def make_report(counts, plan, corpora, max_length):
         source_fit=joined([corpus.fits[0] for corpus in counts]),
         target_fit=joined([corpus.fits[1] for corpus in counts]),
         segmentations=plan.segmentations,
+        copies=sum(corpus.copies for corpus in counts),
         corpora=tuple(CorpusShare(*share) for share in zip(sources, pairs, kept, plan.weights, taken, strict=True)),
     )

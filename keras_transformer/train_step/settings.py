@@ -1,15 +1,17 @@
-"""Warn about settings that cannot be meant: a loss or a metric of something else, a rate that never comes."""
+"""Warn about what cannot be meant: a loss or a metric of something else, labels to copy, a rate that never comes."""
 
 import logging
 import operator
 
 import keras
+import numpy as np
 
-from keras_transformer.schedules import HIGHEST_RATE, TransformerSchedule
+from keras_transformer.schedules import HIGHEST_RATE
 from keras_transformer.train_step import fused
 from keras_transformer.train_step.compile_checks import named_loss, only_loss
-from keras_transformer.train_step.data_checks import arrays_in, is_tensorflow_dataset
+from keras_transformer.train_step.data_checks import arrays_in, is_tensorflow_dataset, named_parts
 
+LIKE_ADAM = tuple(getattr(keras.optimizers, name) for name in ("Adam", "Adamax", "Lion", "Nadam", "RMSprop"))
 MOST_WARMUP = 0.5  # the share of a run; the paper's is 0.04
 
 logger = logging.getLogger("keras_transformer")
@@ -41,15 +43,32 @@ def check_compiled(model, metrics):
             "metric",
             f"The metric {counting[0]} counts padding. MaskedAccuracy() and Perplexity() count only target tokens.",
         )
-    rate = getattr(model.optimizer, "_learning_rate", None)
-    is_constant = isinstance(model.optimizer, keras.optimizers.Adam) and isinstance(rate, keras.Variable)
-    if is_constant and (rate := keras.ops.convert_to_numpy(rate)) > HIGHEST_RATE:
+    optimizer, rate = inner_optimizer(model.optimizer), highest_rate(model.optimizer)
+    if isinstance(optimizer, LIKE_ADAM) and rate is not None and rate > HIGHEST_RATE:
         warn_once(
             model,
             "rate",
-            f"The learning rate is {rate:g}, and Adam usually diverges above {HIGHEST_RATE:g}. The paper's "
-            "highest rate is 0.0007: see TransformerSchedule.",
+            f"The learning rate is {rate:g}, and {type(optimizer).__name__} usually diverges above {HIGHEST_RATE:g}. "
+            "The paper's highest rate is 0.0007: see TransformerSchedule.",
         )
+
+
+def inner_optimizer(optimizer):
+    """The optimizer that loss scaling wraps, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def highest_rate(optimizer):
+    """The constant rate of an optimizer, or the highest of a schedule of Keras; None if it is not known here.
+
+    A `TransformerSchedule` has checked its own.
+    """
+    rate = getattr(inner_optimizer(optimizer), "_learning_rate", None)
+    if isinstance(rate, keras.Variable):
+        return float(keras.ops.convert_to_numpy(rate))
+    if not type(rate).__module__.startswith("keras."):
+        return None
+    return max(float(keras.ops.convert_to_numpy(rate(step))) for step in (0, getattr(rate, "warmup_steps", 0)))
 
 
 def fault_of_loss(loss, gives_logits):
@@ -86,6 +105,25 @@ def _name(each):
     return getattr(each, "__name__", type(each).__name__)
 
 
+def check_labels(model, given):
+    """Warn about arrays whose labels are the ids of the target, not those that follow them.
+
+    Args:
+        model: a compiled `TokenTraining`.
+        given: the arguments of `fit`, by name.
+    """
+    parts = named_parts(given.get("x"), given.get("y"), "x")
+    if {"target", "labels"} <= set(parts) and model.input_limits:
+        (title, target), (labels_title, labels) = parts["target"], parts["labels"]
+        if np.array_equal(*map(keras.ops.convert_to_numpy, (target, labels))):
+            warn_once(
+                model,
+                "labels",
+                f"{labels_title} holds the same ids as {title}: the decoder reads each label before it predicts it, "
+                "and learns to copy. A row of the target is START + ids, and one of labels is ids + END.",
+            )
+
+
 def check_schedule(model, given):
     """Warn if the learning rate still rises when most of a `fit` is over.
 
@@ -93,13 +131,12 @@ def check_schedule(model, given):
         model: a compiled `TokenTraining`.
         given: the arguments of `fit`, by name.
     """
-    schedule = getattr(model.optimizer, "_learning_rate", None)
+    warmup = getattr(getattr(inner_optimizer(model.optimizer), "_learning_rate", None), "warmup_steps", None)
     steps = steps_of_an_epoch(given)
-    if not isinstance(schedule, TransformerSchedule) or steps is None:
+    if not isinstance(warmup, int) or steps is None:
         return
     before = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     total = before + steps * max(given.get("epochs", 1) - given.get("initial_epoch", 0), 0)
-    warmup = schedule.warmup_steps
     if before < total and warmup > MOST_WARMUP * total:
         ends = "never reaches its highest rate" if warmup > total else "reaches its highest rate late"
         warn_once(

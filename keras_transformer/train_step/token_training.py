@@ -187,6 +187,7 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
         if given.get("validation_data") is not None:
             given["validation_data"] = self._checked_validation(given["validation_data"])
         check_one_tokenizer(self, given)
+        settings.check_labels(self, given)
         settings.check_schedule(self, given)
         position = getattr(data, "position", None)  # of a `parallel_corpus`
         given["x"] = backend_step().watched(self, given.get("x"))

@@ -108,6 +108,16 @@ def test_a_line_without_pieces_is_an_empty_side(tmp_path):
     assert dataset.report.dropped_empty == 2
 
 
+@pytest.mark.parametrize(("copied", "warnings"), [(0, 0), (3, 0), (4, 1)])
+def test_pairs_with_the_same_text_on_both_sides_are_counted(copied, warnings, tmp_path, caplog):
+    pairs = [("ab" * length, "ab" * length if length <= copied else "c") for length in range(1, 7)]
+    report = parallel_corpus(*files(tmp_path, [*pairs, ("", "")]), Characters()).report
+    assert report.copies == copied
+    assert (f"{copied} pairs have the same text on both sides\n" in str(report)) == (copied > 0)
+    found = [text for text in caplog.messages if "A model of them learns to copy." in text]
+    assert len(found) == warnings and all(text.startswith("4 of 7 sentence pairs have the same text") for text in found)
+
+
 def test_a_clean_corpus_gives_no_warning(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "keras_transformer"):
         parallel_corpus(*files(tmp_path, random_pairs(5)), Characters())

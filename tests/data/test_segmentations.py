@@ -123,7 +123,7 @@ def test_two_vocabularies_have_a_sampler_each(tokenizer):
 def test_places_of_a_plan_by_hand():
     """Two segmentations of five pairs in shapes of 2 and 4: one needs 1 long place, the other 3. Both get 3."""
     lengths = Counter({(2, 2): 4, (4, 4): 1}), Counter({(2, 2): 2, (4, 4): 3})
-    plan = Plan([Counts(lengths, 0, 0, ())], [1.0], tokens_per_batch=8, num_shapes=2, rows_multiple=1)
+    plan = Plan([Counts(lengths, 0, 0, (), 0)], [1.0], tokens_per_batch=8, num_shapes=2, rows_multiple=1)
     assert [shape[:2] for shape in plan.shapes] == [(2, 2), (4, 4)]
     assert plan.pairs.tolist() == plan.taken.tolist() == [[2], [3]]
     assert plan.moved.tolist() == [[[2]], [[0]]]

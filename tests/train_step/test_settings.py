@@ -67,31 +67,57 @@ def test_a_constant_rate_above_any_that_trains_is_named(caplog):
     make_model().compile(keras.optimizers.Adam(1e-3), LabelSmoothedCrossEntropy())
     make_model().compile(keras.optimizers.SGD(0.5), LabelSmoothedCrossEntropy())
     assert not caplog.messages
-    make_model().compile(keras.optimizers.AdamW(0.5), LabelSmoothedCrossEntropy())
-    (message,) = caplog.messages
-    assert message.startswith("The learning rate is 0.5, and Adam usually diverges above 0.02.")
+    cosine = keras.optimizers.schedules.CosineDecay(0.0, 30, warmup_target=0.5, warmup_steps=10)
+    make_model().compile(keras.optimizers.SGD(cosine), LabelSmoothedCrossEntropy())
+    assert not caplog.messages
+    for rate in (0.5, cosine, keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)):
+        for optimizer in (keras.optimizers.AdamW(rate), keras.optimizers.Nadam(rate)):
+            caplog.clear()
+            make_model().compile(optimizer, LabelSmoothedCrossEntropy())
+            make_model().compile(keras.optimizers.LossScaleOptimizer(optimizer), LabelSmoothedCrossEntropy())
+            start = f"The learning rate is 0.5, and {type(optimizer).__name__} usually diverges above 0.02."
+            assert len(caplog.messages) == 2 and all(message.startswith(start) for message in caplog.messages)
 
 
-def warnings_of_fit(caplog, warmup, **options):
+def adam(warmup):
+    return keras.optimizers.Adam(TransformerSchedule.with_peak(1e-3, 4, warmup))
+
+
+def scaled_adam_with_cosine(warmup):
+    cosine = keras.optimizers.schedules.CosineDecay(0.0, 30, warmup_target=1e-3, warmup_steps=warmup)
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.Nadam(cosine))
+
+
+def warnings_of_fit(caplog, optimizer, **options):
     caplog.clear()
     model = make_model()
-    schedule = TransformerSchedule.with_peak(1e-3, 4, warmup)
-    model.compile(keras.optimizers.Adam(schedule), LabelSmoothedCrossEntropy(), run_eagerly=True)
+    model.compile(optimizer, LabelSmoothedCrossEntropy(), run_eagerly=True)
     stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True))
     for _ in range(2):
         model.fit(X, Y, batch_size=3, verbose=0, callbacks=[stop], **options)  # three updates an epoch
     return caplog.messages
 
 
-def test_a_warmup_that_takes_most_of_the_run_is_named_once(caplog):
-    assert warnings_of_fit(caplog, 3, epochs=2) == []
-    (message,) = warnings_of_fit(caplog, 4, epochs=2)
+@pytest.mark.parametrize("made", [adam, scaled_adam_with_cosine])
+def test_a_warmup_that_takes_most_of_the_run_is_named_once(made, caplog):
+    assert warnings_of_fit(caplog, made(3), epochs=2) == []
+    (message,) = warnings_of_fit(caplog, made(4), epochs=2)
     assert message == (
         "The learning rate rises for warmup_steps=4 updates, and training ends after 6: it reaches its highest rate "
         "late. Set warmup_steps to about 1, or train for more epochs."
     )
-    (message,) = warnings_of_fit(caplog, 13, epochs=2)
+    (message,) = warnings_of_fit(caplog, made(13), epochs=2)
     assert "and training ends after 6: it never reaches its highest rate." in message
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_labels_that_are_the_ids_of_the_target_are_named_once(shifted, caplog):
+    model = make_model()
+    model.compile("sgd", LabelSmoothedCrossEntropy(), run_eagerly=True)
+    for _ in range(2):
+        model.fit(X, Y if shifted else X["target"], verbose=0)
+    found = ["y holds the same ids as x['target']: the decoder reads each label" in each for each in caplog.messages]
+    assert found == ([] if shifted else [True])
 
 
 def test_the_steps_of_an_epoch():
