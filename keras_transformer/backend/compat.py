@@ -187,6 +187,18 @@ def compiled_metrics(model, labels, outputs):
     return metrics.metrics
 
 
+def finds_direction(callback, model):
+    """Whether a callback of Keras that watches a value can tell if higher values are better. It asks after an epoch."""
+    probe = type(callback).__new__(type(callback))
+    probe.monitor, probe.mode, probe.min_delta, probe.monitor_op = callback.monitor, callback.mode, 0, None
+    probe.set_model(model)
+    try:
+        probe._set_monitor_op()
+    except ValueError:
+        return False
+    return True
+
+
 def weighted_metrics(model):
     """The metrics of `compile(weighted_metrics=...)`, which get sample weights."""
     metrics = model._compile_metrics

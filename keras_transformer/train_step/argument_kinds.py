@@ -1,13 +1,18 @@
 """Refuse arguments of `fit` and `compile` of the wrong kind, where Keras would say something else, or nothing."""
 
+import collections.abc
 import os
 
 import keras
 
 from keras_transformer.inputs.kinds import columns_of, shown
-from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.numbers import rate, whole
 
 SIDES = ("source", "target")
+NOT_DENSE = {  # tensors of TensorFlow, and how to make arrays of them
+    "RaggedTensor": "Fill short rows with 0: ragged.to_tensor().",
+    "SparseTensor": "Fill the gaps with 0: tf.sparse.to_dense(sparse).",
+}
 REMEDY = "Give parallel_corpus(source, target, tokenizer), or {'source': ids, 'target': ids} and y=labels."
 
 
@@ -25,6 +30,8 @@ def check_data(name, x):
     if isinstance(x, dict):
         if missing := [side for side in SIDES if side not in x]:
             raise ValueError(f"{name} has no {missing[0]!r}, only {', '.join(map(repr, x)) or 'nothing'}. {REMEDY}")
+        for side in SIDES:
+            check_array(f"{name}[{side!r}]", x[side])
         return
     must = f"{name} must be a dataset, or ids of source and target, got"
     if columns_of(x) is not None:
@@ -37,34 +44,100 @@ def check_data(name, x):
         raise TypeError(f"{must} one array of shape {tuple(x.shape)}. {REMEDY}")
 
 
-def check_labels(x, y):
-    """Refuse arrays without labels.
+def check_array(title, ids):
+    """Refuse what is no array of numbers, with rows of one length.
+
+    Args:
+        title: what the ids are called in errors.
+        ids: the value.
+
+    Raises:
+        TypeError: a list, text, a ragged or a sparse tensor, or None.
+    """
+    if type(ids).__name__ in NOT_DENSE:
+        raise TypeError(f"{title} must be an array of ids, got a {type(ids).__name__}. {NOT_DENSE[type(ids).__name__]}")
+    if not (hasattr(ids, "shape") and hasattr(ids, "dtype")):
+        remedy = " A Tokenizer makes ids of text." if isinstance(ids, str) else ""
+        if isinstance(ids, list | tuple):
+            remedy = " Make one with np.array, and fill short rows with 0."
+        raise TypeError(f"{title} must be an array of ids, got {shown(ids)}.{remedy}")
+
+
+def check_labels(x, y, name="x"):
+    """Refuse arrays without labels, and labels that are no array.
+
+    Args:
+        x: the data, which are called `name`.
+        y: the labels.
 
     Raises:
         ValueError: `x` holds arrays, and `y` is None.
+        TypeError: `y` is a list of numbers, for example.
     """
     if y is None and isinstance(x, dict | list | tuple):
+        if name != "x":
+            raise ValueError(f"{name} has no labels. Give {name}=(inputs, labels): the ids that follow the target's.")
         raise ValueError("y is missing, and x holds arrays. Give y=labels: the ids that follow each id of the target.")
+    is_of_keras = isinstance(y, dict | list | tuple) and all(hasattr(each, "shape") for each in _values(y))
+    if y is not None and not is_of_keras:  # Keras also takes the labels of each output in a list or a dictionary
+        check_array("y" if name == "x" else f"the labels of {name}", y)
+
+
+def _values(y):
+    return list(y.values()) if isinstance(y, dict) else y
+
+
+def check_numbers(given):
+    """Refuse numbers of `fit`, `evaluate` and `predict` of the wrong kind.
+
+    Args:
+        given: the arguments, by name.
+
+    Raises:
+        ValueError: a number is none, or `batch_size` comes with data that have batches already.
+    """
+    for name in ("epochs", "initial_epoch"):
+        if name in given:
+            whole(name, given[name], 0)
+    for name in ("batch_size", "steps_per_epoch", "steps", "validation_batch_size", "validation_steps"):
+        if given.get(name) is not None:
+            whole(name, given[name])
+    if "validation_split" in given:
+        rate("validation_split", given["validation_split"])
+    frequency = given.get("validation_freq", 1)
+    if isinstance(frequency, collections.abc.Collection) and not isinstance(frequency, str | bytes):
+        for number, epoch in enumerate(frequency):
+            whole(f"validation_freq[{number}]", epoch)
+    else:
+        whole("validation_freq", frequency)
+    x = given.get("x")
+    if given.get("batch_size") is not None and not isinstance(x, dict | list | tuple):
+        raise ValueError(
+            f"batch_size={given['batch_size']} is for arrays, and x has batches already. Leave it out. A corpus has "
+            "tokens_per_batch."
+        )
+
+
+def check_compiled(model):
+    """Raise ValueError if a model is not compiled."""
+    if not model.compiled:
+        raise ValueError("the model is not compiled. Call compile(optimizer, loss=LabelSmoothedCrossEntropy()) first.")
 
 
 def check_fit(model, given):
-    """Refuse a model that is not compiled, and numbers of epochs and callbacks of the wrong kind.
+    """Refuse a model that is not compiled, and callbacks of the wrong kind.
 
     Args:
         model: the model.
         given: the arguments of `fit`, by name.
 
     Raises:
-        ValueError: the model is not compiled, or a number is none.
+        ValueError: the model is not compiled.
         TypeError: a callback is none.
     """
-    if not model.compiled:
-        raise ValueError("the model is not compiled. Call compile(optimizer, loss=LabelSmoothedCrossEntropy()) first.")
+    check_compiled(model)
     if model.optimizer is None:
         raise ValueError("the model was compiled without an optimizer. Call compile(optimizer, loss) first.")
-    for name in ("epochs", "initial_epoch"):
-        if name in given:
-            whole(name, given[name], 0)
     callbacks = given.get("callbacks")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return

@@ -3,7 +3,7 @@
 from keras_transformer.backend.compat import in_one_line
 from keras_transformer.backend.values import kind_of_numbers, known, shape_of
 from keras_transformer.inputs.kinds import shown
-from keras_transformer.train_step.argument_kinds import SIDES
+from keras_transformer.train_step.argument_kinds import SIDES, check_array
 from keras_transformer.train_step.data_checks import check_ids, check_shape
 
 FORM = "{'source': ids (B, S), 'target': ids (B, T)}"
@@ -63,11 +63,7 @@ def check_input(title, ids, limit):
         ids: an array or tensor (B, T).
         limit: the `Limits` of this side.
     """
-    if not (hasattr(ids, "shape") and hasattr(ids, "dtype")):
-        remedy = " A Tokenizer makes ids of text." if isinstance(ids, str) else ""
-        if isinstance(ids, list | tuple):
-            remedy = " Make one with np.array, and fill short rows with 0."
-        raise TypeError(f"{title} must be an array of ids, got {shown(ids)}.{remedy}")
+    check_array(title, ids)
     dtype, kind = kind_of_numbers(ids)
     if kind == "other":
         raise ValueError(f"{title} must hold ids, whole numbers, got an array of {dtype}.")

@@ -48,7 +48,8 @@ class MonitorCheck(keras.callbacks.Callback):
 
     Raises:
         ValueError: at the start of `fit`. The message names the callback and the monitor, and lists what is logged, or
-            names the callback that must come first. Also a callback that would set the rate of a schedule.
+            names the callback that must come first. Also a callback that would set the rate of a schedule, one of
+            Keras that does not know if higher values are better, and one whose counts are written before it counts.
     """
 
     def __init__(self, callbacks, has_validation):
@@ -56,20 +57,30 @@ class MonitorCheck(keras.callbacks.Callback):
         self.callbacks, self.has_validation = callbacks, has_validation
 
     def on_train_begin(self, logs=None):
-        if (known := self._logged_by_fit()) is None:
-            return
+        known = self._logged_by_fit()
+        has_own_steps = known is None
         for place, callback in enumerate(self.callbacks):
             monitor = watched_value(callback)
-            if monitor is not None and monitor not in known:
-                self._refuse(callback, monitor, known, self.callbacks[place + 1 :])
-            if monitor is not None:
+            if monitor is not None and known is not None:
+                if monitor not in known:
+                    self._refuse(callback, monitor, known, self.callbacks[place + 1 :])
                 accept_missing(monitor)
-                if monitor in known and hasattr(callback, "is_known"):
+                if hasattr(callback, "is_known"):
                     callback.is_known = True
+            if monitor is not None and not has_own_steps:  # with such, metrics may be made in the first step
+                self._refuse_unknown_direction(callback, monitor)
             self._refuse_to_set_a_schedule(callback)
-            if (added := added_values(callback)) is None:
-                return
-            known |= dict.fromkeys(added)
+            self._refuse_to_count_later(callback, self.callbacks[:place])
+            added = added_values(callback)
+            known = None if known is None or added is None else known | dict.fromkeys(added)
+
+    def _refuse_unknown_direction(self, callback, monitor):
+        """Keras would do so after the first epoch."""
+        if isinstance(callback, WATCHING) and not compat.finds_direction(callback, self.model):
+            raise ValueError(
+                f"callbacks: {type(callback).__name__}(monitor={monitor!r}) needs mode: Keras does not know this "
+                "value. Give mode='max' if higher is better, as for BLEU, else mode='min'."
+            )
 
     def _refuse_to_set_a_schedule(self, callback):
         """Keras would do so when the rate is first set: at a plateau, maybe after days."""
@@ -82,6 +93,19 @@ class MonitorCheck(keras.callbacks.Callback):
                 f"callbacks: {name} sets the learning rate, and the optimizer's is a schedule, "
                 f"{type(schedule).__name__}. Give the optimizer a number, or leave {name} out."
             )
+
+    def _refuse_to_count_later(self, callback, earlier):
+        """A `Checkpoint` writes what the callbacks before it have counted in this epoch."""
+        for other in getattr(callback, "counting", ()):
+            name, kept = type(callback).__name__, type(other).__name__
+            if not any(other is each for each in self.callbacks):
+                raise ValueError(
+                    f"callbacks: {name}(callbacks=...) counts {kept}, which fit does not have. Give it to fit, too."
+                )
+            if not any(other is each for each in earlier):
+                raise ValueError(
+                    f"callbacks: {name} comes before {kept}, whose counts it writes. Put {kept} before it."
+                )
 
     def _logged_by_fit(self):
         """The names that `fit` itself logs, as the keys of a dictionary; None if a model has steps of its own."""

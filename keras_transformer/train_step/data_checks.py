@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_transformer.backend.values import first_unknown_id
 from keras_transformer.ids import PAD
-from keras_transformer.train_step.argument_kinds import check_data
+from keras_transformer.train_step.argument_kinds import check_array, check_data
 
 MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
 
@@ -27,12 +27,12 @@ class Limits(NamedTuple):
     longest: int | None  # positions, None for any number
 
 
-def checked(model, x, y, name):
+def checked(model, x, y, name, sample_weight=None):
     """`x`, checked now if it is a corpus or arrays, else with a check of each batch that is read from it.
 
     Args:
         model: a `TokenTraining`.
-        x, y: arguments of `fit`, `evaluate` or `predict`.
+        x, y, sample_weight: arguments of `fit`, `evaluate` or `predict`.
         name: what `x` is called in errors.
 
     Raises:
@@ -55,7 +55,7 @@ def checked(model, x, y, name):
     if isinstance(x, keras.utils.PyDataset):
         return CheckedPyDataset(limits, x, name)
     if not hasattr(x, "__next__"):
-        check_arrays(limits, x, y, name)
+        check_arrays(limits, x, y, name, sample_weight)
     return x
 
 
@@ -112,13 +112,14 @@ def check_corpus(model, corpus, name):
         )
 
 
-def check_arrays(limits, x, y, name):
+def check_arrays(limits, x, y, name, sample_weight=None):
     """Check a batch or a whole set of arrays.
 
     Args:
         limits: the model's `input_limits`.
         x: {"source": (B, S), "target": (B, T)} or a pair of these.
         y: labels (B, T), or None.
+        sample_weight: a weight for each sentence, (B,), or for each label, (B, T); or None.
         name: the name of `x` in errors.
 
     Raises:
@@ -129,6 +130,7 @@ def check_arrays(limits, x, y, name):
     parts = named_parts(x, y, name)
     for side, (title, values) in parts.items():
         limit = limits["target" if side == "labels" else side]
+        check_array(title, values)
         values = keras.ops.convert_to_numpy(values)
         check_shape(title, values.shape, limit)
         if values.dtype == object or not np.issubdtype(values.dtype, np.number):
@@ -140,6 +142,28 @@ def check_arrays(limits, x, y, name):
         (title, target), (labels_title, labels) = parts["target"], parts["labels"]
         if np.shape(target) != np.shape(labels):
             raise ValueError(unequal_shapes(title, np.shape(target), labels_title, np.shape(labels)))
+        if sample_weight is not None:
+            check_weights(name, sample_weight, np.shape(labels))
+
+
+def check_weights(name, weights, shape):
+    """Refuse weights that are neither one for each sentence nor one for each label, or that are no finite numbers.
+
+    Args:
+        name: the name of the data.
+        weights: the weights.
+        shape: that of the labels, (B, T).
+    """
+    title = "sample_weight" if name == "x" else f"the sample_weight of {name}"
+    weights = np.asarray(keras.ops.convert_to_numpy(weights))
+    rows, length = shape
+    if weights.shape not in ((rows,), (rows, 1), (rows, length)):
+        raise ValueError(
+            f"{title} must have a weight for each sentence, ({rows},), or for each label, ({rows}, {length}), got the "
+            f"shape {weights.shape}."
+        )
+    if weights.dtype == object or not np.isfinite(weights).all():
+        raise ValueError(f"{title} must hold finite numbers. It holds others.")
 
 
 def named_parts(x, y, name):
@@ -221,8 +245,8 @@ def one_line_errors():
 
 
 def _checked_batch(limits, batch, name):
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    check_arrays(limits, x, y, name)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    check_arrays(limits, x, y, name, sample_weight)
     return batch
 
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_transformer.ids import PAD
 from keras_transformer.train_step import data_checks
+from keras_transformer.train_step.argument_kinds import check_array
 
 
 def checked_dataset(limits, dataset, name):
@@ -36,6 +37,7 @@ def checked_dataset(limits, dataset, name):
 def _conditions(limits, side, title, values):
     """What must hold of an array: (condition, the error up to its value, the value) each."""
     limit = limits["target" if side == "labels" else side]
+    check_array(title, values)
     if not isinstance(values, tf.Tensor) or values.shape.rank is None:
         return
     data_checks.check_shape(title, values.shape, limit)

@@ -240,18 +240,23 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
                 "class_weight must be None: the labels are a token each, and Keras would weigh whole sentences. "
                 "Weigh tokens by their piece with sample_weight=weights[labels], an array of the labels' shape."
             )
+        if self.input_limits:
+            argument_kinds.check_numbers(given)
         if "y" in inspect.signature(method).parameters and self.input_limits:
+            argument_kinds.check_compiled(self)
             argument_kinds.check_labels(given.get("x"), given.get("y"))
             compile_checks.check_loss(self)
-        given["x"] = checked(self, given.get("x"), given.get("y"), "x")
+        given["x"] = checked(self, given.get("x"), given.get("y"), "x", given.get("sample_weight"))
         return given
 
     def _checked_validation(self, data):
         """The `validation_data` of `fit`, checked as `x` is."""
-        if not isinstance(data, (tuple, list)):
-            return checked(self, data, None, "validation_data")
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(data))
-        return (checked(self, x, y, "validation_data"), *data[1:])
+        name = "validation_data"
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(data) if isinstance(data, list) else data)
+        if self.input_limits:
+            argument_kinds.check_labels(x, y, name)
+        x = checked(self, x, y, name, weights)
+        return (x, *data[1:]) if isinstance(data, (tuple, list)) else x
 
     def train_step(self, *arguments):
         return backend_step().train_step(self, *arguments)

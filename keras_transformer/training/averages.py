@@ -52,8 +52,8 @@ class AverageWeights(keras.callbacks.Callback):
 
     Raises:
         ValueError: `n` or `every_steps` is below 1, `mode` is unknown, or both `monitor` and `every_steps` are given.
-            When training starts: the folder has epochs of a run with another `monitor` or `mode`. At the end of
-            training: `monitor` was never logged.
+            When training starts: the folder has epochs of a run with another `monitor` or `mode`, or training ends
+            before `every_steps` updates. At the end of training: `monitor` was never logged.
         FloatingPointError: an update has made weights NaN or infinite. They are not written.
         OSError: when `fit` starts, the folder cannot be written in. Later: a file cannot be written, for example on a
             full disk. The message names the path and the free space. Older files are intact.
@@ -92,8 +92,12 @@ class AverageWeights(keras.callbacks.Callback):
             self.step, self.batch = self._updates(), -1
         if self.values is not None or not is_chief():
             return
+        self._read(epoch if self.every_steps is None else self.step)
+        self._check_every_steps(epoch)
+
+    def _read(self, done):
+        """Read the values of what is kept up to an epoch or an update, and remove what is later."""
         self.values = {}
-        done = epoch if self.every_steps is None else self.step
         for number, path in states_in(self.folder / AVERAGED_FOLDER, self.stem).items():
             if number > done:  # this fit repeats it, or the file is of an earlier run
                 path.unlink()
@@ -101,6 +105,18 @@ class AverageWeights(keras.callbacks.Callback):
                 facts = read_state(path, wanted=lambda name: False)[0]
                 check_same_monitor(self, facts, self.folder)
                 self.values[number] = facts["value"]
+
+    def _check_every_steps(self, epoch):
+        """Refuse, before the first step, to end a run with nothing to average."""
+        steps, epochs = self.params.get("steps"), self.params["epochs"]
+        if self.every_steps is None or steps is None:
+            return
+        last = self.step + steps * (epochs - epoch)
+        if last < self.every_steps:
+            raise ValueError(
+                f"AverageWeights: every_steps={self.every_steps}, and training ends after {last} updates, with nothing "
+                "to average. Lower every_steps."
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         if self.every_steps is None or not is_chief():
@@ -136,6 +152,9 @@ class AverageWeights(keras.callbacks.Callback):
         (self.folder / AVERAGED_FOLDER).mkdir(parents=True, exist_ok=True)
         write_state(self._path(number), facts, arrays)
         self.values[number] = float(value)
+        self._remove_others()
+
+    def _remove_others(self):
         for number in sorted(self.values, key=self._rank)[self.n :]:
             self._path(number).unlink()
             del self.values[number]
@@ -150,9 +169,13 @@ class AverageWeights(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if not is_chief():
             return
+        was_finished = self.values is None  # this fit had no epoch left to train
+        if was_finished:
+            self._read(math.inf)
+            self._remove_others()  # `n` may be smaller now
         paths = states_in(self.folder / AVERAGED_FOLDER, self.stem).values()
         if not paths:
-            if self.values is None:  # this fit had no epoch left to train
+            if was_finished:
                 return
             reason = "" if self.monitor is None else f"monitor={self.monitor!r} was never logged, or no number: "
             raise ValueError(f"{reason}{self.folder / AVERAGED_FOLDER} holds nothing to average.")

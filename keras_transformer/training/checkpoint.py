@@ -138,7 +138,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.was_logged = False
         self.is_known = False  # `fit` sets it where some epoch logs the monitor
         self.last_model = None  # a weak reference to the model of the last `fit`
-        self.resumption = None
+        self.resumption, self.counting = None, list(callbacks)
         if corpus is not None:
             if overwrite:
                 raise ValueError(
@@ -146,8 +146,8 @@ class Checkpoint(keras.callbacks.Callback):
                     "folder."
                 )
             states = self.folder / STATES_FOLDER
-            self.resumption = Resumption(states, corpus, tokenizer.fingerprint, every_steps, keep, callbacks)
-        elif every_steps is not None or callbacks:
+            self.resumption = Resumption(states, corpus, tokenizer.fingerprint, every_steps, keep, self.counting)
+        elif every_steps is not None or self.counting:
             raise ValueError("every_steps and callbacks need corpus=, whose position is written with them.")
         if not overwrite and is_chief():
             self._check_folder()

@@ -9,7 +9,13 @@ import numpy as np
 from keras_transformer.backend.compat import start_at_epoch
 from keras_transformer.files import explained_disk_errors, json_text, remove_leftovers
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.training.counters import check_callbacks, has_ended_run, read_counters, restore_counters
+from keras_transformer.training.counters import (
+    check_callbacks,
+    check_counters,
+    has_ended_run,
+    read_counters,
+    restore_counters,
+)
 from keras_transformer.training.nan import check_weights
 from keras_transformer.training.skipping import skip_steps, stop_skipping
 from keras_transformer.training.snapshots import restore_snapshot, take_snapshot
@@ -81,6 +87,8 @@ class Resumption:
         if self.restored is None:
             return None
         self._check_fingerprint()
+        for callback, counters in zip(self.callbacks, self.restored["callbacks"], strict=True):
+            check_counters(callback, counters)
         for kind in ("model", "optimizer"):
             self._restore(kind)
         start_at_epoch(model, self.restored["epoch"])  # as Keras' own BackupAndRestore does

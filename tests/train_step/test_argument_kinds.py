@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 import tiny
 
 from keras_transformer import LabelSmoothedCrossEntropy, Perplexity, Transformer
@@ -54,6 +55,81 @@ def test_arrays_without_labels(model):
     assert model.predict(IDS, verbose=0).shape == (2, 3, model.vocabulary_size)
 
 
+def test_lists_and_ragged_tensors_in_place_of_arrays(model):
+    must = "must be an array of ids, got"
+    listed = "[[4, 4], [4]] (list). Make one with np.array, and fill short rows with 0."
+    refused(TypeError, f"x['source'] {must} {listed}", model.fit, IDS | {"source": [[4, 4], [4]]}, IDS["target"])
+    refused(TypeError, f"y {must} {listed}", model.fit, IDS, [[4, 4], [4]])
+    refused(
+        TypeError,
+        f"the labels of validation_data {must} {listed}",
+        model.fit,
+        IDS,
+        IDS["target"],
+        **valid([[4, 4], [4]]),
+    )
+    ragged, fill = tf.ragged.constant([[4, 4], [4]]), "a RaggedTensor. Fill short rows with 0: ragged.to_tensor()."
+    refused(TypeError, f"x['source'] {must} {fill}", model.evaluate, IDS | {"source": ragged}, IDS["target"])
+    refused(TypeError, f"x[0] {must} {fill}", model.evaluate, [ragged, IDS["target"]], IDS["target"])
+    refused(TypeError, f"y {must} {fill}", model.evaluate, IDS, ragged)
+    data = tf.data.Dataset.from_tensors((IDS | {"source": ragged}, IDS["target"]))
+    refused(TypeError, f"x['source'] {must} {fill}", model.evaluate, data)
+
+
+def valid(labels):
+    return {"validation_data": (IDS, labels)}
+
+
+def test_validation_data_without_labels(model):
+    message = "validation_data has no labels. Give validation_data=(inputs, labels): the ids that follow the target's."
+    for data in (IDS, (IDS,), [IDS]):
+        refused(ValueError, message, model.fit, IDS, IDS["target"], validation_data=data)
+
+
+@pytest.mark.parametrize(
+    ("weights", "rule"),
+    [
+        (np.ones(3), "must have a weight for each sentence, (2,), or for each label, (2, 3), got the shape (3,)."),
+        (
+            np.ones((3, 2)),
+            "must have a weight for each sentence, (2,), or for each label, (2, 3), got the shape (3, 2).",
+        ),
+        (np.array([1, np.nan]), "must hold finite numbers. It holds others."),
+    ],
+)
+def test_weights_that_fit_no_label(model, weights, rule):
+    y = IDS["target"]
+    for call in (model.fit, model.evaluate, model.train_on_batch):
+        refused(ValueError, f"sample_weight {rule}", call, IDS, y, sample_weight=weights)
+    refused(
+        ValueError, f"the sample_weight of validation_data {rule}", model.fit, IDS, y, validation_data=(IDS, y, weights)
+    )
+    for shape in ((2,), (2, 1), (2, 3)):
+        model.evaluate(IDS, y, sample_weight=np.ones(shape), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": "4"}, "batch_size must be a whole number of at least 1, got '4'."),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0."),
+        ({"steps_per_epoch": 1.5}, "steps_per_epoch must be a whole number of at least 1, got 1.5."),
+        ({"validation_steps": -1}, "validation_steps must be a whole number of at least 1, got -1."),
+        ({"validation_freq": 0}, "validation_freq must be a whole number of at least 1, got 0."),
+        ({"validation_freq": [1, "2"]}, "validation_freq[1] must be a whole number of at least 1, got '2'."),
+        ({"validation_split": 1.0}, "validation_split must be in [0, 1), got 1.0."),
+    ],
+)
+def test_numbers_of_the_wrong_kind(model, options, message):
+    refused(ValueError, message, model.fit, IDS, IDS["target"], **options)
+
+
+def test_a_batch_size_of_data_that_have_batches(model):
+    message = "batch_size=4 is for arrays, and x has batches already. Leave it out. A corpus has tokens_per_batch."
+    for call in (model.fit, model.evaluate, model.predict):
+        refused(ValueError, message, call, tf.data.Dataset.from_tensors((IDS, IDS["target"])), batch_size=4)
+
+
 def test_a_validation_file_is_refused_before_the_first_epoch(model):
     message = f"validation_data {MUST} 'dev.en' (str). {REMEDY}"
     refused(TypeError, message, model.fit, IDS, IDS["target"], validation_data="dev.en")
@@ -69,7 +145,9 @@ def test_epochs_callbacks_and_a_model_that_is_not_compiled(model):
     message = "callbacks[0] must be a callback of Keras, got 'early' (str)."
     refused(TypeError, message, model.fit, IDS, IDS["target"], callbacks="early")
     message = "the model is not compiled. Call compile(optimizer, loss=LabelSmoothedCrossEntropy()) first."
-    refused(ValueError, message, tiny.make_model().fit, IDS, IDS["target"])
+    new = tiny.make_model()
+    for call in (new.fit, new.evaluate, new.train_on_batch, new.test_on_batch):
+        refused(ValueError, message, call, IDS, IDS["target"])
 
 
 def test_classes_in_place_of_objects(model):

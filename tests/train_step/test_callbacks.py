@@ -7,7 +7,7 @@ import keras
 import pytest
 import tiny
 
-from keras_transformer import LabelSmoothedCrossEntropy, TransformerSchedule
+from keras_transformer import LabelSmoothedCrossEntropy, MaskedAccuracy, TransformerSchedule, parallel_corpus
 from keras_transformer.train_step.callbacks import accept_missing
 from keras_transformer.training import AverageWeights, Checkpoint, Throughput, ValidationBLEU
 
@@ -104,6 +104,31 @@ def test_what_is_logged_may_be_watched(model, tokenizer, tmp_path):
     options = {"validation_data": tiny.dataset(), "validation_freq": 2, "epochs": 2, "verbose": 0, "callbacks": None}
     history = model.fit(tiny.dataset(), **{**options, "callbacks": [Throughput(), *watch]}).history
     assert len(history["val_loss"]) == 1 and len(history["mine"]) == 2
+
+
+@pytest.mark.parametrize(("monitor", "added"), [("val_bleu", [scores()]), ("gradient_norm", []), ("mine", [Adds()])])
+def test_a_value_whose_better_direction_keras_does_not_know_needs_a_mode(monitor, added):
+    """Keras asks after the first epoch."""
+    model = tiny.make_model()
+    model.compile("sgd", LabelSmoothedCrossEntropy(), metrics=[MaskedAccuracy()], log_gradient_norm=True)
+    for kind, options in ((early, {}), (keras.callbacks.ReduceLROnPlateau, {}), (best, {"save_best_only": True})):
+        name = [monitor] if kind is not best else ["best.keras", monitor]
+        message = f"callbacks: {kind.__name__}(monitor='{monitor}') needs mode: Keras does not know this value. Give "
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+            model.fit(tiny.dataset(), verbose=0, callbacks=[*added, kind(*name, **options)])
+        assert int(model.optimizer.iterations) == 0
+
+
+def test_callbacks_that_a_checkpoint_counts_come_before_it(model, tokenizer, tmp_path):
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path, tiny.digit_pairs(20)), tokenizer)
+    counted, other = early("loss"), early("loss")
+    checkpoint = Checkpoint(tmp_path / "run", tokenizer, corpus=corpus, callbacks=[counted])
+    late = "comes before EarlyStopping, whose counts it writes. Put EarlyStopping before it."
+    missing = "(callbacks=...) counts EarlyStopping, which fit does not have. Give it to fit, too."
+    for callbacks, reason in (([checkpoint, counted], f" {late}"), ([other, checkpoint], missing)):
+        with pytest.raises(ValueError, match=f"^{re.escape(f'callbacks: Checkpoint{reason}')}$"):
+            model.fit(corpus, verbose=0, callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_the_warning_about_a_missing_value_is_silent():

@@ -234,6 +234,7 @@ def test_updates_that_are_skipped_do_not_count_between_two_averaged_weights(tmp_
     model = tiny.compiled(tiny.make_model())
     fit_batches(model, [AverageWeights(tmp_path / "other", 9, every_steps=3)], 1)  # builds the optimizer
     average_weights.set_model(model)
+    average_weights.set_params({"steps": 8, "epochs": 1})
     average_weights.on_train_begin()
     model.optimizer.iterations.assign(0)
     average_weights.on_epoch_begin(0)
@@ -288,3 +289,23 @@ def test_a_moving_average_of_keras_reaches_the_files(tmp_path):
     for found in (weights(model), weights(Translator.load(tmp_path / "ema").model)):
         for value, goal in zip(found, moving, strict=True):
             np.testing.assert_allclose(value, goal, rtol=1e-5, atol=1e-7)
+
+
+def test_a_finished_run_averages_fewer_if_fewer_are_asked_for(tmp_path):
+    fit(tiny.compiled_again(), [AverageWeights(tmp_path, 3)], 3)
+    last = states_in(tmp_path / "averaged", "epoch")[3]
+    (tmp_path / "average.keras").unlink()
+    fit(tiny.compiled_again(), [AverageWeights(tmp_path, 1)], 0)
+    average([last], tmp_path / "last.keras")
+    assert_equal(weights(load(tmp_path / "average.keras")), weights(load(tmp_path / "last.keras")))
+    assert list(states_in(tmp_path / "averaged", "epoch")) == [3]
+
+
+def test_a_run_that_ends_before_the_first_weights_is_refused_at_its_start(tmp_path):
+    model = tiny.compiled_again()
+    before = int(model.optimizer.iterations)
+    message = r"^AverageWeights: every_steps=11, and training ends after 10 updates, with nothing to average\. Lower "
+    with pytest.raises(ValueError, match=message):
+        fit_batches(model, [AverageWeights(tmp_path, 3, every_steps=11)], 2)
+    assert int(model.optimizer.iterations) == before
+    fit_batches(model, [AverageWeights(tmp_path, 3, every_steps=10)], 2)

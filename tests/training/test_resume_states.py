@@ -116,6 +116,17 @@ def test_a_state_of_another_run_is_refused_by_field(unbroken, paths, tokenizer, 
     assert_same(state_of(run.model), before)
 
 
+def test_a_callback_that_watches_another_value_than_in_the_state_is_refused(unbroken, paths, tokenizer):
+    run = Run(unbroken[0].checkpoint.folder, paths, tokenizer, after=unbroken[0])
+    run.stopping.monitor, run.stopping.mode = "accuracy", "max"
+    message = (
+        r"^callbacks: EarlyStopping began with monitor='loss', mode='auto', and is resumed with monitor='accuracy', "
+        r"mode='max'\. Their values cannot be compared\. Give the same monitor and mode, or train in another folder\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        run.fit()
+
+
 def test_a_worker_that_trains_something_else_than_the_first_is_refused(monkeypatch, tmp_path, paths, tokenizer):
     def broadcast(strategy, facts, arrays):
         facts = copy.deepcopy(facts)  # as if it came from another process
