@@ -71,9 +71,11 @@ def check_labels(x, y, name="x"):
         y: the labels.
 
     Raises:
-        ValueError: `x` holds arrays, and `y` is None.
+        ValueError: `x` holds arrays, and `y` is None; or `x` is a dataset of inputs only.
         TypeError: `y` is a list of numbers, for example.
     """
+    if hasattr(x, "element_spec") and keras.utils.unpack_x_y_sample_weight(x.element_spec)[1] is None:
+        raise ValueError(f"{name} has no labels: each of its batches must be (inputs, labels).")
     if y is None and isinstance(x, dict | list | tuple):
         if name != "x":
             raise ValueError(f"{name} has no labels. Give {name}=(inputs, labels): the ids that follow the target's.")
@@ -115,6 +117,15 @@ def check_numbers(given):
         raise ValueError(
             f"batch_size={given['batch_size']} is for arrays, and x has batches already. Leave it out. A corpus has "
             "tokens_per_batch."
+        )
+
+
+def check_batch(x):
+    """Refuse a dataset where one batch is meant."""
+    if hasattr(x, "element_spec") or hasattr(x, "__next__") or isinstance(x, keras.utils.PyDataset):
+        raise TypeError(
+            f"x must be the inputs of one batch, got a {type(x).__name__}. Give the parts of a batch, "
+            "train_on_batch(*batch), or call fit."
         )
 
 

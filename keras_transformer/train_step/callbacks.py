@@ -6,7 +6,9 @@ import warnings
 import keras
 
 from keras_transformer.backend import compat
+from keras_transformer.train_step.data_checks import is_tensorflow_dataset
 
+UNKNOWN = -2  # the cardinality of a dataset whose number of batches TensorFlow cannot know
 # The callbacks of Keras that watch a logged value.
 WATCHING = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
 ADDED_BY_KERAS = {  # the values that callbacks of Keras add to the logs of an epoch
@@ -28,6 +30,28 @@ def with_check(callbacks, has_validation):
         return callbacks
     others = callbacks_of(callbacks)
     return [MonitorCheck(others, has_validation), *others]
+
+
+def check_whole_epochs(given):
+    """Refuse an endless dataset beside a `Checkpoint` that resumes: each epoch of it must be one pass over the corpus.
+
+    Args:
+        given: the arguments of `fit`, by name.
+
+    Raises:
+        ValueError: the dataset has another number of batches than the corpus.
+    """
+    if not is_tensorflow_dataset(given.get("x")) or (count := int(given["x"].cardinality())) == UNKNOWN:
+        return
+    for callback in callbacks_of(given.get("callbacks")):
+        position = getattr(getattr(callback, "resumption", None), "position", None)
+        if position is not None and count != position.batches:
+            batches = "endlessly many" if count < 0 else count
+            raise ValueError(
+                f"x has {batches} batches, and the corpus of {type(callback).__name__} has {position.batches}. To "
+                "resume, an epoch must be one pass over the corpus: give x=corpus, without repeat() and "
+                "steps_per_epoch."
+            )
 
 
 def tell_of_interruption(callbacks, error):

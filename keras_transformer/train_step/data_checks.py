@@ -133,6 +133,8 @@ def check_arrays(limits, x, y, name, sample_weight=None):
         check_array(title, values)
         values = keras.ops.convert_to_numpy(values)
         check_shape(title, values.shape, limit)
+        if 0 in values.shape:
+            raise ValueError(f"{title} must have at least one row and one position, got the shape {values.shape}.")
         if values.dtype == object or not np.issubdtype(values.dtype, np.number):
             raise ValueError(f"{title} must hold ids, whole numbers, got an array of {values.dtype}.")
         check_ids(title, values, limit)

@@ -106,15 +106,22 @@ def _name(each):
 
 
 def check_labels(model, given):
-    """Warn about arrays whose labels are the ids of the target, not those that follow them.
+    """Warn about arrays whose labels are the ids of the target, not those that follow them; refuse labels of padding.
 
     Args:
         model: a compiled `TokenTraining`.
         given: the arguments of `fit`, by name.
+
+    Raises:
+        ValueError: all labels are padding, so that there is nothing to learn.
     """
     parts = named_parts(given.get("x"), given.get("y"), "x")
     if {"target", "labels"} <= set(parts) and model.input_limits:
         (title, target), (labels_title, labels) = parts["target"], parts["labels"]
+        if not np.any(keras.ops.convert_to_numpy(labels)):
+            raise ValueError(
+                f"{labels_title} holds only padding, the id 0. Give the ids that follow each id of {title}."
+            )
         if np.array_equal(*map(keras.ops.convert_to_numpy, (target, labels))):
             warn_once(
                 model,

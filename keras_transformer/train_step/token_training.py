@@ -17,7 +17,7 @@ from keras_transformer.backend.replicas import (
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy
 from keras_transformer.train_step import argument_kinds, compile_checks, data_checks, fused, settings
-from keras_transformer.train_step.callbacks import tell_of_interruption, with_check
+from keras_transformer.train_step.callbacks import check_whole_epochs, tell_of_interruption, with_check
 from keras_transformer.train_step.data_checks import checked, one_line_errors
 from keras_transformer.train_step.one_tokenizer import check_one_tokenizer
 from keras_transformer.train_step.step_losses import StepLosses
@@ -187,6 +187,7 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
         if given.get("validation_data") is not None:
             given["validation_data"] = self._checked_validation(given["validation_data"])
         check_one_tokenizer(self, given)
+        check_whole_epochs(given)
         settings.check_labels(self, given)
         settings.check_schedule(self, given)
         position = getattr(data, "position", None)  # of a `parallel_corpus`
@@ -221,14 +222,14 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
     def train_on_batch(self, *args, **kwargs):
         """`keras.Model.train_on_batch`, which checks the data as `fit` does."""
         with backend_step().clear_errors(self):
-            return super().train_on_batch(**self._given(super().train_on_batch, args, kwargs))
+            return super().train_on_batch(**self._given(super().train_on_batch, args, kwargs, one_batch=True))
 
     def test_on_batch(self, *args, **kwargs):
         """`keras.Model.test_on_batch`, which checks the data as `fit` does."""
-        return super().test_on_batch(**self._given(super().test_on_batch, args, kwargs))
+        return super().test_on_batch(**self._given(super().test_on_batch, args, kwargs, one_batch=True))
 
-    def _given(self, method, args, kwargs):
-        """The arguments of a call of Keras' `method`, by name, with checked data.
+    def _given(self, method, args, kwargs, one_batch=False):
+        """The arguments of a call of Keras' `method`, by name, with checked data: of `one_batch`, or of any kind.
 
         Raises:
             ValueError: see `fit`.
@@ -242,6 +243,8 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
             )
         if self.input_limits:
             argument_kinds.check_numbers(given)
+            if one_batch:
+                argument_kinds.check_batch(given.get("x"))
         if "y" in inspect.signature(method).parameters and self.input_limits:
             argument_kinds.check_compiled(self)
             argument_kinds.check_labels(given.get("x"), given.get("y"))

@@ -130,6 +130,31 @@ def test_a_batch_size_of_data_that_have_batches(model):
         refused(ValueError, message, call, tf.data.Dataset.from_tensors((IDS, IDS["target"])), batch_size=4)
 
 
+def test_a_dataset_without_labels_and_a_dataset_in_place_of_a_batch(model):
+    data = tf.data.Dataset.from_tensors(IDS)
+    message = "x has no labels: each of its batches must be (inputs, labels)."
+    for call in (model.fit, model.evaluate):
+        refused(ValueError, message, call, data)
+    pair = (IDS, IDS["target"])
+    refused(ValueError, f"validation_data{message[1:]}", model.fit, *pair, validation_data=data)
+    assert model.predict(data, verbose=0).shape == (2, 3, model.vocabulary_size)
+    for call, batches in (
+        (model.train_on_batch, tf.data.Dataset.from_tensors(pair)),
+        (model.test_on_batch, iter([pair])),
+    ):
+        message = f"x must be the inputs of one batch, got a {type(batches).__name__}. Give the parts of a batch, "
+        refused(TypeError, message + "train_on_batch(*batch), or call fit.", call, batches)
+
+
+def test_arrays_with_nothing_in_them(model):
+    empty = {side: ids[:0] for side, ids in IDS.items()}
+    message = "x['source'] must have at least one row and one position, got the shape"
+    refused(ValueError, f"{message} (0, 3).", model.fit, empty, IDS["target"][:0])
+    refused(ValueError, f"{message} (2, 0).", model.evaluate, IDS | {"source": IDS["source"][:, :0]}, IDS["target"])
+    message = "y holds only padding, the id 0. Give the ids that follow each id of x['target']."
+    refused(ValueError, message, model.fit, IDS, 0 * IDS["target"])
+
+
 def test_a_validation_file_is_refused_before_the_first_epoch(model):
     message = f"validation_data {MUST} 'dev.en' (str). {REMEDY}"
     refused(TypeError, message, model.fit, IDS, IDS["target"], validation_data="dev.en")

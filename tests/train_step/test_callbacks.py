@@ -131,6 +131,19 @@ def test_callbacks_that_a_checkpoint_counts_come_before_it(model, tokenizer, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_an_epoch_of_a_run_that_resumes_is_one_pass_over_the_corpus(model, tokenizer, tmp_path):
+    """With `repeat`, Keras starts no pass for each epoch, and the second epoch would be the first once more."""
+    corpus = parallel_corpus(*tiny.write_pairs(tmp_path, tiny.digit_pairs(60)), tokenizer, tokens_per_batch=200)
+    batches = corpus.report.batches
+    assert batches > 1
+    checkpoint = Checkpoint(tmp_path / "run", tokenizer, corpus=corpus)
+    for data, count in ((corpus.repeat(), "endlessly many"), (corpus.repeat(2), 2 * batches), (corpus.take(1), 1)):
+        message = f"x has {count} batches, and the corpus of Checkpoint has {batches}. To resume, an epoch must be one "
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+            model.fit(data, steps_per_epoch=batches, epochs=2, verbose=0, callbacks=[checkpoint])
+    model.fit(corpus.prefetch(1), epochs=2, verbose=0, shuffle=False, callbacks=[checkpoint])
+
+
 def test_only_the_warning_about_a_missing_value_is_silent():
     watching = early("val_bleu", mode="max")
     with pytest.warns(UserWarning, match="val_bleu` which is not available"):
