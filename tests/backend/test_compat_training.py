@@ -80,6 +80,20 @@ def test_additional_loss_is_what_compute_loss_adds():
     assert whole > 0
 
 
+def test_keras_knows_the_better_direction_of_the_loss_and_of_metrics_that_tell():
+    model = tiny.make_model()
+    model.compile("sgd", tiny.LabelSmoothedCrossEntropy(), metrics=[keras.metrics.MeanMetricWrapper(max, name="own")])
+    for options, known in (
+        ({"monitor": "val_loss"}, True),
+        ({"monitor": "bleu"}, False),
+        ({"monitor": "bleu", "mode": "max"}, True),
+        ({"monitor": "own"}, False),
+    ):
+        callback = keras.callbacks.EarlyStopping(**options, min_delta=0.5)
+        assert compat.finds_direction(callback, model) == known
+        assert callback.monitor_op is None and callback.min_delta == 0.5, "the callback is as it was"
+
+
 def test_compiled_metrics_are_the_objects_that_were_given():
     model, metric = tiny.make_model(), keras.metrics.SparseCategoricalAccuracy(name="mine")
     model.compile("sgd", "ctc", metrics=[metric])
