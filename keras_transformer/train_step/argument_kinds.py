@@ -112,17 +112,21 @@ def check_numbers(given):
             whole(f"validation_freq[{number}]", epoch)
     else:
         whole("validation_freq", frequency)
-    x = given.get("x")
-    if given.get("batch_size") is not None and not isinstance(x, dict | list | tuple):
+    if given.get("batch_size") is not None and has_batches(given.get("x")):
         raise ValueError(
             f"batch_size={given['batch_size']} is for arrays, and x has batches already. Leave it out. A corpus has "
             "tokens_per_batch."
         )
 
 
+def has_batches(x):
+    """Whether `x` is a dataset or a generator: its batches are made."""
+    return hasattr(x, "element_spec") or hasattr(x, "__next__") or isinstance(x, keras.utils.PyDataset)
+
+
 def check_batch(x):
     """Refuse a dataset where one batch is meant."""
-    if hasattr(x, "element_spec") or hasattr(x, "__next__") or isinstance(x, keras.utils.PyDataset):
+    if has_batches(x):
         raise TypeError(
             f"x must be the inputs of one batch, got a {type(x).__name__}. Give the parts of a batch, "
             "train_on_batch(*batch), or call fit."
