@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import re
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from keras_transformer.translation.breaks import explained
 from keras_transformer.translation.source_checks import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
+SETTINGS = "constraint_settings"  # in a journal
+UNKNOWN = "unknown"  # settings that cannot be told from others
 
 
 @explained
@@ -196,9 +199,15 @@ def _prepare(stream, part, journal, work):
 
 
 def changes_of(recorded, work):
-    """What differs between two results of `work_of`, in words: "beam_size was 4 and is 2"; "" if nothing does."""
+    """What differs between two results of `work_of`, in words: "beam_size was 4 and is 2"; "" if nothing does.
+
+    Settings of a constraint that are unknown may differ.
+    """
     differing = [name for name in {**recorded, **work} if recorded.get(name) != work.get(name)]
-    return ", ".join(f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing)
+    changes = [f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing]
+    if recorded.get(SETTINGS) == work.get(SETTINGS) == UNKNOWN:
+        changes.append("the settings of the constraint may differ, as it cannot be pickled and has no attribute digest")
+    return ", ".join(changes)
 
 
 def work_of(translator, source_path, readable, split_sentences):
@@ -210,7 +219,25 @@ def work_of(translator, source_path, readable, split_sentences):
     parts = parts if is_pair(translator.tokenizer) else {"tokenizer": translator.tokenizer}
     work |= {name: _fingerprint_of_pieces(tokenizer) for name, tokenizer in parts.items()}
     work |= {"split_sentences": True} if split_sentences else {}
+    if translator.options.constraint is not None:
+        work[SETTINGS] = _fingerprint_of_settings(translator.options.constraint)
     return json.loads(json_text(work | translator.options.as_plain_values()))
+
+
+def _fingerprint_of_settings(constraint):
+    """The `digest` of a constraint, or else a digest of what its attributes and those of its class hold."""
+    if (digest := getattr(constraint, "digest", None)) is not None:
+        return str(digest)
+    held = [item for kind in type(constraint).__mro__ for item in vars(kind).items() if _is_setting(*item)]
+    try:
+        return hashlib.sha256(pickle.dumps([held, constraint])).hexdigest()
+    except Exception:  # objects of any class may refuse to be pickled, by any error
+        return UNKNOWN
+
+
+def _is_setting(name, value):
+    """Whether an attribute of a class is a value: no method, no property, and nothing of Python's own."""
+    return not name.startswith("_") and not hasattr(value, "__get__")
 
 
 def _fingerprint_of_pieces(tokenizer):
