@@ -106,7 +106,7 @@ def write_translations(request, answer, path, stream, window, page):
     from keras_transformer.files import read_lines
 
     kind, number = request.lines(), 0
-    name = "the standard input" if str(path) == "/dev/stdin" else str(path)
+    name = "the standard input" if str(path) == "/dev/stdin" else path
     lines = read_lines(path, name)
     while block := list(islice(lines, window)):
         try:
