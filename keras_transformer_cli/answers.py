@@ -88,6 +88,9 @@ def exported_answers(request):
     if name not in module.signatures:
         raise ValueError(f"{request.model[0]} has no signature {name!r}: it is no export of this package.")
     signature = module.signatures[name]
+    if request.n_best:  # the shape is (B, W)
+        beam_size = signature.structured_outputs["translations"].shape[1]
+        request.check_n_best(beam_size, f", the beam that {request.model[0]} was exported with")
 
     def answer(texts):
         answers = []

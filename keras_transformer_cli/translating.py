@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_transformer_cli.answers import answerer
 from keras_transformer_cli.lines import KINDS
-from keras_transformer_cli.models import load
+from keras_transformer_cli.models import is_export, load
 from keras_transformer_cli.screen import say
 
 MOST_PAIRS_OF_A_PAGE = 20
@@ -47,19 +47,24 @@ class Request:
         return self.kind == "plain" and not (self.scores or self.n_best or self.alignment or self.attention)
 
     def check(self):
-        """Refuse wishes that contradict each other, before the model is loaded.
+        """Refuse wishes that contradict each other, before the model is loaded. An export has a beam of its own.
 
         Raises:
             ValueError: the message names the options.
         """
-        if self.n_best and self.n_best > self.search["beam_size"]:
-            raise ValueError(f"n_best={self.n_best} must be at most beam_size={self.search['beam_size']}.")
+        if not any(map(is_export, self.model)):
+            self.check_n_best(self.search["beam_size"])
         if self.split_sentences and not self.is_plain:
             raise ValueError(
                 "split_sentences joins translations of sentences. They have no common score, n-best list, alignment or "
                 "attention. Leave one of the options out."
             )
         self.lines()
+
+    def check_n_best(self, beam_size, where=""):
+        """Raise ValueError if more translations are asked for than the beam keeps, that of the export `where`."""
+        if self.n_best and self.n_best > beam_size:
+            raise ValueError(f"n_best={self.n_best} must be at most beam_size={beam_size}{where}.")
 
     def lines(self):
         """A new reader of lines of the kind that is asked for."""

@@ -293,6 +293,11 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
     assert compared == asdict(compare(systems, text.read_text(encoding="utf-8").split("\n")[:-1]))
     assert refused("translate", export, text, "--beam-size", 2).startswith("beam_size is fixed in an export")
     assert refused("translate", export, text, "--alignment").startswith("alignment needs the training folder")
+    assert refused("translate", export, text, "--n-best", 3) == (
+        f"n_best=3 must be at most beam_size=2, the beam that {export} was exported with."
+    )
+    run("export", folder / "run", tmp_path / "wide" / "1", "--no-check", "--beam-size", 5)
+    assert len(run("translate", tmp_path / "wide" / "1", text, "--n-best", 5).stdout.split("\n")[:-1]) > 2 * 4 + 1
     assert refused("score", export, text, text) == (
         f"{export} is an export. This needs the training folder that it was made from."
     )
