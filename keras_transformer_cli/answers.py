@@ -82,6 +82,8 @@ def exported_answers(request):
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 - the ops of the tokenizer
 
+    from keras_transformer.text.given_inputs import in_utf8
+
     check_export(request)
     module = tf.saved_model.load(request.model[0])
     name = "n_best" if request.n_best else "serving_default"
@@ -93,7 +95,7 @@ def exported_answers(request):
         request.check_n_best(beam_size, f", the beam that {request.model[0]} was exported with")
 
     def answer(texts):
-        answers = []
+        answers, texts = [], in_utf8(texts)
         for start in range(0, len(texts), EXPORTED_ROWS):
             outputs = signature(sentences=tf.constant(texts[start : start + EXPORTED_ROWS]))
             rows = [outputs[key].numpy() for key in ("translations", "scores")]

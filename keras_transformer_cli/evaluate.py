@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.complaints import lines_of, placed
 from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
     SEARCH,
@@ -95,7 +96,8 @@ def evaluate(
     if output is not None:
         check_target(output, "file", "output", overwrite)
         refuse_own_input(output, [source, *paths, *(against or [])])
-    translations = evaluating.translate_all(systems, sentences, output, overwrite)
+    with placed(lines_of(source)):
+        translations = evaluating.translate_all(systems, sentences, output, overwrite)
     if against:
         evaluating.print_comparison(compare_streams(translations, streams, chosen, samples), as_json)
     else:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from keras_transformer_cli.answers import answerer
+from keras_transformer_cli.complaints import STANDARD_INPUT, lines_of, placed
 from keras_transformer_cli.lines import KINDS
 from keras_transformer_cli.models import is_export, load
 from keras_transformer_cli.screen import say
@@ -111,14 +112,16 @@ def write_translations(request, answer, path, stream, window, page):
     from keras_transformer.files import read_lines
 
     kind, number = request.lines(), 0
-    name = "the standard input" if str(path) == "/dev/stdin" else path
+    name = STANDARD_INPUT if str(path) == "/dev/stdin" else path
     lines = read_lines(path, name)
     while block := list(islice(lines, window)):
         try:
             texts = [kind.text(line, number + place) for place, line in enumerate(block)]
         except ValueError as error:
             raise ValueError(f"{name}, {error}") from error
-        answers = iter(answer([text for text in texts if text is not None]))
+        numbers = [number + place for place, text in enumerate(texts) if text is not None]
+        with placed(lines_of(name), numbers):
+            answers = iter(answer([text for text in texts if text is not None]))
         for place, (line, text) in enumerate(zip(block, texts, strict=True)):
             found = None if text is None else next(answers)
             stream.writelines(f"{each}\n" for each in kind.write(line, number + place, found, request))
@@ -151,7 +154,8 @@ def translate_typed(request):
             print(file=sys.stderr)
             return
         if line.strip():
-            [found] = answer([line])
+            with placed(lines_of(STANDARD_INPUT), [number]):
+                [found] = answer([line])
             for each in kind.write(line, number, found, request):
                 print(each, flush=True)
             number += 1

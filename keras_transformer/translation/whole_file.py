@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
+from keras_transformer.inputs.kinds import SentenceError
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.tokenizers import SIDES, is_pair, side_of
 from keras_transformer.readers.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.breaks import explained
-from keras_transformer.translation.source_checks import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
 SETTINGS = "constraint_settings"  # in a journal

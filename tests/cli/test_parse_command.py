@@ -102,6 +102,11 @@ def test_each_line_gives_a_tree(trained, parser, piped):
     )
     piped("mice run .\n\nit ( runs )\n")
     assert run("parse", "sentences", folder / "run", *SEARCH).stdout == f"{expected[0]}\n\n{expected[1]}\n"
+    piped("mice run .\n\n \nit a\u2581b\n")
+    assert refused("parse", "sentences", folder / "run", *SEARCH).startswith(
+        "the standard input, line 4, has 2 words, and 3 for the tokenizer: 'it a\u2581b'. Replace the character"
+    )
+    assert refused("parse", "sentences", folder / "run", "", "it a\u2581b", *SEARCH).startswith("texts[1] has 2 words")
     out, pictures = folder / "out.mrg", folder / "pictures"
     split = ["--split-words", "--output", out, "--svg", pictures]
     piped("\nmice run.\n")
