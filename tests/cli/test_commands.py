@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tiny
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -236,6 +237,19 @@ def test_objects_columns_and_refused_wishes(trained, tmp_path):
         "translate", folder / "run", tmp_path / "rows", "--n-best", 9
     )
     assert "does not exist" in refused("translate", folder / "run", "nowhere")
+
+
+class Keyboard:
+    def isatty(self):
+        return True
+
+
+def test_typed_lines_have_no_columns_and_no_page(trained, monkeypatch):
+    monkeypatch.setattr("keras_transformer_cli.translate.sys.stdin", Keyboard())
+    command = ["keras-transformer", "translate", str(trained[0] / "run")]
+    for options in (["--tsv"], ["--jsonl"], ["--tsv", "--field", "en"], ["--attention", "page.html"]):
+        with pytest.raises(typer.BadParameter, match=f"^{options[0]} has no meaning with lines that are typed. Leave"):
+            app([*command[1:], *options], standalone_mode=False)
 
 
 def test_evaluate_score_average_tokenizer_and_quantize(trained, tmp_path):
