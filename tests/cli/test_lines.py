@@ -61,6 +61,13 @@ def test_objects_keep_their_fields():
     ]
 
 
+def test_half_a_surrogate_pair_in_another_field_comes_back():
+    line = r'{"\udc80": ["a\ud83d", "\ud83d\ude00 \\ud83d é"], "text": "one"}'
+    [row] = JsonLines().write(line, 0, FOUND[1:], wishes())
+    assert row == r'{"\udc80": ["a\ud83d", "😀 \\ud83d é"], "text": "one", "translation": "w"}'
+    assert json.loads(row.encode().decode()) == json.loads(line) | {"translation": "w"}
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
