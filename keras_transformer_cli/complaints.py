@@ -9,6 +9,7 @@ SPOKEN = (
     (re.compile(r"^\[Errno -?\d+\] "), ""),
     (re.compile(r"\bpass overwrite=True\b"), "give --overwrite"),
     (re.compile(r"^dtype="), "precision="),
+    (re.compile(r"\bGive dtype='(\w+)'"), r"Give --precision \1"),
     (re.compile(r"\bChoose another folder\b"), "Choose another --output"),
 )
 # The rules of typer's parser, by the kind of its error.
