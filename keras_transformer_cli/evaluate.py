@@ -16,6 +16,7 @@ from keras_transformer_cli.models import (
     PenaltyOption,
     PrecisionOption,
     ShortlistOption,
+    load_shortlist,
     search_options,
 )
 
@@ -89,6 +90,8 @@ def evaluate(
         streams = evaluating.read_references(paths, len(sentences), source)
         folders = [model, *(ensemble or [])]
         search = search_options(context)
+        if shortlist is not None:
+            search["shortlist"] = load_shortlist(shortlist)  # once, for all systems
         request = Request(model=folders, precision=precision, search=search, batch_size=batch_size, given=given)
         evaluating.check_model(request, "model")
         systems = {model: request}

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keras_transformer_cli.answers import check_export, exported_answers
-from keras_transformer_cli.models import arguments, is_export, load, load_shortlist, load_tokenizer
+from keras_transformer_cli.models import arguments, is_export, load, load_tokenizer
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
@@ -92,8 +92,8 @@ def check_model(request, argument):
     else:
         named = zip(request.model, arguments(request.model), strict=True)
         first, *_ = [training_folder(folder, argument if name == "model" else name) for folder, name in named]
-        if path := request.search.get("shortlist"):
-            load_shortlist(path).check_fits(load_tokenizer(first), request.search["beam_size"])
+        if (shortlist := request.search["shortlist"]) is not None:
+            shortlist.check_fits(load_tokenizer(first), request.search["beam_size"])
 
 
 def translations_of(request, sentences):

@@ -53,7 +53,7 @@ def load(folders, precision="float32", **options):
         refuse_export(folder)
     from keras_transformer import Translator
 
-    if options.get("shortlist") is not None:
+    if isinstance(options.get("shortlist"), Path):
         options["shortlist"] = load_shortlist(options["shortlist"])
     alone = len(folders) == 1
     names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
