@@ -74,9 +74,9 @@ class Request:
 
 def translate_to_file(request, source, target, window, overwrite):
     """Translate plain lines into a file. The same call goes on after a break."""
-    from keras_transformer.inputs.paths import check_source, check_target
+    from keras_transformer.inputs.paths import check_source, check_target, refuse_own_input
 
-    check_source(source, argument="source")
+    refuse_own_input(target, [check_source(source, argument="source")])
     check_target(target, "file", "output", overwrite)
     translator = load(request.model, request.precision, **request.search)
     options = {"overwrite": overwrite, "progress": True, "split_sentences": request.split_sentences}

@@ -13,6 +13,7 @@ import numpy as np
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
 from keras_transformer.inputs.kinds import SentenceError
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.paths import refuse_own_input
 from keras_transformer.inputs.tokenizers import SIDES, is_pair, side_of
 from keras_transformer.readers.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
@@ -61,7 +62,7 @@ def translate_file(
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
         IsADirectoryError: `target_path` is a folder.
-        ValueError: a target that is the source, or that keeps its unfinished work there, or that ends in `.gz`;
+        ValueError: a target that is a file read here, or that keeps its unfinished work there, or that ends in `.gz`;
             unfinished work of another source, model or option, which the message names; a source that is not
             UTF-8, or that changes meanwhile; a window or batch size below 1; references of another number of lines,
             or together with `split_sentences`; and what a call of the translator raises. The message gives the line of
@@ -74,7 +75,7 @@ def translate_file(
     source_path, target_path = Path(source_path), Path(target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
         whole(name, value)
-    part, journal = _unfinished_paths(source_path, target_path)
+    part, journal = _unfinished_paths(target_path, {"source_path": source_path, "references_path": references_path})
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     options = {"batch_size": batch_size} | ({"split_sentences": True} if split_sentences else {})
@@ -134,22 +135,26 @@ def _checked_references(path, total, source_path):
     return sha256(path)
 
 
-def _unfinished_paths(source_path, target_path):
+def _unfinished_paths(target_path, sources):
     """The files of unfinished work, and of its journal.
 
+    Args:
+        target_path: the `Path` of the target.
+        sources: {argument: path or None}, the files that are read.
+
     Raises:
-        ValueError: a target that ends in `.gz`, or that would overwrite the source.
+        ValueError: a target that ends in `.gz`, or that would overwrite a source.
         IsADirectoryError: the target is a folder.
     """
     if target_path.suffix == ".gz":
         raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
-    if target_path.resolve() == source_path.resolve():
-        raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    refuse_own_input(target_path, sources.values(), "target_path")
     if target_path.is_dir():
         raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
     paths = [target_path.with_name(target_path.name + end) for end in (".part", ".part.json")]
-    if source_path.resolve() in [path.resolve() for path in paths]:
-        raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
+    for name, source in sources.items():
+        if source is not None and Path(source).resolve() in [path.resolve() for path in paths]:
+            raise ValueError(f"{name} {source} is where unfinished work for {target_path} is kept. Rename one.")
     return paths
 
 

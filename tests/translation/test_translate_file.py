@@ -222,8 +222,19 @@ def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
             translator.translate_file(source, folder, overwrite=True)
     with pytest.raises(ValueError, match=r"out\.gz would hold plain text"):
         translator.translate_file(source, tmp_path / "out.gz")
-    with pytest.raises(ValueError, match="are the same file"):
-        translator.translate_file(source, tmp_path / "." / "test.en", overwrite=True)
+    itself = tmp_path / "." / "test.en"
+    with pytest.raises(ValueError, match=r"^target_path='.*test\.en' is a file that is read here\. Choose another"):
+        translator.translate_file(source, itself, overwrite=True)
+    references = tmp_path / "references"
+    for target, message in (
+        ("references", "^target_path='.*references' is a file that is read here"),
+        ("right", "^references_path .*right.part is where unfinished work for .*right is kept. Rename one"),
+    ):
+        references = references.rename(tmp_path / "right.part") if target == "right" else references
+        references.write_text("1\n" * len(LINES), encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            translator.translate_file(source, tmp_path / target, overwrite=True, references_path=references)
+    references.unlink()
     with pytest.raises(FileNotFoundError):
         translator.translate_file(tmp_path / "nowhere", tmp_path / "out")
     source.write_bytes(b"1\n2\n\xff\n")
