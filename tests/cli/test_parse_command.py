@@ -117,6 +117,21 @@ def test_each_line_gives_a_tree(trained, parser, piped):
     assert drawn.splitlines()[-2].split() == ["mice", "run", "."] and "(" not in drawn
 
 
+def test_commands_of_translation_models_refuse_a_parser(trained, tmp_path):
+    folder = trained[0]
+    (tmp_path / "words").write_text("mice run .\n", encoding="utf-8")
+    message = f"{folder / 'run'} is a parser, and this would search without its constraint. keras-transformer parse has"
+    for command in (
+        ["translate", folder / "run", tmp_path / "words"],
+        ["translate", folder / "run", tmp_path / "words", "--output", tmp_path / "out"],
+        ["evaluate", folder / "run", tmp_path / "words", tmp_path / "words"],
+        ["export", folder / "run", tmp_path / "export" / "1"],
+    ):
+        assert refused(*command).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["words"]
+    assert run("score", folder / "run", tmp_path / "words", tmp_path / "words").stdout
+
+
 def test_scores_are_those_of_evaluate_trees(trained, parser):
     folder = trained[0]
     references = read_trees(folder / "dev.mrg")
