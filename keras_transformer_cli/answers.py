@@ -23,7 +23,7 @@ def answerer(request):
 
     An export has no `Translator`: None.
     """
-    if any(is_export(folder) for folder in request.model):
+    if request.has_export:
         return exported_answers(request), None
     translator = load(request.model, request.precision, **request.search)
 

@@ -87,7 +87,7 @@ def check_model(request, argument):
     """Refuse a model that is not there, or that cannot do what is asked for, before any model works."""
     from keras_transformer.translation.loading import training_folder
 
-    if any(is_export(folder) for folder in request.model):
+    if request.has_export:
         check_export(request)
     else:
         named = zip(request.model, arguments(request.model), strict=True)

@@ -95,7 +95,7 @@ def translate(
         translate_typed(request)
     elif output is None:
         translate_lines(request, source, None, window, overwrite)
-    elif request.is_plain and source not in (None, "-"):
+    elif request.is_plain and source not in (None, "-") and not request.has_export:
         with resumable():
             translate_to_file(request, source, output, window, overwrite)
     else:

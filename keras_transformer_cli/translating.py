@@ -47,13 +47,18 @@ class Request:
         """Whether only plain lines are asked for."""
         return self.kind == "plain" and not (self.scores or self.n_best or self.alignment or self.attention)
 
+    @property
+    def has_export(self):
+        """Whether a model is an export."""
+        return any(map(is_export, self.model))
+
     def check(self):
         """Refuse wishes that contradict each other, before the model is loaded. An export has a beam of its own.
 
         Raises:
             ValueError: the message names the options.
         """
-        if not any(map(is_export, self.model)):
+        if not self.has_export:
             self.check_n_best(self.search["beam_size"])
         if self.split_sentences and not self.is_plain:
             raise ValueError(

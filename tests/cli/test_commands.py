@@ -321,6 +321,8 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
             for model, beam in ((export, []), (folder / "run", ["--beam-size", "2"]))
         )
         assert served == loaded
+    run("translate", export, text, "--output", tmp_path / "written")
+    assert (tmp_path / "written").read_text(encoding="utf-8") == run("translate", export, text).stdout
     out = tmp_path / "out"
     compared = json.loads(run("evaluate", folder / "run", text, text, "--against", export, "-o", out, "--json").stdout)
     served = run("translate", export, text).stdout.split("\n")[:-1]
