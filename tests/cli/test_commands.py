@@ -7,15 +7,12 @@ from dataclasses import asdict
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 import tiny
-import typer
 import yaml
 from typer.testing import CliRunner
 
 from keras_transformer import Tokenizer, Translator, parallel_corpus
 from keras_transformer.evaluate import compare, evaluate
-from keras_transformer.export.graph import weights as weights_of_exports
 from keras_transformer.translation import Shortlist
 from keras_transformer_cli.app import app
 
@@ -239,34 +236,6 @@ def test_objects_columns_and_refused_wishes(trained, tmp_path):
         "translate", folder / "run", tmp_path / "rows", "--n-best", 9
     )
     assert "does not exist" in refused("translate", folder / "run", "nowhere")
-
-
-def test_an_export_in_integers_says_why_it_does_not_run_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_of_exports, "sums_of_ones", lambda: tf.ones((1, 4)))  # wrong sums
-    module = tf.Module()
-    module.check = weights_of_exports.Computed(weights_of_exports._checked_integers, "never_exact")
-    tf.saved_model.save(module, tmp_path / "1")
-    (tmp_path / "text").write_text("3 1 4\n", encoding="utf-8")
-    reason = (
-        "This export computes in 8-bit integers, and they are not exact on this processor, which lacks VNNI. Use "
-        "another machine, or make the export again without compute='int8'."
-    )
-    for command in (["translate"], ["evaluate", tmp_path / "text"]):
-        message = refused(command[0], tmp_path / "1", tmp_path / "text", *command[1:])
-        assert message == f"{tmp_path / '1'} cannot be loaded: {reason}"
-
-
-class Keyboard:
-    def isatty(self):
-        return True
-
-
-def test_typed_lines_have_no_columns_and_no_page(trained, monkeypatch):
-    monkeypatch.setattr("keras_transformer_cli.translate.sys.stdin", Keyboard())
-    command = ["keras-transformer", "translate", str(trained[0] / "run")]
-    for options in (["--tsv"], ["--jsonl"], ["--tsv", "--field", "en"], ["--attention", "page.html"]):
-        with pytest.raises(typer.BadParameter, match=f"^{options[0]} has no meaning with lines that are typed. Leave"):
-            app([*command[1:], *options], standalone_mode=False)
 
 
 def test_evaluate_score_average_tokenizer_and_quantize(trained, tmp_path):

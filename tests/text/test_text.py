@@ -253,28 +253,6 @@ def test_a_sample_of_the_lines_is_repeatable_too(tokenizers, corpus_file, monkey
     assert first.encode(corpus()) != tokenizers["bpe"].encode(corpus())
 
 
-@pytest.mark.parametrize(
-    ("texts", "error", "message"),
-    [
-        (["a b", "c\nd"], ValueError, r"^files\[1\]: a line end inside the sentence\. Replace it with a space\. "),
-        (["c\r\nd"], ValueError, r"^files\[0\]: a carriage return inside the sentence\. Replace it with a space\. "),
-        (["a \ud83d"], ValueError, r"^files\[0\]: it has half a surrogate pair, which is not Unicode\."),
-        ([["a b"], ["c", "\udc80"]], ValueError, r"^files\[1\]\[1\]: it has half a surrogate pair"),
-        (["a b", None], TypeError, r"^files\[1\] must be a string, got None"),
-        (["a b", float("nan")], TypeError, r"^files\[1\] must be a string, got nan"),
-        (["a b", b"c"], TypeError, r"^files\[1\] must be a string, got b'c' \(bytes\)\. Decode it first"),
-        (b"one\rtwo\n", ValueError, r"t\.txt, line 1: a carriage return inside the line.*or with a line end\. "),
-    ],
-)  # fmt: skip
-def test_texts_that_no_corpus_may_have_are_refused_before_the_training(texts, error, message, tmp_path):
-    if isinstance(texts, bytes):
-        (tmp_path / "t.txt").write_bytes(texts)
-        texts = tmp_path / "t.txt"
-    for model in MODELS:
-        with pytest.raises(error, match=message):
-            Tokenizer.train(texts, 300, model)
-
-
 def test_no_line_is_skipped(tokenizer, tmp_path):
     unusual = ["qxqxqx ▅ qxqxqx", "qxqxqx " * 2_000, "\t qxqxqx"]
     for number, line in enumerate(unusual):
