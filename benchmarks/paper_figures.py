@@ -111,7 +111,7 @@ def main(
     pronoun: Annotated[str, typer.Option(help="Word of figure 4.")] = "its",
 ):
     """Draw all figures."""
-    folder = check_target(output, "folder", "output")
+    folder = check_target(output, "folder", "output", inside=True)
     translator = Translator.load(model, dtype="float32")
     weights, words = encoder_attention(translator, far, layer)
     weights_of_pronoun, words_of_pronoun = encoder_attention(translator, pronoun_sentence, layer)

@@ -20,6 +20,7 @@ except ImportError as error:
         "keras_transformer's data, training and file translation need a POSIX system: Linux, macOS, or WSL on Windows."
     ) from error
 
+from keras_transformer.inputs.first_bytes import ENOUGH, GZIP, check_first_bytes
 from keras_transformer.inputs.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
@@ -30,14 +31,6 @@ LAST_FILE = "last.keras"
 AVERAGE_FILE = "average.keras"
 AVERAGED_FOLDER = "averaged"  # the weights of the epochs that will be averaged
 STATES_FOLDER = "checkpoints"  # the states from which a run resumes
-
-# The first bytes of files that are not UTF-8, the longer ones first.
-BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
 
 SPACE_ERRORS = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # None: NumPy and h5py may give no number
 LONGEST_PREFIX = 50  # characters of a name at the start of a temporary name
@@ -54,15 +47,15 @@ def read_lines(path, name=None):
         name: what a message calls the file. None is the path.
 
     Raises:
-        ValueError: the bytes are not UTF-8 (the message names the file and the line, or the encoding if the first
-            bytes show it), or the `.gz` is broken.
+        ValueError: the bytes are not UTF-8 (the message names the file and the line, or the encoding or the packed
+            format if the first bytes show it), or the `.gz` is broken.
         OSError: the file cannot be read.
     """
     path = Path(path)
     name = path if name is None else name
     for number, line in enumerate(_raw_lines(path), start=1):
         if number == 1:
-            _check_first_bytes(name, line)
+            check_first_bytes(name, line, unpacked=path.suffix == ".gz")
             line = line.removeprefix(codecs.BOM_UTF8)
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         try:
@@ -74,23 +67,6 @@ def read_lines(path, name=None):
             ) from error
 
 
-def _check_first_bytes(name, line):
-    """Raise ValueError if the first line of a file shows that it is UTF-16, UTF-32 or compressed."""
-    start = line[:4]
-    shown = start.hex(" ")
-    if start.startswith(b"\x1f\x8b"):
-        raise ValueError(f"{name} is a gzip file: its first bytes are {shown}. Give it a name that ends in .gz.")
-    kind = next((kind for mark, kind in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-    if kind is None and len(start) == 4:  # without a mark: where the first characters are of ASCII, the NULs show it
-        kind = {(1, 0, 0, 0): "UTF-32LE", (0, 0, 0, 1): "UTF-32BE"}.get(tuple(map(bool, start)))
-        kind = {(1, 0, 1, 0): "UTF-16LE", (0, 1, 0, 1): "UTF-16BE"}.get(tuple(map(bool, start)), kind)
-    if kind is not None:
-        raise ValueError(
-            f"{name} is {kind}: its first bytes are {shown}. Convert it to UTF-8, for example by: "
-            f"iconv -f {kind} -t UTF-8 {name} > utf8.txt"
-        )
-
-
 def _raw_lines(path):
     if path.suffix != ".gz":
         with open(path, "rb") as stream:
@@ -100,6 +76,11 @@ def _raw_lines(path):
         with gzip.open(path, "rb") as stream:
             yield from stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        if path.is_file():  # a pipe is read only once
+            with open(path, "rb") as stream:
+                start = stream.read(ENOUGH)
+            if not start.startswith(GZIP.mark):
+                check_first_bytes(path, start)
         remedy = "Copy it again, or give plain text a name without .gz."
         raise ValueError(f"{path} is no gzip file, or a broken one: {error}. {remedy}") from error
 

@@ -23,7 +23,7 @@ def answerer(request):
 
     An export has no `Translator`: None.
     """
-    if any(is_export(folder) for folder in request.model):
+    if request.has_export:
         return exported_answers(request), None
     translator = load(request.model, request.precision, **request.search)
 
@@ -80,17 +80,21 @@ def exported_answers(request):
         ValueError: something is asked for that an export does not give.
     """
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401 - the ops of the tokenizer
+
+    from keras_transformer.text.given_inputs import in_utf8
 
     check_export(request)
-    module = tf.saved_model.load(request.model[0])
+    module = load_export(request.model[0])
     name = "n_best" if request.n_best else "serving_default"
     if name not in module.signatures:
         raise ValueError(f"{request.model[0]} has no signature {name!r}: it is no export of this package.")
     signature = module.signatures[name]
+    if request.n_best:  # the shape is (B, W)
+        beam_size = signature.structured_outputs["translations"].shape[1]
+        request.check_n_best(beam_size, f", the beam that {request.model[0]} was exported with")
 
     def answer(texts):
-        answers = []
+        answers, texts = [], in_utf8(texts)
         for start in range(0, len(texts), EXPORTED_ROWS):
             outputs = signature(sentences=tf.constant(texts[start : start + EXPORTED_ROWS]))
             rows = [outputs[key].numpy() for key in ("translations", "scores")]
@@ -100,6 +104,30 @@ def exported_answers(request):
         return answers
 
     return answer
+
+
+def load_export(folder):
+    """The SavedModel of a folder.
+
+    Raises:
+        RuntimeError: TensorFlow cannot load it, for example because it computes in integers that are not exact here.
+        OSError: a file of it cannot be read.
+    """
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401 - the ops of the tokenizer
+
+    from keras_transformer.backend.int8 import NEEDS_ONEDNN
+    from keras_transformer.export.graph.weights import RULE
+
+    try:
+        return tf.saved_model.load(folder)
+    except tf.errors.OpError as error:
+        text = str(error)
+        # TensorFlow escapes the quotes of the rule, and gives the name of the op that is not there.
+        known = {RULE.partition(".")[0]: RULE, "integers_need_oneDNN": NEEDS_ONEDNN}
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = next((reason for mark, reason in known.items() if mark in text), lines[-1])
+        raise RuntimeError(f"{folder} cannot be loaded: {reason}") from error
 
 
 def _answers(texts, scores, n_best):

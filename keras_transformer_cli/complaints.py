@@ -3,11 +3,13 @@
 import contextlib
 import re
 
+STANDARD_INPUT = "the standard input"  # what messages call it
 # What the messages of the library say in Python, and how it is typed here.
 SPOKEN = (
     (re.compile(r"^\[Errno -?\d+\] "), ""),
     (re.compile(r"\bpass overwrite=True\b"), "give --overwrite"),
     (re.compile(r"^dtype="), "precision="),
+    (re.compile(r"\bGive dtype='(\w+)'"), r"Give --precision \1"),
     (re.compile(r"\bChoose another folder\b"), "Choose another --output"),
 )
 # The rules of typer's parser, by the kind of its error.
@@ -48,6 +50,31 @@ def called(names):
         if text == str(error):
             raise
         raise ValueError(text) from error
+
+
+@contextlib.contextmanager
+def placed(place, numbers=None):
+    """A block in whose errors a sentence is named by its place in the input.
+
+    Args:
+        place: a function from the number of a sentence in the input, from 0, to the name of its place.
+        numbers: these numbers, for each sentence of the block. None if the block has all sentences.
+
+    Raises:
+        ValueError: in place of an error that has the number of a sentence in the block.
+    """
+    from keras_transformer.inputs.kinds import SentenceError
+
+    try:
+        yield
+    except SentenceError as error:
+        number = error.number if numbers is None else numbers[error.number]
+        raise ValueError(f"{place(number)} {error.rule}") from error
+
+
+def lines_of(name):
+    """The places in a file, for `placed`: its lines."""
+    return lambda number: f"{name}, line {number + 1},"
 
 
 def wrong_options(error):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.complaints import lines_of, placed
 from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
     SEARCH,
@@ -15,6 +16,7 @@ from keras_transformer_cli.models import (
     PenaltyOption,
     PrecisionOption,
     ShortlistOption,
+    load_shortlist,
     search_options,
 )
 
@@ -88,6 +90,8 @@ def evaluate(
         streams = evaluating.read_references(paths, len(sentences), source)
         folders = [model, *(ensemble or [])]
         search = search_options(context)
+        if shortlist is not None:
+            search["shortlist"] = load_shortlist(shortlist)  # once, for all systems
         request = Request(model=folders, precision=precision, search=search, batch_size=batch_size, given=given)
         evaluating.check_model(request, "model")
         systems = {model: request}
@@ -95,7 +99,8 @@ def evaluate(
     if output is not None:
         check_target(output, "file", "output", overwrite)
         refuse_own_input(output, [source, *paths, *(against or [])])
-    translations = evaluating.translate_all(systems, sentences, output, overwrite)
+    with placed(lines_of(source)):
+        translations = evaluating.translate_all(systems, sentences, output, overwrite)
     if against:
         evaluating.print_comparison(compare_streams(translations, streams, chosen, samples), as_json)
     else:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keras_transformer_cli.answers import check_export, exported_answers
-from keras_transformer_cli.models import arguments, is_export, load, load_shortlist, load_tokenizer
+from keras_transformer_cli.models import arguments, is_export, load, load_tokenizer
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
@@ -87,13 +87,13 @@ def check_model(request, argument):
     """Refuse a model that is not there, or that cannot do what is asked for, before any model works."""
     from keras_transformer.translation.loading import training_folder
 
-    if any(is_export(folder) for folder in request.model):
+    if request.has_export:
         check_export(request)
     else:
         named = zip(request.model, arguments(request.model), strict=True)
         first, *_ = [training_folder(folder, argument if name == "model" else name) for folder, name in named]
-        if path := request.search.get("shortlist"):
-            load_shortlist(path).check_fits(load_tokenizer(first), request.search["beam_size"])
+        if (shortlist := request.search["shortlist"]) is not None:
+            shortlist.check_fits(load_tokenizer(first), request.search["beam_size"])
 
 
 def translations_of(request, sentences):

@@ -6,6 +6,7 @@ import re
 from keras_transformer.translation.whole_file import one_line
 
 SEPARATOR = " ||| "  # as in Moses and Marian
+HALF_PAIR = re.compile("[\ud800-\udfff]")  # of JSON's escapes: UTF-8 cannot hold it, and an escape can
 
 
 class PlainLines:
@@ -98,7 +99,8 @@ class JsonLines:
         """See `PlainLines.write`."""
         row, found = self._row(line, number), [self._fields(answer, wishes) for answer in answers]
         row |= {"n_best": found} if wishes.n_best else found[0]
-        yield json.dumps(row, ensure_ascii=False)
+        text = json.dumps(row, ensure_ascii=False)
+        yield HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
     @staticmethod
     def _fields(answer, wishes):

@@ -47,18 +47,35 @@ def load(folders, precision="float32", **options):
     """The `Translator` of a training folder, or of several: an ensemble.
 
     Raises:
-        ValueError: a folder is an export.
+        ValueError: a folder is an export; or options of the search are given, and it is a parser's.
     """
     for folder in folders:
         refuse_export(folder)
     from keras_transformer import Translator
 
-    if options.get("shortlist") is not None:
+    if isinstance(options.get("shortlist"), Path):
         options["shortlist"] = load_shortlist(options["shortlist"])
     alone = len(folders) == 1
     names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
     with called(names):
-        return Translator.load(folders[0] if alone else folders, dtype=precision, **options)
+        translator = Translator.load(folders[0] if alone else folders, dtype=precision, **options)
+    if "beam_size" in options and is_of_trees(translator.tokenizer):
+        raise ValueError(
+            f"{folders[0]} is a parser, and this would search without its constraint. keras-transformer parse has "
+            "commands for it: sentences, score and export."
+        )
+    return translator
+
+
+def is_of_trees(tokenizer):
+    """Whether a tokenizer is that of a parser."""
+    from keras_transformer.parsing import TreeConstraint
+
+    try:
+        TreeConstraint(tokenizer)
+    except (TypeError, ValueError):  # it needs brackets as pieces, each with a label that opens and closes
+        return False
+    return True
 
 
 def load_shortlist(path):

@@ -82,9 +82,9 @@ def sentences(
     """Parse sentences, one a line, with spaces between the words. Each line gives one tree in brackets."""
     from keras_transformer_cli.parsing import load_parser, parse_lines, read_sentences
 
-    lines = read_sentences(texts, output, svg, overwrite)
-    parser = load_parser(context)
-    parse_lines(parser, lines, output, svg, overwrite, draw=draw, split_words=split_words, batch_size=batch_size)
+    lines, place_of = read_sentences(texts, output, svg, overwrite)
+    options = {"draw": draw, "split_words": split_words, "batch_size": batch_size}
+    parse_lines(load_parser(context), lines, place_of, output, svg, overwrite, **options)
 
 
 @app.command(epilog=f"Examples:  {SCORE_EXAMPLE}   |   keras-transformer parse score made.mrg dev.mrg --parsed")

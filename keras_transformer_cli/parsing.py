@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
+from keras_transformer_cli.complaints import STANDARD_INPUT, lines_of, placed
 from keras_transformer_cli.models import SEARCH, is_export
 from keras_transformer_cli.screen import result, say
 
@@ -35,7 +36,10 @@ def load_parser(context):
 
 
 def read_sentences(texts, output, svg, overwrite):
-    """The sentences that a command got, as an iterator over lines: its arguments, a pipe, or what is typed.
+    """The sentences that a command got: its arguments, a pipe, or what is typed.
+
+    Returns:
+        An iterator over lines; and the function for `placed` that names the place of a line.
 
     Raises:
         OSError: an output exists, or cannot be written.
@@ -48,14 +52,17 @@ def read_sentences(texts, output, svg, overwrite):
     if svg is not None:
         check_target(svg, "folder", "svg", overwrite)
     if texts:
-        return iter(texts)
+        return iter(texts), "texts[{}]".format
     if sys.stdin.isatty():
         print("Type sentences, with spaces between words. Ctrl-D ends.", file=sys.stderr)
-    return read_lines("/dev/stdin", "the standard input")
+    return read_lines("/dev/stdin", STANDARD_INPUT), lines_of(STANDARD_INPUT)
 
 
-def parse_lines(parser, lines, output, svg, overwrite, draw, split_words, batch_size):
-    """Parse lines, window after window, to a file or to the standard output. An empty line stays empty."""
+def parse_lines(parser, lines, place_of, output, svg, overwrite, draw, split_words, batch_size):
+    """Parse lines, window after window, to a file or to the standard output. An empty line stays empty.
+
+    `lines` and `place_of` are those of `read_sentences`.
+    """
     from keras_transformer.files import written_beside
     from keras_transformer.parsing import draw_tree
 
@@ -71,7 +78,9 @@ def parse_lines(parser, lines, output, svg, overwrite, draw, split_words, batch_
             folder.mkdir()
         while block := list(islice(lines, window)):
             sentences = [" ".join(split(line)) for line in block]
-            found = iter(parser([text for text in sentences if text], batch_size=batch_size, progress=window > 1))
+            numbers = [number + place for place, text in enumerate(sentences) if text]
+            with placed(place_of, numbers):
+                found = iter(parser(list(filter(None, sentences)), batch_size=batch_size, progress=window > 1))
             trees = [next(found).tree if text else None for text in sentences]
             for tree in trees:
                 stream.write(f"{shown(tree, draw, stream)}\n")
@@ -120,7 +129,8 @@ def score_parser(load, trees, output, overwrite, batch_size, as_json):
     parser = load()
     sentences = [" ".join(words_of(tree)) for tree in references]
     started = time.perf_counter()
-    found = parser(sentences, batch_size=batch_size, progress=True)
+    with placed(lambda number: f"{trees}, tree {number + 1},"):
+        found = parser(sentences, batch_size=batch_size, progress=True)
     seconds = time.perf_counter() - started
     if output is not None:
         with written_beside(output, overwrite, kind="file", argument="output") as beside:

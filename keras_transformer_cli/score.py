@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from keras_transformer_cli.complaints import lines_of, placed
 from keras_transformer_cli.config import ConfigOption, SetOption
 from keras_transformer_cli.models import (
     BatchOption,
@@ -43,7 +44,8 @@ def score(
         check_source(path, argument=name)
     sources, targets = map(list, zip(*read_pairs(source, target), strict=True))
     translator = load([model, *(ensemble or [])], precision, length_penalty=length_penalty)
-    scores = translator.score(sources, targets, batch_size, progress=True)
+    with placed(lines_of(source)):
+        scores = translator.score(sources, targets, batch_size, progress=True)
     for each in scores:
         columns = [f"{each.score:.6g}", f"{each.log_probability:.6g}"]
         if tokens:

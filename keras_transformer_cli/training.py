@@ -31,7 +31,7 @@ def run_training(given, explicit, task=TRANSLATION):
     from keras_transformer.translation.requests import check_beam
 
     strategy = workers()
-    output = check_target(given["output"], "folder", "output")
+    output = check_target(given["output"], "folder", "output", inside=True)
     earlier = run_settings.earlier_settings(output)
     settings = run_settings.settings_of(given, explicit, earlier, lambda: count_pairs(read_files(given)))
     if is_finished(output, earlier, settings):

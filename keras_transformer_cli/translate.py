@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keras_transformer_cli.config import ConfigOption, SetOption, given_names
+from keras_transformer_cli.config import ConfigOption, SetOption, given_names, refuse_options
 from keras_transformer_cli.models import (
     BatchOption,
     BeamOption,
@@ -91,10 +91,11 @@ def translate(
         raise typer.BadParameter("--tsv and --jsonl cannot go together.")
     request.check()
     if source is None and sys.stdin.isatty() and output is None:
+        refuse_options(request.given, ("tsv", "jsonl", "field", "attention"), "lines that are typed")
         translate_typed(request)
     elif output is None:
         translate_lines(request, source, None, window, overwrite)
-    elif request.is_plain and source not in (None, "-"):
+    elif request.is_plain and source not in (None, "-") and not request.has_export:
         with resumable():
             translate_to_file(request, source, output, window, overwrite)
     else:

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from keras_transformer_cli.answers import answerer
+from keras_transformer_cli.complaints import STANDARD_INPUT, lines_of, placed
 from keras_transformer_cli.lines import KINDS
-from keras_transformer_cli.models import load
+from keras_transformer_cli.models import is_export, load
 from keras_transformer_cli.screen import say
 
 MOST_PAIRS_OF_A_PAGE = 20
@@ -46,20 +47,30 @@ class Request:
         """Whether only plain lines are asked for."""
         return self.kind == "plain" and not (self.scores or self.n_best or self.alignment or self.attention)
 
+    @property
+    def has_export(self):
+        """Whether a model is an export."""
+        return any(map(is_export, self.model))
+
     def check(self):
-        """Refuse wishes that contradict each other, before the model is loaded.
+        """Refuse wishes that contradict each other, before the model is loaded. An export has a beam of its own.
 
         Raises:
             ValueError: the message names the options.
         """
-        if self.n_best and self.n_best > self.search["beam_size"]:
-            raise ValueError(f"n_best={self.n_best} must be at most beam_size={self.search['beam_size']}.")
+        if not self.has_export:
+            self.check_n_best(self.search["beam_size"])
         if self.split_sentences and not self.is_plain:
             raise ValueError(
                 "split_sentences joins translations of sentences. They have no common score, n-best list, alignment or "
                 "attention. Leave one of the options out."
             )
         self.lines()
+
+    def check_n_best(self, beam_size, where=""):
+        """Raise ValueError if more translations are asked for than the beam keeps, that of the export `where`."""
+        if self.n_best and self.n_best > beam_size:
+            raise ValueError(f"n_best={self.n_best} must be at most beam_size={beam_size}{where}.")
 
     def lines(self):
         """A new reader of lines of the kind that is asked for."""
@@ -68,9 +79,9 @@ class Request:
 
 def translate_to_file(request, source, target, window, overwrite):
     """Translate plain lines into a file. The same call goes on after a break."""
-    from keras_transformer.inputs.paths import check_source, check_target
+    from keras_transformer.inputs.paths import check_source, check_target, refuse_own_input
 
-    check_source(source, argument="source")
+    refuse_own_input(target, [check_source(source, argument="source")])
     check_target(target, "file", "output", overwrite)
     translator = load(request.model, request.precision, **request.search)
     options = {"overwrite": overwrite, "progress": True, "split_sentences": request.split_sentences}
@@ -106,14 +117,16 @@ def write_translations(request, answer, path, stream, window, page):
     from keras_transformer.files import read_lines
 
     kind, number = request.lines(), 0
-    name = "the standard input" if str(path) == "/dev/stdin" else str(path)
+    name = STANDARD_INPUT if str(path) == "/dev/stdin" else path
     lines = read_lines(path, name)
     while block := list(islice(lines, window)):
         try:
             texts = [kind.text(line, number + place) for place, line in enumerate(block)]
         except ValueError as error:
             raise ValueError(f"{name}, {error}") from error
-        answers = iter(answer([text for text in texts if text is not None]))
+        numbers = [number + place for place, text in enumerate(texts) if text is not None]
+        with placed(lines_of(name), numbers):
+            answers = iter(answer([text for text in texts if text is not None]))
         for place, (line, text) in enumerate(zip(block, texts, strict=True)):
             found = None if text is None else next(answers)
             stream.writelines(f"{each}\n" for each in kind.write(line, number + place, found, request))
@@ -146,7 +159,8 @@ def translate_typed(request):
             print(file=sys.stderr)
             return
         if line.strip():
-            [found] = answer([line])
+            with placed(lines_of(STANDARD_INPUT), [number]):
+                [found] = answer([line])
             for each in kind.write(line, number, found, request):
                 print(each, flush=True)
             number += 1

@@ -14,6 +14,12 @@ EXPECTED_SUM = 4 * 127  # of `sums_of_ones`
 SMALLEST = 2**16  # weights of the smallest layer that is quantized; files of quantized models rely on this number
 
 
+NEEDS_ONEDNN = (
+    "8-bit products need TensorFlow with oneDNN, which is off on processors without VNNI, outside x86-64, and with "
+    "TF_ENABLE_ONEDNN_OPTS=0. Compute in floating point here, for example under the dtype policy 'float32'."
+)
+
+
 class IntegersNotExact(RuntimeError):
     """TensorFlow cannot add up products of 8-bit integers exactly on this machine."""
 
@@ -147,13 +153,11 @@ def check_int8():
     try:
         sums = tf.function(sums_of_ones, autograph=False)().numpy()
     except tf.errors.OpError as error:
-        raise IntegersNotExact(
-            "8-bit products need TensorFlow with oneDNN: on x86-64, and not switched off by TF_ENABLE_ONEDNN_OPTS=0. "
-            f"TensorFlow says: {str(error).splitlines()[0]}"
-        ) from error
+        raise IntegersNotExact(NEEDS_ONEDNN) from error
     if not np.allclose(sums, EXPECTED_SUM, rtol=1e-5):
         raise IntegersNotExact(
-            f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 gave {sums[0, 0]:.6g}."
+            f"8-bit products are not exact on this processor, which lacks VNNI: 4 · 127 gave {sums[0, 0]:.6g}. "
+            "Compute in floating point here, for example under the dtype policy 'float32'."
         )
 
 

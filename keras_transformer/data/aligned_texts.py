@@ -72,29 +72,14 @@ def check_texts(pair, sides, before, codes):
         ValueError: a text has a line break inside or half a surrogate pair, or begins with an unknown target language.
             The message names the file and the line, or the argument and the place.
     """
-    for name in ("carriage return", "line end"):
-        mark = "\r" if name == "carriage return" else "\n"
-        marks = [[mark in text for text in side] for side in sides]
-        where = ", or with a line end in both files" if name == "carriage return" and pair[0].is_file else ""
-        refuse_marked(
-            pair, sides, before, marks, [f"a {name} inside the {{unit}}. Replace it with a space{where}."] * 2
-        )
-    marks = [[not text.isascii() and _has_surrogate(text) for text in side] for side in sides]
-    refuse_marked(pair, sides, before, marks, ["it has half a surrogate pair, which is not Unicode."] * 2)
+    for corpus, texts in zip(pair, sides, strict=True):
+        corpus.check_texts(texts, before, " in both files")
     if codes:
         found = [_CODE.match(text) for text in sides[0]]
         marks = [bool(code) and code[0] not in codes for code in found]
         known = ", ".join(codes)
         reason = f"it begins with a target language that the tokenizer does not have. It has {known}."
         refuse_marked(pair, sides, before, [marks, [False] * len(marks)], [reason] * 2)
-
-
-def _has_surrogate(text):
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def refuse_marked(pair, sides, before, marks, reasons):
@@ -108,7 +93,4 @@ def refuse_marked(pair, sides, before, marks, reasons):
     for corpus, texts, side_marks, reason in zip(pair, sides, marks, reasons, strict=True):
         if True in side_marks:
             first = side_marks.index(True)
-            unit = corpus.unit[:-1]
-            raise ValueError(
-                f"{corpus.place(before + first)}: {reason.format(unit=unit)} The {unit} begins {texts[first][:60]!r}."
-            )
+            corpus.refuse(before + first, texts[first], reason)

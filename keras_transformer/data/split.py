@@ -58,7 +58,7 @@ def split_corpus(source, target, folder, valid_pairs=None, seed=0):
         OSError: a file cannot be read or written. Older files are intact.
     """
     seed = whole("seed", seed, 0)
-    folder = check_target(folder, "folder", "folder")
+    folder = check_target(folder, "folder", "folder", inside=True)
     with contextlib.ExitStack() as copies:
         corpora = [[_readable(corpus, copies) for corpus in pair] for pair in corpus_pairs(source, target)]
         keys = np.fromiter(

@@ -21,6 +21,9 @@ class Constraint(Protocol):
     A constraint that runs out of tokens loses the hypothesis. So `allowed` should see to it, by `remaining`, that
     each hypothesis can still be closed.
 
+    `translate_file` goes on after a break only under the same settings. It knows them by the bytes of `pickle`. Where
+    these do not do, a constraint may have an attribute `digest`, a string that is another one for other settings.
+
     Example:
         A constraint under which no token comes twice in a row:
 

@@ -19,6 +19,20 @@ Texts = ListOfTexts | Iterator[str]
 SHOWN = 60  # characters of a value in a message
 
 
+class SentenceError(ValueError):
+    """Something is wrong with one sentence: `number` is its place in the list, `rule` says what is wrong.
+
+    Args:
+        number: from 0.
+        rule: what follows the name of the place in a message.
+        name: of the place, with "{}" for the number.
+    """
+
+    def __init__(self, number, rule, name="sentence {}"):
+        super().__init__(f"{name.format(number)} {rule}")
+        self.number, self.rule = number, rule
+
+
 def shown(value):
     """A value for a message, in one line and not too long: `'text' (str)`."""
     text = " ".join(repr(value).split())

@@ -27,7 +27,7 @@ def refuse_own_input(target, sources, argument="output"):
         raise ValueError(f"{argument}={str(target)!r} is a file that is read here. Choose another path to write to.")
 
 
-def check_target(path, kind=None, argument="path", overwrite=True):
+def check_target(path, kind=None, argument="path", overwrite=True, inside=False):
     """Refuse a path that cannot be written, before the work whose result it will hold. Nothing is created.
 
     Args:
@@ -35,6 +35,8 @@ def check_target(path, kind=None, argument="path", overwrite=True):
         kind: "file" or "folder", what will be written. None allows both.
         argument: the name of the argument, for messages.
         overwrite: whether there may be something already.
+        inside: whether a folder that is there gets files, or a file gets lines. Otherwise it is replaced: the new one
+            is written beside it.
 
     Returns:
         The `Path`.
@@ -64,9 +66,9 @@ def check_target(path, kind=None, argument="path", overwrite=True):
         raise NotADirectoryError(f"{named} is a file. Choose the name of a folder.")
     elif path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already. Choose another path, or pass overwrite=True to replace it.")
-    folder = there if there != path else path.absolute().parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        reason = f"no permission to write in {folder}"
+    written = there if there != path or (inside and path.exists()) else path.absolute().parent
+    if not os.access(written, os.W_OK | (os.X_OK if written.is_dir() else 0)):
+        reason = f"no permission to write in {written}"
         raise PermissionError(errno.EACCES, f"{named} cannot be written: {reason}. Choose another path.")
     return path
 

@@ -56,7 +56,7 @@ def load(folder: AnyPath) -> tuple[Transformer, Tokenizer]:
 
         model, tokenizer = marian.load("opus-mt-en-de")
         translator = Translator(model, tokenizer)
-        print(translator("Good morning."))
+        print(translator(["Good morning."]))
 
     Args:
         folder: the path of a folder with `config.json`, `vocab.json`, `source.spm`, `target.spm`, and the weights:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from keras import ops
 
-from keras_transformer.inputs.kinds import Texts, read_sentences
+from keras_transformer.inputs.kinds import SentenceError, Texts, read_sentences
 from keras_transformer.inputs.numbers import switch
 from keras_transformer.inputs.options import check_options
 from keras_transformer.inputs.paths import AnyPath
@@ -20,6 +20,8 @@ from keras_transformer.parsing.words import escaped
 from keras_transformer.translation.batches import WORKERS
 from keras_transformer.translation.pieces import pad_rows
 from keras_transformer.translation.translator import OPTIONS, Translator
+
+PLACE = "sentences[{}]"  # of a sentence, for messages
 
 
 class _TreeTranslator(Translator):
@@ -141,16 +143,18 @@ class Parser:
         """
         for number, row in enumerate(words):
             if not row:
-                raise ValueError(f"sentences[{number}] has no words. Leave it out.")
+                raise SentenceError(number, "has no words. Leave it out.", PLACE)
         if not words:
             return []
         sources = self.translator.tokenizer.encode(texts)
         counts = np.asarray(ops.convert_to_numpy(self._words.count_words(pad_rows(sources))))
         for number, (row, count) in enumerate(zip(words, counts, strict=True)):
             if len(row) != count:
-                raise ValueError(
-                    f"sentences[{number}] has {len(row)} words, and {count} for the tokenizer: {' '.join(row)[:60]!r}. "
-                    "Replace the character ▁ (U+2581) and unusual spaces."
+                raise SentenceError(
+                    number,
+                    f"has {len(row)} words, and {count} for the tokenizer: {' '.join(row)[:60]!r}. Replace the "
+                    "character ▁ (U+2581) and unusual spaces.",
+                    PLACE,
                 )
         return [side_of(self.translator.tokenizer, "source").pieces(ids) for ids in sources]
 

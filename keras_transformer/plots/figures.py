@@ -183,7 +183,7 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], folder: AnyPath) -> dic
         raise TypeError(f"epochs must be the logs of epochs, got the path {str(epochs)!r}. Give read_history(path).")
     if not epochs:
         raise ValueError("epochs must hold the logs of at least one epoch, got none.")
-    folder = check_target(folder, "folder", "folder")
+    folder = check_target(folder, "folder", "folder", inside=True)
     tokens = [epoch.get("target_tokens") or 0 for epoch in epochs]
     has_tokens = all(before < after for before, after in pairwise([0, *tokens]))
     key, unit, label = ("target_tokens", 1e6, "million target tokens seen") if has_tokens else ("update", 1, "updates")

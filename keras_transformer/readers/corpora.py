@@ -15,6 +15,8 @@ Corpora = AnyPath | Texts | Sequence[AnyPath] | Sequence[Texts]
 
 # A string that must be meant as a path, even if there is no such file: no white space, and a "/" or an extension.
 _LOOKS_LIKE_A_PATH = re.compile(r"\S*/\S+|\S*[^\s.]\.[A-Za-z]\w{0,9}")
+LINE_BREAKS = {"\r": "carriage return", "\n": "line end"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Corpus(NamedTuple):
@@ -40,6 +42,30 @@ class Corpus(NamedTuple):
     def place(self, number):
         """Where a text is, for a message: the lines of a file count from 1, and the sentences of a list from 0."""
         return f"{self.name}, line {number + 1}" if self.is_file else f"{self.name}[{number}]"
+
+    def check_texts(self, texts, before, where=""):
+        """Refuse the first text that no corpus may have.
+
+        Args:
+            texts: a chunk of the corpus.
+            before: how many texts came before the chunk.
+            where: the files in which a line end has to be written in the place of a carriage return.
+
+        Raises:
+            ValueError: a text has a line break inside, or half a surrogate pair. The message names its place.
+        """
+        for number, text in enumerate(texts, start=before):
+            for mark, name in LINE_BREAKS.items():
+                if mark in text:
+                    end = f", or with a line end{where}" if mark == "\r" and self.is_file else ""
+                    self.refuse(number, text, f"a {name} inside the {{unit}}. Replace it with a space{end}.")
+            if not text.isascii() and _SURROGATE.search(text):
+                self.refuse(number, text, "it has half a surrogate pair, which is not Unicode.")
+
+    def refuse(self, number, text, reason):
+        """Raise ValueError for a text, with its place. `reason` may have "{unit}" for what a text is called."""
+        unit = self.unit[:-1]
+        raise ValueError(f"{self.place(number)}: {reason.format(unit=unit)} The {unit} begins {text[:60]!r}.")
 
     def read(self):
         """Yield the texts, one at a time.

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_transformer.inputs.kinds import shown
+from keras_transformer.inputs.kinds import SentenceError, shown
 
 
 def in_python(ids):
@@ -34,7 +34,7 @@ def in_utf8(texts):
     """Texts in UTF-8: list of str -> list of bytes.
 
     Raises:
-        ValueError: a text has half a surrogate pair. The message gives the number of the text, from 0.
+        SentenceError: a text has half a surrogate pair. The message gives the number of the text, from 0.
     """
     encoded = []
     for number, string in enumerate(texts):
@@ -42,7 +42,7 @@ def in_utf8(texts):
             encoded.append(string.encode())
         except UnicodeEncodeError as error:
             character = f"its character {error.start + 1}, {string[error.start]!r}"
-            raise ValueError(f"text {number} is not Unicode: {character}, is half a surrogate pair.") from error
+            raise SentenceError(number, f"is not Unicode: {character}, is half a surrogate pair.", "text {}") from error
     return encoded
 
 

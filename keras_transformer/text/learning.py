@@ -74,11 +74,12 @@ def _read_sentences(corpora, normalization):
     """Yield the texts of the corpora that are not blank.
 
     Raises:
-        ValueError: a corpus has no such text.
+        ValueError: a corpus has no such text, or a text that no corpus may have.
     """
     for corpus in corpora:
         has_text = False
-        for text in corpus.read():
+        for number, text in enumerate(corpus.read()):
+            corpus.check_texts([text], number)
             if not is_blank(text):
                 has_text = True
                 yield normalized(text, normalization)

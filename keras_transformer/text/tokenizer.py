@@ -129,9 +129,9 @@ class Tokenizer(tf.Module):
             A `Tokenizer` of exactly `vocabulary_size` pieces; of at most so many with `hard_vocab_limit=False`.
 
         Raises:
-            ValueError: `model` or `normalization` is unknown; there are no texts; a file has no text or is not UTF-8;
-                these texts do not allow so small or so large a `vocabulary_size` (the message gives the limit); an
-                option that is set here, or with a value that the trainer refuses.
+            ValueError: `model` or `normalization` is unknown; a corpus has no text, or is not UTF-8, or has a text with
+                a line break or half a surrogate pair inside; the texts allow no `vocabulary_size` so small or so large
+                (the message gives the limit); an option that is set here, or with a value that the trainer refuses.
             TypeError: `vocabulary_size` is not an int, `files` is neither paths nor sentences, or an option is
                 unknown (the message has the nearest name and the list of all).
             FileNotFoundError: a path is no file.

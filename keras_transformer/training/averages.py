@@ -84,7 +84,7 @@ class AverageWeights(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.values = None
         if is_chief():
-            check_target(self.folder / AVERAGED_FOLDER, "folder", "folder")
+            check_target(self.folder / AVERAGED_FOLDER, "folder", "folder", inside=True)
             check_target(self.folder / AVERAGE_FILE, "file", "folder")
 
     def on_epoch_begin(self, epoch, logs=None):

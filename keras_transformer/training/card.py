@@ -107,7 +107,7 @@ def write_card(folder: AnyPath, title: str, facts: Mapping[str, Any]) -> None:
     """
     card = result_card(title, facts)
     data = json_text({"title": title, **provenance(), **facts}, indent=2, ensure_ascii=False) + "\n"
-    folder = check_target(folder, "folder", "folder")
+    folder = check_target(folder, "folder", "folder", inside=True)
     with contextlib.ExitStack() as both:  # both are written before one is replaced
         for name, text in (("RESULT.md", card), ("result.json", data)):
             beside = both.enter_context(written_beside(folder / name, overwrite=True, kind="file"))

@@ -45,11 +45,11 @@ class HistoryFile(keras.callbacks.Callback):
 
     def __init__(self, path: AnyPath) -> None:
         super().__init__()
-        self.path = check_target(path, "file") if is_chief() else Path(path)
+        self.path = check_target(path, "file", inside=True) if is_chief() else Path(path)
 
     def on_train_begin(self, logs=None):
         if is_chief():
-            check_target(self.path, "file")
+            check_target(self.path, "file", inside=True)
         if self.path.exists():
             read_history(self.path)
 

@@ -78,7 +78,7 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._close()
         if is_chief():
-            check_target(self.folder, "folder", "folder")
+            check_target(self.folder, "folder", "folder", inside=True)
             if importlib.util.find_spec("tensorboard") is None:
                 logger.warning("To see the curves in %s: pip install %r", self.folder, EXTRA)
         self.window = Window()

@@ -153,5 +153,5 @@ class GivenPairs:
         check_text("sentence", sentence)
         check_translation("translation", translation)
         [source], [target] = self._pieces.sources([sentence]), self._pieces.targets([translation])
-        check_pair("the pair", sentence, source, target, self.graph.positions)
+        check_pair(sentence, source, target, self.graph.positions)
         return source, target

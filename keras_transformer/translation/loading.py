@@ -60,7 +60,10 @@ def load_model(path: AnyPath, dtype: Any = None) -> Transformer:
     if policy is None:
         return model
     if model.quantized and not policy.quantization_mode:
-        raise ValueError(f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}.")
+        raise ValueError(
+            f"{path} holds 8-bit integers: it cannot be read under dtype {policy.name!r}. "
+            f"Give dtype='int8_from_{model.dtype_policy.name}', or the folder that it was quantized from."
+        )
     quantize = policy.quantization_mode and not model.quantized
     copy = recast(model, floating_policy(policy) if quantize else dtype)
     if quantize:

@@ -8,11 +8,11 @@ import keras
 from keras_transformer.backend.forks import check_process
 from keras_transformer.ids import UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import read_texts, shown
+from keras_transformer.inputs.kinds import SentenceError, read_texts, shown
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.tokenizers import check_sizes, check_tokenizer, side_of
 from keras_transformer.model import Transformer
-from keras_transformer.translation.source_checks import SentenceError, check_codes, warn_of_decomposed
+from keras_transformer.translation.source_checks import check_codes, warn_of_decomposed
 
 
 class Request(NamedTuple):
@@ -97,12 +97,14 @@ def _check_prefix(request, text):
         )
 
 
-def check_pair(name, sentence, source, target, positions):
-    """Raise ValueError if a pair of these ids has more tokens on a side than there are learned positions."""
+def check_pair(sentence, source, target, positions, number=0, name="the pair"):
+    """Raise SentenceError if a pair of these ids has more tokens on a side than there are learned positions."""
     if positions is not None and max(len(source), len(target)) > positions:
-        raise ValueError(
-            f"{name} has {len(source)} and {len(target)} tokens, END counted. The model has {positions} learned "
-            f"positions: {sentence[:60]!r}."
+        raise SentenceError(
+            number,
+            f"has {len(source)} and {len(target)} tokens, END counted. The model has {positions} learned positions: "
+            f"{sentence[:60]!r}.",
+            name,
         )
 
 

@@ -3,13 +3,15 @@
 import math
 
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import check_iterable, check_text, read_sentences
+from keras_transformer.inputs.kinds import SentenceError, check_iterable, check_text, read_sentences
 from keras_transformer.translation.batches import by_length, progress_bar
 from keras_transformer.translation.hypotheses import Score
 from keras_transformer.translation.requests import check_batches, check_pair
 from keras_transformer.translation.searcher import NOT_FINITE
 from keras_transformer.translation.source_checks import check_codes, warn_of_decomposed
 from keras_transformer.translation.word_alignment import word_links, words_of_pieces
+
+PAIR = "pair {}"
 
 
 class Scorer:
@@ -41,7 +43,7 @@ class Scorer:
                 scores = self._scores([source_ids[i] for i in numbers], [target_ids[i] for i in numbers])
                 for number, score in zip(numbers, scores, strict=True):
                     if math.isnan(score.score):
-                        raise ValueError(f"pair {number} got no score, {sources[number][:60]!r}: {NOT_FINITE}")
+                        raise SentenceError(number, f"got no score, {sources[number][:60]!r}: {NOT_FINITE}", PAIR)
                     results[number] = score
                 advance(len(numbers))
         return results
@@ -56,7 +58,7 @@ class Scorer:
         source_ids, target_ids = self.pieces.sources(sources), self.pieces.targets(targets)
         warn_of_decomposed(sources, source_ids, self.pieces)
         for number, pair in enumerate(zip(source_ids, target_ids, strict=True)):
-            check_pair(f"pair {number}", sources[number], *pair, self.graph.positions)
+            check_pair(sources[number], *pair, self.graph.positions, number, PAIR)
         return sources, targets, source_ids, target_ids
 
     def align_words(self, sources, targets, batch_size):

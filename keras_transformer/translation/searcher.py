@@ -10,12 +10,11 @@ import tensorflow as tf
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 from keras_transformer.ids import PAD, UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import read_sentences
+from keras_transformer.inputs.kinds import SentenceError, read_sentences
 from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
 from keras_transformer.translation.hypotheses import EMPTY, Hypothesis
 from keras_transformer.translation.pieces import pad_rows
 from keras_transformer.translation.requests import Request, check_batches, read_requests
-from keras_transformer.translation.source_checks import SentenceError
 from keras_transformer.translation.unknown import replace_unknown, source_words
 
 logger = logging.getLogger("keras_transformer")

@@ -4,7 +4,8 @@ import logging
 import re
 
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.translation.source_checks import SentenceError, code_of
+from keras_transformer.inputs.kinds import SentenceError
+from keras_transformer.translation.source_checks import code_of
 
 logger = logging.getLogger("keras_transformer")
 

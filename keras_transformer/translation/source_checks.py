@@ -5,18 +5,11 @@ import re
 import unicodedata
 
 from keras_transformer.inputs.blank import is_blank
+from keras_transformer.inputs.kinds import SentenceError
 
 logger = logging.getLogger("keras_transformer")
 
 _CODE = re.compile(r">>.*?<<", re.DOTALL)  # a target language before the text
-
-
-class SentenceError(ValueError):
-    """Something is wrong with one sentence: `number` is its place in the list, `rule` says what is wrong."""
-
-    def __init__(self, number, rule):
-        super().__init__(f"sentence {number} {rule}")
-        self.number, self.rule = number, rule
 
 
 def code_of(text):

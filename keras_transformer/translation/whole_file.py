@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import re
 from itertools import islice
 from pathlib import Path
@@ -10,14 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
+from keras_transformer.inputs.kinds import SentenceError
 from keras_transformer.inputs.numbers import whole
+from keras_transformer.inputs.paths import refuse_own_input
 from keras_transformer.inputs.tokenizers import SIDES, is_pair, side_of
 from keras_transformer.readers.pipes import is_pipe, reread
 from keras_transformer.translation.batches import progress_bar
 from keras_transformer.translation.breaks import explained
-from keras_transformer.translation.source_checks import SentenceError
 
 LINE_BREAK = re.compile(r"\r\n|[\r\n]")
+SETTINGS = "constraint_settings"  # in a journal
+UNKNOWN = "unknown"  # settings that cannot be told from others
 
 
 @explained
@@ -58,7 +62,7 @@ def translate_file(
     Raises:
         FileExistsError: `target_path` exists and `overwrite` is False.
         IsADirectoryError: `target_path` is a folder.
-        ValueError: a target that is the source, or that keeps its unfinished work there, or that ends in `.gz`;
+        ValueError: a target that is a file read here, or that keeps its unfinished work there, or that ends in `.gz`;
             unfinished work of another source, model or option, which the message names; a source that is not
             UTF-8, or that changes meanwhile; a window or batch size below 1; references of another number of lines,
             or together with `split_sentences`; and what a call of the translator raises. The message gives the line of
@@ -71,7 +75,7 @@ def translate_file(
     source_path, target_path = Path(source_path), Path(target_path)
     for name, value in (("window", window), ("batch_size", batch_size)):
         whole(name, value)
-    part, journal = _unfinished_paths(source_path, target_path)
+    part, journal = _unfinished_paths(target_path, {"source_path": source_path, "references_path": references_path})
     if target_path.exists() and not overwrite:
         raise FileExistsError(f"{target_path} exists already. Choose another path, or pass overwrite=True.")
     options = {"batch_size": batch_size} | ({"split_sentences": True} if split_sentences else {})
@@ -131,22 +135,26 @@ def _checked_references(path, total, source_path):
     return sha256(path)
 
 
-def _unfinished_paths(source_path, target_path):
+def _unfinished_paths(target_path, sources):
     """The files of unfinished work, and of its journal.
 
+    Args:
+        target_path: the `Path` of the target.
+        sources: {argument: path or None}, the files that are read.
+
     Raises:
-        ValueError: a target that ends in `.gz`, or that would overwrite the source.
+        ValueError: a target that ends in `.gz`, or that would overwrite a source.
         IsADirectoryError: the target is a folder.
     """
     if target_path.suffix == ".gz":
         raise ValueError(f"{target_path} would hold plain text. Choose a name without .gz.")
-    if target_path.resolve() == source_path.resolve():
-        raise ValueError(f"source_path and target_path are the same file, {target_path}.")
+    refuse_own_input(target_path, sources.values(), "target_path")
     if target_path.is_dir():
         raise IsADirectoryError(f"{target_path} is a folder. Choose the name of a file.")
     paths = [target_path.with_name(target_path.name + end) for end in (".part", ".part.json")]
-    if source_path.resolve() in [path.resolve() for path in paths]:
-        raise ValueError(f"source_path {source_path} is where unfinished work for {target_path} is kept. Rename one.")
+    for name, source in sources.items():
+        if source is not None and Path(source).resolve() in [path.resolve() for path in paths]:
+            raise ValueError(f"{name} {source} is where unfinished work for {target_path} is kept. Rename one.")
     return paths
 
 
@@ -196,9 +204,15 @@ def _prepare(stream, part, journal, work):
 
 
 def changes_of(recorded, work):
-    """What differs between two results of `work_of`, in words: "beam_size was 4 and is 2"; "" if nothing does."""
+    """What differs between two results of `work_of`, in words: "beam_size was 4 and is 2"; "" if nothing does.
+
+    Settings of a constraint that are unknown may differ.
+    """
     differing = [name for name in {**recorded, **work} if recorded.get(name) != work.get(name)]
-    return ", ".join(f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing)
+    changes = [f"{name} was {recorded.get(name)!r} and is {work.get(name)!r}" for name in differing]
+    if recorded.get(SETTINGS) == work.get(SETTINGS) == UNKNOWN:
+        changes.append("the settings of the constraint may differ, as it cannot be pickled and has no attribute digest")
+    return ", ".join(changes)
 
 
 def work_of(translator, source_path, readable, split_sentences):
@@ -210,7 +224,25 @@ def work_of(translator, source_path, readable, split_sentences):
     parts = parts if is_pair(translator.tokenizer) else {"tokenizer": translator.tokenizer}
     work |= {name: _fingerprint_of_pieces(tokenizer) for name, tokenizer in parts.items()}
     work |= {"split_sentences": True} if split_sentences else {}
+    if translator.options.constraint is not None:
+        work[SETTINGS] = _fingerprint_of_settings(translator.options.constraint)
     return json.loads(json_text(work | translator.options.as_plain_values()))
+
+
+def _fingerprint_of_settings(constraint):
+    """The `digest` of a constraint, or else a digest of what its attributes and those of its class hold."""
+    if (digest := getattr(constraint, "digest", None)) is not None:
+        return str(digest)
+    held = [item for kind in type(constraint).__mro__ for item in vars(kind).items() if _is_setting(*item)]
+    try:
+        return hashlib.sha256(pickle.dumps([held, constraint])).hexdigest()
+    except Exception:  # objects of any class may refuse to be pickled, by any error
+        return UNKNOWN
+
+
+def _is_setting(name, value):
+    """Whether an attribute of a class is a value: no method, no property, and nothing of Python's own."""
+    return not name.startswith("_") and not hasattr(value, "__get__")
 
 
 def _fingerprint_of_pieces(tokenizer):

@@ -228,6 +228,10 @@ def test_objects_columns_and_refused_wishes(trained, tmp_path):
     assert table == f"n\ten\ttranslation\n1\t3 1\t{translator(['3 1'])[0]}\n"
     message = refused("translate", folder / "run", tmp_path / "rows", "--jsonl", "--field", "de")
     assert message == f"{tmp_path / 'rows'}, line 1: the field 'de' is missing. The fields are: en."
+    (tmp_path / "half").write_text('{"en": "3 1"}\n{"en": "4"}\n{"en": "4 \\ud83d"}\n', encoding="utf-8")
+    message = refused("translate", folder / "run", tmp_path / "half", "--jsonl", "--field", "en", "--window", 2)
+    half = r"is not Unicode: its character 3, '\ud83d', is half a surrogate pair."
+    assert message == f"{tmp_path / 'half'}, line 3, {half}"
     assert "n_best=9 must be at most beam_size=4." in refused(
         "translate", folder / "run", tmp_path / "rows", "--n-best", 9
     )
@@ -286,6 +290,8 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
             for model, beam in ((export, []), (folder / "run", ["--beam-size", "2"]))
         )
         assert served == loaded
+    run("translate", export, text, "--output", tmp_path / "written")
+    assert (tmp_path / "written").read_text(encoding="utf-8") == run("translate", export, text).stdout
     out = tmp_path / "out"
     compared = json.loads(run("evaluate", folder / "run", text, text, "--against", export, "-o", out, "--json").stdout)
     served = run("translate", export, text).stdout.split("\n")[:-1]
@@ -293,6 +299,15 @@ def test_an_export_translates_as_the_folder_and_refuses_what_it_cannot_do(traine
     assert compared == asdict(compare(systems, text.read_text(encoding="utf-8").split("\n")[:-1]))
     assert refused("translate", export, text, "--beam-size", 2).startswith("beam_size is fixed in an export")
     assert refused("translate", export, text, "--alignment").startswith("alignment needs the training folder")
+    (tmp_path / "half").write_text('{"text": "4"}\n{"text": "\\udc80"}\n', encoding="utf-8")
+    assert refused("translate", export, tmp_path / "half", "--jsonl") == (
+        rf"{tmp_path / 'half'}, line 2, is not Unicode: its character 1, '\udc80', is half a surrogate pair."
+    )
+    assert refused("translate", export, text, "--n-best", 3) == (
+        f"n_best=3 must be at most beam_size=2, the beam that {export} was exported with."
+    )
+    run("export", folder / "run", tmp_path / "wide" / "1", "--no-check", "--beam-size", 5)
+    assert len(run("translate", tmp_path / "wide" / "1", text, "--n-best", 5).stdout.split("\n")[:-1]) > 2 * 4 + 1
     assert refused("score", export, text, text) == (
         f"{export} is an export. This needs the training folder that it was made from."
     )

@@ -70,6 +70,10 @@ def test_the_other_ways_to_end(capsys):
             "x exists already. Choose another path, or give --overwrite to replace it.",
         ),
         (ValueError("dtype='x' is no Keras dtype policy"), "precision='x' is no Keras dtype policy"),
+        (
+            ValueError("Give dtype='int8_from_float32', or the folder"),
+            "Give --precision int8_from_float32, or the folder",
+        ),
     ],
 )
 def test_errors_of_the_library_are_one_line_in_the_words_of_the_command_line(error, message):

@@ -12,6 +12,7 @@ import rival_texts
 import tiny
 from typer.testing import CliRunner
 
+from keras_transformer import Translator
 from keras_transformer.evaluate import compare, evaluate
 from keras_transformer.translation import Shortlist
 from keras_transformer_cli import evaluating
@@ -203,3 +204,19 @@ def test_a_shortlist_must_fit_every_system_before_one_translates(models, monkeyp
     command = (models / "a", models / "test.en", models / "test.de", "--shortlist", models / "shortlist.npz")
     message = "the shortlist has 25 source and 25 target pieces, the tokenizer 281 and 281. Learn a shortlist"
     assert refused(*command, "--against", models / "b").startswith(message)
+
+
+def test_a_shortlist_is_read_once_for_all_systems(models, monkeypatch):
+    found, load = [], Shortlist.load
+    monkeypatch.setattr(Shortlist, "load", lambda path: found.append(path) or load(path))
+    monkeypatch.setattr(Translator, "load", lambda *_, **options: found.append(options["shortlist"]) or echo)
+    Shortlist(np.full((25, 2), 7), range(4, 20), {"source": 25, "target": 25}).save(models / "shortlist.npz")
+    for name in ("a", "b"):
+        tiny.make_tokenizer(models / "words").save(models / name / "tokenizer.model", overwrite=True)
+    files = (models / "test.en", models / "test.de", "--shortlist", models / "shortlist.npz")
+    run(models / "a", *files, "--against", models / "b")
+    assert found[0] == models / "shortlist.npz" and found[1] is found[2] and len(found) == 3
+
+
+def echo(sentences, **options):
+    return sentences

@@ -1,12 +1,16 @@
 """The forms of the lines: text found, results written, lines kept aligned."""
 
+import io
 import json
 from types import SimpleNamespace
 
 import pytest
 
+from keras_transformer import files
+from keras_transformer.inputs.kinds import SentenceError
 from keras_transformer_cli.answers import Answer, pharaoh
 from keras_transformer_cli.lines import JsonLines, PlainLines, TabLines
+from keras_transformer_cli.translating import Request, write_translations
 
 FOUND = [Answer("x\ty\nz", -1.25, ("x",), "0-0 1-1"), Answer("w", -2.5, ("w",), "1-0")]
 
@@ -57,6 +61,13 @@ def test_objects_keep_their_fields():
     ]
 
 
+def test_half_a_surrogate_pair_in_another_field_comes_back():
+    line = r'{"\udc80": ["a\ud83d", "\ud83d\ude00 \\ud83d é"], "text": "one"}'
+    [row] = JsonLines().write(line, 0, FOUND[1:], wishes())
+    assert row == r'{"\udc80": ["a\ud83d", "😀 \\ud83d é"], "text": "one", "translation": "w"}'
+    assert json.loads(row.encode().decode()) == json.loads(line) | {"translation": "w"}
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -69,6 +80,32 @@ def test_objects_keep_their_fields():
 def test_wrong_objects_are_named_with_their_line(line, message):
     with pytest.raises(ValueError, match=message):
         JsonLines().text(line, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "text", "line"),
+    [
+        ("plain", None, "one\ntwo\n\nwrong\n", 4),
+        ("tsv", "en", "id\ten\n1\tone\n2\ttwo\n3\twrong\n", 4),
+        ("jsonl", None, '{"text": "one"}\n{"text": "two"}\n{"text": "wrong"}\n', 3),
+    ],
+)
+@pytest.mark.parametrize("window", [1, 2, 9])
+def test_a_sentence_that_is_refused_is_named_by_its_line(kind, field, text, line, window, tmp_path, monkeypatch):
+    def answer(texts):
+        for number, each in enumerate(texts):
+            if each == "wrong":
+                raise SentenceError(number, "is wrong.")
+        return [[Answer(each, 0.0)] for each in texts]
+
+    (tmp_path / "lines").write_text(text, encoding="utf-8")
+    request = Request([], "float32", {}, 64, [], kind=kind, field=field)
+    with pytest.raises(ValueError, match=rf"^{tmp_path / 'lines'}, line {line}, is wrong\.$"):
+        write_translations(request, answer, tmp_path / "lines", io.StringIO(), window, [])
+    read = files.read_lines
+    monkeypatch.setattr(files, "read_lines", lambda path, name: read(tmp_path / "lines", name))
+    with pytest.raises(ValueError, match=rf"^the standard input, line {line}, is wrong\.$"):
+        write_translations(request, answer, "/dev/stdin", io.StringIO(), window, [])
 
 
 def test_links_are_written_as_pharaoh_does():

@@ -102,6 +102,11 @@ def test_each_line_gives_a_tree(trained, parser, piped):
     )
     piped("mice run .\n\nit ( runs )\n")
     assert run("parse", "sentences", folder / "run", *SEARCH).stdout == f"{expected[0]}\n\n{expected[1]}\n"
+    piped("mice run .\n\n \nit a\u2581b\n")
+    assert refused("parse", "sentences", folder / "run", *SEARCH).startswith(
+        "the standard input, line 4, has 2 words, and 3 for the tokenizer: 'it a\u2581b'. Replace the character"
+    )
+    assert refused("parse", "sentences", folder / "run", "", "it a\u2581b", *SEARCH).startswith("texts[1] has 2 words")
     out, pictures = folder / "out.mrg", folder / "pictures"
     split = ["--split-words", "--output", out, "--svg", pictures]
     piped("\nmice run.\n")
@@ -110,6 +115,21 @@ def test_each_line_gives_a_tree(trained, parser, piped):
     assert [path.name for path in pictures.iterdir()] == ["2.svg"]
     drawn = run("parse", "sentences", folder / "run", "mice run .", "--draw", *SEARCH).stdout
     assert drawn.splitlines()[-2].split() == ["mice", "run", "."] and "(" not in drawn
+
+
+def test_commands_of_translation_models_refuse_a_parser(trained, tmp_path):
+    folder = trained[0]
+    (tmp_path / "words").write_text("mice run .\n", encoding="utf-8")
+    message = f"{folder / 'run'} is a parser, and this would search without its constraint. keras-transformer parse has"
+    for command in (
+        ["translate", folder / "run", tmp_path / "words"],
+        ["translate", folder / "run", tmp_path / "words", "--output", tmp_path / "out"],
+        ["evaluate", folder / "run", tmp_path / "words", tmp_path / "words"],
+        ["export", folder / "run", tmp_path / "export" / "1"],
+    ):
+        assert refused(*command).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["words"]
+    assert run("score", folder / "run", tmp_path / "words", tmp_path / "words").stdout
 
 
 def test_scores_are_those_of_evaluate_trees(trained, parser):

@@ -54,6 +54,11 @@ def examples_in(docstring):
     return [textwrap.dedent(code) for _, code in EXAMPLE.findall(inspect.cleandoc(docstring or ""))]
 
 
+def test_no_docstring_gives_a_translator_one_string():
+    """A translator takes a list. Blocks without a fence, which need a download, do not run as tests."""
+    assert [name for name, text in documented().items() if re.search(r"translator\(f?[\"']", text or "")] == []
+
+
 def documented():
     """{name: docstring} of everything that the package defines, with methods."""
     docstrings = {}

@@ -1,8 +1,14 @@
 """Corpora from paths, lists, generators, tables and pipes."""
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import re
+import tarfile
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +144,65 @@ def test_a_compressed_file_under_another_name_is_named(tmp_path):
         list(read_lines(tmp_path / "train.en"))
     (tmp_path / "train.en").write_bytes("\ufeffa\0b\n".encode())
     assert list(read_lines(tmp_path / "train.en")) == ["a\0b"], "a mark of UTF-8, or a single NUL, is no other encoding"
+
+
+def tar_of(data, archive_format):
+    stream, entry = io.BytesIO(), tarfile.TarInfo("train.en")
+    entry.size = len(data)
+    with tarfile.open(fileobj=stream, mode="w", format=archive_format) as archive:
+        archive.addfile(entry, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def zip_of(data):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("train.en", data)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind", "command"),
+    [
+        (lambda data: tar_of(data, tarfile.GNU_FORMAT), "tar archive", "tar -xf {}"),
+        (lambda data: tar_of(data, tarfile.USTAR_FORMAT), "tar archive", "tar -xf {}"),
+        (lambda data: tar_of(data, tarfile.PAX_FORMAT), "tar archive", "tar -xf {}"),
+        (zip_of, "zip archive", "unzip {}"),
+        (bz2.compress, "bzip2 file", "bunzip2 -c {} > text.txt"),
+        (lzma.compress, "xz file", "unxz -c {} > text.txt"),
+        (lambda data: lzma.compress(data, lzma.FORMAT_ALONE), "lzma file", "unlzma -c {} > text.txt"),
+        (lambda data: b"\x28\xb5\x2f\xfd" + data, "Zstandard file", "unzstd -c {} > text.txt"),
+        (lambda data: b"7z\xbc\xaf\x27\x1c" + data, "7z archive", "7z x {}"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train.en", "train.gz", "packed.gz"])
+def test_a_packed_file_is_named_with_the_command_that_unpacks_it(tmp_path, name, pack, kind, command):
+    path, data = tmp_path / name, pack(TEXT.encode())
+    path.write_bytes(gzip.compress(data) if name == "packed.gz" else data)
+    is_packed, command = f"{path} is a {kind}", command.format(path)
+    if name == "packed.gz":
+        is_packed = f"{path} holds a {kind}"
+        command = f"gunzip -c {path} > unpacked && {command.replace(str(path), 'unpacked')}"
+    with pytest.raises(ValueError) as error:
+        list(read_lines(path))
+    assert str(error.value) == (
+        f"{is_packed}: its first bytes are {data[:4].hex(' ')}. Unpack it, for example by: {command}"
+    )
+
+
+def test_gzip_inside_gzip_in_an_archive_or_in_a_pipe_is_named(tmp_path):
+    twice, archive, pipe = tmp_path / "twice.gz", tmp_path / "train.tgz", tmp_path / "pipe"
+    twice.write_bytes(gzip.compress(gzip.compress(b"one")))
+    with pytest.raises(ValueError, match=r"twice.gz holds a gzip file.*by: gunzip -c .*twice.gz > unpacked && gunzip"):
+        list(read_lines(twice))
+    archive.write_bytes(gzip.compress(tar_of(b"one", tarfile.GNU_FORMAT)))
+    with pytest.raises(ValueError, match=r"train.tgz is a gzip file: .* Unpack it: tar -xf .*train.tgz$"):
+        list(read_lines(archive))
+    pipe.write_bytes(gzip.compress(b"one"))
+    with pytest.raises(ValueError, match=r"^the standard input is a gzip file: .* gunzip -c FILE > text.txt$"):
+        list(read_lines(pipe, "the standard input"))
+    pipe.write_text("PK BZh ustar 7z " * 99)
+    assert len(list(read_lines(pipe))) == 1
 
 
 def test_a_path_that_cannot_be_read_is_named_by_its_argument(path, monkeypatch):

@@ -2,10 +2,13 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
+from keras_transformer.data import split_corpus
 from keras_transformer.inputs.paths import check_source, check_target
+from keras_transformer.training import HistoryFile, TensorBoardLog, write_card
 
 HOME = os.path.expanduser("~")
 
@@ -74,6 +77,38 @@ def test_a_folder_without_permission_is_named(place, monkeypatch):
         check_target("folder/new", "file", "out")
     with pytest.raises(PermissionError, match=r"in='file' cannot be read: no permission\."):
         check_source("file", "file", "in")
+
+
+def test_the_permission_asked_for_is_that_of_the_place_that_is_written(place, monkeypatch):
+    """As on a mounted volume: one may write in the folder, and not in the folder above it."""
+    allowed = {str(place / "folder"), "folder", "file"}
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) in allowed)
+    for path, kind, inside in (
+        ("folder", "folder", True),
+        ("folder/new", "folder", True),
+        ("folder/new", "file", False),
+        ("file", "file", True),
+    ):
+        assert str(check_target(path, kind, inside=inside)) == path
+    for path, kind, inside in (
+        ("folder", "folder", False),
+        ("file", "file", False),
+        ("new", "folder", True),
+        ("new", "file", True),
+    ):
+        with pytest.raises(PermissionError, match=f"^.*'{path}' cannot be written: no permission to write in {place}"):
+            check_target(path, kind, inside=inside)
+
+
+def test_a_folder_that_one_may_write_in_gets_files_below_one_where_one_may_not(place, monkeypatch):
+    allowed = {place / "folder", *(place / "folder").parents} - {place}
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) in allowed)
+    write_card(place / "folder", "A run", {"epochs": 1})
+    split_corpus(["a b", "c d", "e f"], ["a b", "c d", "e f"], place / "folder")
+    for callback in (HistoryFile(place / "folder" / "history.jsonl"), TensorBoardLog(place / "folder")):
+        callback.on_train_begin()
+    assert {"RESULT.md", "result.json", "train.source"} <= set(os.listdir(place / "folder"))
 
 
 @pytest.mark.parametrize(

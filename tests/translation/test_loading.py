@@ -9,7 +9,7 @@ import tiny
 
 from keras_transformer import Tokenizer, Translator
 from keras_transformer.training import average, read_history
-from keras_transformer.translation import load_model
+from keras_transformer.translation import load_model, loading
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,21 @@ def refused(message, load=Translator.load, error=(OSError, ValueError), path="."
     with pytest.raises(error, match=f"^{re.escape(message)}$") as raised:
         load(path)
     assert "\n" not in str(raised.value)
+
+
+def test_integers_are_not_read_in_floating_point(tmp_path, monkeypatch):
+    """A stand-in for a model of integers, which not every processor can make."""
+    model = tiny.make_model()
+    monkeypatch.setattr(loading, "read_keras", lambda path: model)
+    monkeypatch.setattr(model, "quantized", True)
+    path = tmp_path / "model.keras"
+    path.touch()
+    refused(
+        f"{path} holds 8-bit integers: it cannot be read under dtype 'mixed_bfloat16'. Give "
+        "dtype='int8_from_float32', or the folder that it was quantized from.",
+        lambda path: load_model(path, "mixed_bfloat16"),
+        path=path,
+    )
 
 
 STRICT = """

@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from keras_transformer import Translator
+from keras_transformer.inputs.kinds import SentenceError
 from keras_transformer.translation.sentences import join_sentences, split_sentences, translated_by_sentence
-from keras_transformer.translation.source_checks import SentenceError
 from keras_transformer.translation.whole_file import work_of
 
 

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 import tiny
+from keras import ops
 
 from keras_transformer import Translator, files
 from keras_transformer.translation import whole_file
@@ -134,6 +135,57 @@ def test_work_of_another_kind_is_not_continued(translator, source, tokenizer, tm
     assert read(target) == [*translator(["4"]), ""]
 
 
+class Without:
+    """A constraint: one token never comes."""
+
+    pieces = 25
+
+    def __init__(self, token, **more):
+        self.token = np.array(token)
+        vars(self).update(more)
+
+    def start(self, source):
+        return ops.zeros_like(source[:, 0])
+
+    def allowed(self, state, remaining):
+        return ops.ones_like(state[:, :, None], "bool") & (ops.arange(self.pieces) != int(self.token))
+
+    def advance(self, state, tokens):
+        return state
+
+
+def under(constraint, translator):
+    options = {"beam_size": 1, "max_extra_length": 5, "constraint": constraint}
+    return Breaking(translator.model, translator.tokenizer, **options)
+
+
+def test_work_under_a_constraint_goes_on_with_the_same_settings_alone(translator, source, tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    broken(under(Without(7), translator), source, target)
+    with pytest.raises(ValueError, match=r"of another kind: constraint_settings was '\w+' and is '\w+'\. Finish"):
+        under(Without(8), translator).translate_file(source, target)
+    monkeypatch.setattr(Without, "pieces", 24)
+    with pytest.raises(ValueError, match="constraint_settings was"):
+        under(Without(7), translator).translate_file(source, target)
+    monkeypatch.undo()
+    again = under(Without(7), translator)
+    again.translate_file(source, target)
+    assert again.asked == [LINES[4:]]
+    assert read(target) == [*under(Without(7), translator)(LINES), ""]
+
+
+def test_settings_of_a_constraint_that_are_unknown_are_refused_without_a_digest(translator, source, tmp_path):
+    broken(under(Without(7, function=lambda: 0), translator), source, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"the settings of the constraint may differ, as it cannot be pickled and has"):
+        under(Without(7, function=lambda: 0), translator).translate_file(source, tmp_path / "out")
+    named = {"function": lambda: 0, "digest": "without 7"}
+    broken(under(Without(7, **named), translator), source, tmp_path / "other")
+    again = under(Without(7, **named), translator)
+    again.translate_file(source, tmp_path / "other")
+    assert again.asked == [LINES[4:]]
+    assert "constraint_settings" not in whole_file.work_of(translator, source, source, False)
+
+
 def test_a_journal_without_its_file_is_begun_anew(translator, source, tmp_path):
     (tmp_path / "out.part.json").write_text("{}", encoding="utf-8")
     translator.translate_file(source, tmp_path / "out")
@@ -170,8 +222,19 @@ def test_files_that_cannot_be_are_refused(translator, source, tmp_path):
             translator.translate_file(source, folder, overwrite=True)
     with pytest.raises(ValueError, match=r"out\.gz would hold plain text"):
         translator.translate_file(source, tmp_path / "out.gz")
-    with pytest.raises(ValueError, match="are the same file"):
-        translator.translate_file(source, tmp_path / "." / "test.en", overwrite=True)
+    itself = tmp_path / "." / "test.en"
+    with pytest.raises(ValueError, match=r"^target_path='.*test\.en' is a file that is read here\. Choose another"):
+        translator.translate_file(source, itself, overwrite=True)
+    references = tmp_path / "references"
+    for target, message in (
+        ("references", "^target_path='.*references' is a file that is read here"),
+        ("right", "^references_path .*right.part is where unfinished work for .*right is kept. Rename one"),
+    ):
+        references = references.rename(tmp_path / "right.part") if target == "right" else references
+        references.write_text("1\n" * len(LINES), encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            translator.translate_file(source, tmp_path / target, overwrite=True, references_path=references)
+    references.unlink()
     with pytest.raises(FileNotFoundError):
         translator.translate_file(tmp_path / "nowhere", tmp_path / "out")
     source.write_bytes(b"1\n2\n\xff\n")

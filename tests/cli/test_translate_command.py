@@ -1,0 +1,36 @@
+"""The command translate: what it refuses before any model is read, and exports that do not run here."""
+
+import pytest
+import tensorflow as tf
+import typer
+from test_commands import refused
+
+from keras_transformer.export.graph import weights as weights_of_exports
+from keras_transformer_cli.app import app
+
+
+def test_an_export_in_integers_says_why_it_does_not_run_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights_of_exports, "sums_of_ones", lambda: tf.ones((1, 4)))  # wrong sums
+    module = tf.Module()
+    module.check = weights_of_exports.Computed(weights_of_exports._checked_integers, "never_exact")
+    tf.saved_model.save(module, tmp_path / "1")
+    (tmp_path / "text").write_text("3 1 4\n", encoding="utf-8")
+    reason = (
+        "This export computes in 8-bit integers, and they are not exact on this processor, which lacks VNNI. Use "
+        "another machine, or make the export again without compute='int8'."
+    )
+    for command in (["translate"], ["evaluate", tmp_path / "text"]):
+        message = refused(command[0], tmp_path / "1", tmp_path / "text", *command[1:])
+        assert message == f"{tmp_path / '1'} cannot be loaded: {reason}"
+
+
+class Keyboard:
+    def isatty(self):
+        return True
+
+
+def test_typed_lines_have_no_columns_and_no_page(monkeypatch):
+    monkeypatch.setattr("keras_transformer_cli.translate.sys.stdin", Keyboard())
+    for options in (["--tsv"], ["--jsonl"], ["--tsv", "--field", "en"], ["--attention", "page.html"]):
+        with pytest.raises(typer.BadParameter, match=f"^{options[0]} has no meaning with lines that are typed. Leave"):
+            app(["translate", "m", *options], standalone_mode=False)
