@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_transformer.backend import compat
 from keras_transformer.backend.replicas import sums_over_replicas
+from keras_transformer.backend.values import shape_of
 from keras_transformer.train_step import fused
 from keras_transformer.train_step.tensorflow_errors import SPLIT, clear_errors
 from keras_transformer.train_step.tensorflow_gradients import dense, plus, reduced
@@ -87,7 +88,7 @@ def unpacked(data):
     A step that has seen weights (B,) and then (B, T) is traced for weights of any rank. These become (B, 1) or (B, T).
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if sample_weight is not None and sample_weight.shape.rank is None:
+    if sample_weight is not None and shape_of(sample_weight) is None:
         sample_weight = tf.reshape(sample_weight, [tf.shape(sample_weight)[0], -1])
     return x, y, sample_weight
 
