@@ -23,8 +23,19 @@ RULES = {
 }
 
 
+def is_of_memory(error):
+    """Whether an error says that the memory is full: Python's own, or TensorFlow's, which may not be imported."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
 def in_one_line(error):
     """The message of an error of the library."""
+    if is_of_memory(error):
+        what = re.search(r"OOM when allocating tensor with shape\S+", str(error))
+        return (
+            f"the memory is full{f' ({what[0]})' if what else ''}. Take less at a time: a smaller --batch-size, or in "
+            "a training a smaller --tokens-per-batch, or --accumulate-steps."
+        )
     text = " ".join(str(error).split()) or type(error).__name__
     for pattern, spoken in SPOKEN:
         text = pattern.sub(spoken, text)

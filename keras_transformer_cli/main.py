@@ -45,7 +45,7 @@ def _run(arguments, verbose):
     import typer
 
     from keras_transformer_cli.app import app
-    from keras_transformer_cli.complaints import in_one_line, wrong_options
+    from keras_transformer_cli.complaints import in_one_line, is_of_memory, wrong_options
 
     wrong_usage = typer.BadParameter.__base__  # typer does not export it
     try:
@@ -58,7 +58,9 @@ def _run(arguments, verbose):
         else:
             print(f"Error: {wrong_options(error)}", file=sys.stderr)
         return error.exit_code
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, USER_ERRORS) and not is_of_memory(error):
+            raise
         if verbose:
             traceback.print_exc()
         print(f"Error: {in_one_line(error)}", file=sys.stderr)

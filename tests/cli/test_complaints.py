@@ -3,8 +3,10 @@
 import re
 
 import pytest
+import tensorflow as tf
 import tiny
 
+import keras_transformer_cli.app as app_module
 from keras_transformer_cli.complaints import called, in_one_line
 from keras_transformer_cli.early_checks import model_changes
 from keras_transformer_cli.main import _run
@@ -17,6 +19,15 @@ def complaint(capsys, *arguments, code=2):
     out, err = capsys.readouterr()
     assert (out, err[-1], err.count("\n")) == ("", "\n", 1)
     return err.strip()
+
+
+def raising(error):
+    """A command that fails with this error."""
+
+    def command(*arguments, **options):
+        raise error
+
+    return command
 
 
 @pytest.mark.parametrize(
@@ -78,6 +89,17 @@ def test_the_other_ways_to_end(capsys):
 )
 def test_errors_of_the_library_are_one_line_in_the_words_of_the_command_line(error, message):
     assert in_one_line(error) == message
+
+
+def test_a_full_memory_is_one_line_and_an_unknown_error_is_not_hidden(capsys, monkeypatch):
+    oom = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[7,11] and type float\non")
+    for error, what in ((oom, " (OOM when allocating tensor with shape[7,11])"), (MemoryError(), "")):
+        monkeypatch.setattr(app_module, "app", raising(error))
+        expected = f"Error: the memory is full{what}. Take less at a time: a smaller --batch-size, or in a training"
+        assert complaint(capsys, code=1).startswith(expected)
+    monkeypatch.setattr(app_module, "app", raising(KeyError("a defect")))
+    with pytest.raises(KeyError, match="a defect"):
+        _run([], verbose=False)
 
 
 def test_arguments_of_the_library_are_called_as_their_options():
