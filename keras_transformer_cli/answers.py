@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from keras_transformer_cli.models import is_export, load
+from keras_transformer_cli.screen import say
 
 EXPORTED_ROWS = 64  # the sentences of a call of an export
 NO_HYPOTHESIS = -1e8  # an export gives -1e9 where it found no further text
@@ -94,13 +95,19 @@ def exported_answers(request):
         request.check_n_best(beam_size, f", the beam that {request.model[0]} was exported with")
 
     def answer(texts):
-        answers, texts = [], in_utf8(texts)
+        answers, cut, texts = [], 0, in_utf8(texts)
         for start in range(0, len(texts), EXPORTED_ROWS):
             outputs = signature(sentences=tf.constant(texts[start : start + EXPORTED_ROWS]))
+            cut += int(outputs["truncated"].numpy().sum())
             rows = [outputs[key].numpy() for key in ("translations", "scores")]
             if not request.n_best:
                 rows = [row[:, None] for row in rows]
             answers += [_answers(*row, request.n_best) for row in zip(*rows, strict=True)]
+        if cut:
+            say(
+                f"Warning: {cut:,} of {len(texts):,} sentences are longer than {request.model[0]} reads, and only "
+                "their beginnings are translated. Export with a larger --max-source-length, or split them."
+            )
         return answers
 
     return answer

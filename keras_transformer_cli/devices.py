@@ -12,12 +12,20 @@ def workers():
     """The strategy of all machines that TF_CONFIG names, or None if it names none or only this one.
 
     It must come before anything else uses TensorFlow.
+
+    Raises:
+        ValueError: TF_CONFIG names several, and the backend is another than TensorFlow.
     """
     import keras
 
-    named = named_workers() if keras.backend.backend() == "tensorflow" else []
+    named, backend = named_workers(), keras.backend.backend()
     if len(named) < 2:
         return None
+    if backend != "tensorflow":
+        raise ValueError(
+            f"TF_CONFIG names {len(named)} machines, and a training on {backend} uses one. Unset TF_CONFIG, or set "
+            "KERAS_BACKEND=tensorflow."
+        )
     from keras_transformer.training import workers_strategy
 
     strategy = workers_strategy()

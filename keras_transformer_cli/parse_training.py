@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_transformer_cli.parsing import facts
 from keras_transformer_cli.screen import say
-from keras_transformer_cli.settings import DATA_FOLDER
+from keras_transformer_cli.settings import DATA_FOLDER, own_tokenizer
 from keras_transformer_cli.tasks import SEARCH, Task
 from keras_transformer_cli.training import run_training
 from keras_transformer_cli.training_data import learn
@@ -54,6 +54,8 @@ def write_texts(settings, output, exact_size):
         sides = settings[part], settings[part.replace("source", "target")]
         report = write_tree_pairs(settings[name], *sides, settings["leaves"], overwrite=True)
         say(f"{settings[name]}: {report}")
+    if learned := own_tokenizer(output):
+        return settings | {"tokenizer": learned}
     tokenizer = make_tokenizer(settings, exact_size)
     TreeConstraint(tokenizer)  # it refuses pieces of words that do not tell where words begin
     save_tokenizer(tokenizer, output / DATA_FOLDER, overwrite=True)

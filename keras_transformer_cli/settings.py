@@ -40,6 +40,11 @@ def settings_of(given, explicit, earlier, pairs):
         for name in explicit
         if name not in CHANGEABLE and earlier.get(name) != given[name]
     ]
+    if "patience" in explicit and earlier.get("patience") is None and given["patience"] is not None:
+        raise ValueError(
+            f"patience={given['patience']} cannot be added: the run in {given['output']} began without it, and has not "
+            "counted. Choose another --output, or leave --patience out."
+        )
     if differing:
         raise ValueError(
             f"{given['output']} holds a run with other options: {', '.join(differing)}. Choose another --output."
@@ -61,6 +66,15 @@ def earlier_settings(output):
     if output.is_dir() and any(entry.name != DATA_FOLDER for entry in output.iterdir()):
         raise FileExistsError(f"{output} is not empty, and holds no {CONFIG} of a run. Choose another --output.")
     return None
+
+
+def own_tokenizer(output):
+    """The folder with the tokenizer of the run in `output`, as a str; None if no run has begun there."""
+    from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE
+
+    names, folder = (TOKENIZER_FILE, *PAIR_FILES.values()), output / DATA_FOLDER
+    has_begun = (output / CONFIG).exists() and any((folder / name).exists() for name in names)
+    return str(folder) if has_begun else None
 
 
 def with_recipe(given, pairs):

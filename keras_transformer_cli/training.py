@@ -1,6 +1,7 @@
 """One training: settings, data, model, `fit`, and the files of the run."""
 
 import os
+from functools import partial
 
 from keras_transformer_cli import settings as run_settings
 from keras_transformer_cli.devices import all_gpus, make_deterministic, meet, workers
@@ -40,11 +41,15 @@ def run_training(given, explicit, task=TRANSLATION):
         return
     check_settings(settings, explicit)
     data_settings = task.prepare(settings, output)
+    if learned := run_settings.own_tokenizer(output):  # with other options, it would be learned anew as another one
+        data_settings = data_settings | {"tokenizer": learned}
     files = read_files(data_settings)
     if settings["deterministic"]:
         make_deterministic()
     keras.utils.set_random_seed(settings["seed"])
-    data = make_data(files, data_settings, output, exact_size=given["vocabulary_size"] is not None)
+    devices = strategy or all_gpus()
+    replicas = getattr(devices, "num_replicas_in_sync", 1)
+    data = make_data(files, data_settings, output, given["vocabulary_size"] is not None, replicas)
     check_beam(settings["beam_size"], data.tokenizer)
     settings["vocabulary_size"] = vocabulary_size(data.tokenizer)
     epochs = run_settings.epochs(settings, data.train.report.batches)
@@ -53,13 +58,11 @@ def run_training(given, explicit, task=TRANSLATION):
         settings["warmup_steps"] = run_settings.warmup_steps(settings["recipe"], updates)
     arguments = model_arguments(settings, data.tokenizer)
     check_memory(preset(settings["preset"]) | arguments, settings, data.train.report.shapes)
-    with (strategy or all_gpus()).scope():
+    with devices.scope():
         model = Transformer.from_preset(settings["preset"], **arguments)
         compile_model(model, settings, updates, task.loss(settings))
-    if is_chief():
-        run_settings.save(output, settings, task)
     say(f"Model: {settings['preset']}, {model.count_params():,} parameters, {settings['precision']}")
-    fit(model, data, settings, epochs, output)
+    fit(model, data, settings, epochs, output, partial(begin, output, settings, task))
     if is_chief():
         result(finish(model, data, settings, output, task).rstrip("\n"))
     if strategy:
@@ -110,11 +113,24 @@ def compile_model(model, settings, updates, loss):
     )
 
 
-def fit(model, data, settings, epochs, output):
-    """Train. The folder of the run gets models, states and the history."""
-    if (output / BEST_FILE).exists():  # the run was finished before, and goes on
+def begin(output, settings, task, logs=None):
+    """Write the settings of a run that was not refused. The result of a finished run that goes on is removed."""
+    from keras_transformer.training import is_chief
+
+    if is_chief():
+        run_settings.save(output, settings, task)
+    if (output / BEST_FILE).exists():
         os.replace(output / BEST_FILE, output / "model.keras")
     (output / RESULT_FILE).unlink(missing_ok=True)
+
+
+def fit(model, data, settings, epochs, output, accepted):
+    """Train. The folder of the run gets models, states and the history.
+
+    `accepted` is called before the first step, when all callbacks have found that the run can go on.
+    """
+    import keras
+
     stop, callbacks = make_callbacks(model, data, settings, output)
     model.fit(
         stop.watch(data.train),
@@ -122,7 +138,7 @@ def fit(model, data, settings, epochs, output):
         epochs=epochs,
         verbose=0,
         shuffle=False,  # the corpus shuffles itself
-        callbacks=callbacks,
+        callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_train_begin=accepted)],
     )
 
 

@@ -88,7 +88,7 @@ def count_pairs(files):
     return max(1, round(sum(count * weight for count, weight in zip(counts, files.weights, strict=True))))
 
 
-def make_data(files, settings, output, exact_size):
+def make_data(files, settings, output, exact_size, replicas=1):
     """Split off validation pairs if there are none, train the tokenizer if there is none, and read the corpora.
 
     Args:
@@ -96,6 +96,7 @@ def make_data(files, settings, output, exact_size):
         settings: of the run.
         output: the folder of the run.
         exact_size: whether a new tokenizer must have exactly the pieces that the settings say, and not fewer.
+        replicas: how many devices share a batch.
     """
     from keras_transformer import parallel_corpus
     from keras_transformer.data import read_pairs, split_corpus
@@ -112,10 +113,10 @@ def make_data(files, settings, output, exact_size):
     tell_of_seen(validation, source, files)
     tokenizer = make_tokenizer(source, target, settings, output / DATA_FOLDER, exact_size)
     options = {"tokens_per_batch": settings["tokens_per_batch"], "max_length": settings["max_length"]}
-    rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, settings["accumulate_steps"])}
+    rows = {"rows_multiple": math.lcm(ROWS_MULTIPLE, parts_of_a_batch(settings, replicas))}
     drawn = {name: settings[name] for name in ("segmentations", "segmentation_alpha", "seed")}
     train = parallel_corpus(source, target, tokenizer, weights=files.weights, **options, **rows, **drawn)
-    check_rows(train.report, settings)
+    check_rows(train.report, settings, replicas)
     say(f"Corpus: {train.report}")
     held_out = parallel_corpus(*valid, tokenizer, shuffle=False, **options)
     return Data(files, tokenizer, train, held_out, validation)
@@ -146,16 +147,23 @@ def tell_of_seen(validation, source, files):
     say(f"{warning}{len(seen):,} of {len(sources):,} validation sources are also training sources.{remedy}")
 
 
-def check_rows(report, settings):
+def parts_of_a_batch(settings, replicas):
+    """In how many parts of as many rows the batches must be divided: 1, where each replica has one micro-batch."""
+    steps = settings["accumulate_steps"]
+    return 1 if steps == 1 else steps * replicas
+
+
+def check_rows(report, settings, replicas=1):
     """Refuse to split batches that have too few rows.
 
     Raises:
-        ValueError: `accumulate_steps` does not divide the rows of a batch.
+        ValueError: `accumulate_steps` does not divide the rows of a batch, or those of a replica.
     """
     steps = settings["accumulate_steps"]
-    if uneven := [shape.rows for shape in report.shapes if shape.rows % steps]:
+    if uneven := [shape.rows for shape in report.shapes if shape.rows % parts_of_a_batch(settings, replicas)]:
+        devices = f" on {replicas} devices" if replicas > 1 else ""
         raise ValueError(
-            f"accumulate_steps={steps} does not divide {uneven[0]}, the rows of a batch. Batches are small: "
+            f"accumulate_steps={steps}{devices} does not divide {uneven[0]}, the rows of a batch. Batches are small: "
             f"tokens_per_batch={settings['tokens_per_batch']}. Raise it, or split into fewer steps."
         )
 

@@ -117,6 +117,22 @@ def test_a_finished_run_says_so_other_options_are_refused_and_more_epochs_go_on(
     assert len((folder / "again" / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
+def test_a_run_that_cannot_go_on_keeps_its_result(trained, tmp_path):
+    folder, _ = trained
+    output, config = tmp_path / "run", tmp_path / "run" / "config.yaml"
+    shutil.copytree(folder / "run", output)
+    tiny.write_pairs(tmp_path, PAIRS[::-1])  # files of the same names, in another order
+    config.write_text(config.read_text(encoding="utf-8").replace(f"{folder}/train", f"{tmp_path}/train"), "utf-8")
+    before = config.read_bytes(), (output / "RESULT.md").read_bytes()
+    assert "data.lines is " in refused("train", "--config", config, "-o", output, "--epochs", 3)
+    assert before == (config.read_bytes(), (output / "RESULT.md").read_bytes())
+    message = refused("train", "--config", config, "-o", output, "--epochs", 3, "--patience", 2)
+    assert message == (
+        f"patience=2 cannot be added: the run in {output} began without it, and has not counted. Choose another "
+        "--output, or leave --patience out."
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -25,6 +26,15 @@ def test_machines_train_together_if_tf_config_names_several(monkeypatch, capsys)
             monkeypatch.setenv("TF_CONFIG", text)
         assert devices.workers() is expected
     assert capsys.readouterr().err == "Training on 2 machines.\n"
+
+
+def test_several_machines_need_tensorflow(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(2))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(
+        ValueError, match=r"^TF_CONFIG names 2 machines, and a training on jax uses one\. Unset TF_CONFIG"
+    ):
+        devices.workers()
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])

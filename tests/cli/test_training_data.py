@@ -1,10 +1,13 @@
 """The files of a training: pipes are refused, and validation sentences that are trained on are counted."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
+import tiny
 
-from keras_transformer_cli.training_data import Files, read_files, tell_of_seen
+from keras_transformer_cli.settings import DATA_FOLDER, own_tokenizer
+from keras_transformer_cli.training_data import Files, check_rows, make_tokenizer, read_files, tell_of_seen
 
 NAMES = ("source", "target", "valid_source", "valid_target")
 
@@ -53,3 +56,30 @@ def test_validation_sentences_that_are_trained_on_are_counted(tmp_path, capsys):
         "Warning: 1 of 11 validation sources are also training sources. Take them out of the files of --also, or give "
         "--valid-source and --valid-target."
     )
+
+
+def test_a_run_that_goes_on_takes_the_tokenizer_that_it_has_learned(tmp_path):
+    """Whether a vocabulary size is given changes the file that SentencePiece writes, though the pieces are the same."""
+    paths = [str(path) for path in tiny.write_pairs(tmp_path, tiny.digit_pairs(60))]
+    sizes = {"vocabulary_size": 281, "target_vocabulary_size": None, "subwords": "bpe", "normalization": "none"}
+    options = {"tokenizer": None, **sizes}
+    learned, other = (
+        make_tokenizer(paths, paths, options, tmp_path / name / DATA_FOLDER, exact_size)
+        for name, exact_size in (("run", True), ("other", False))
+    )
+    assert learned.pieces(range(281)) == other.pieces(range(281)) and learned.fingerprint != other.fingerprint
+    assert own_tokenizer(tmp_path / "run") is None, "no run has begun there"
+    (tmp_path / "run" / "config.yaml").write_text("epochs: 1\n")
+    again = {**options, "tokenizer": own_tokenizer(tmp_path / "run")}
+    found = make_tokenizer(paths, paths, again, tmp_path / "run" / DATA_FOLDER, exact_size=False)
+    assert found.fingerprint == learned.fingerprint
+
+
+def test_each_replica_has_a_row_for_each_of_its_micro_batches():
+    settings = {"accumulate_steps": 3, "tokens_per_batch": 99}
+    report = SimpleNamespace(shapes=(SimpleNamespace(rows=24), SimpleNamespace(rows=12)))
+    check_rows(report, settings)
+    check_rows(report, settings, replicas=2)
+    with pytest.raises(ValueError, match=r"^accumulate_steps=3 on 8 devices does not divide 12, the rows of a batch\."):
+        check_rows(report, settings, replicas=8)
+    check_rows(report, {**settings, "accumulate_steps": 1}, replicas=8)

@@ -186,7 +186,7 @@ def test_sentencepiece_reads_the_folder_of_a_marian_model(runtime, tmp_path):
     writer.save(model, tokenizer, tmp_path / "ct2", overwrite=True)  # the models are files of the folder
 
 
-STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \r z[PAD] {} \x7f'
+STRANGE = 'a"b\\c 😀é <s>\tx\u2028y \x0c z[PAD] {} \x7f'
 
 
 @pytest.mark.parametrize(("kind", "size"), [("bpe", 289), ("unigram", 281), ("wordpiece", 36)])
