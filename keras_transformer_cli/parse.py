@@ -106,7 +106,7 @@ def score(
     config: ConfigOption = None,
     changes: SetOption = None,
 ):
-    """Parse the sentences of trees, and score the result as EVALB does: labelled F1 and more."""
+    """Parse the sentences of trees, and score the result as EVALB does: labeled F1 and more."""
     from keras_transformer_cli.parsing import load_parser, score_parser, score_trees
 
     if parsed:

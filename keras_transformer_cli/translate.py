@@ -68,8 +68,8 @@ def translate(
 ):
     """Translate text with a training folder or an export.
 
-    Each line of the input gives one line of the output, whatever it holds. A translation into a file resumes after a
-    break.
+    Each line of the input gives one line of the output, whatever it holds. A training folder's translation
+    of a file of plain lines into a file resumes after a break.
     """
     from keras_transformer_cli.translating import Request, translate_lines, translate_to_file, translate_typed
 

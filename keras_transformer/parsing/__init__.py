@@ -1,4 +1,4 @@
-"""Constituency trees: bracketed files to token sequences and back, labelled F1, drawings, a parser.
+"""Constituency trees: bracketed files to token sequences and back, labeled F1, drawings, a parser.
 
 Needs the extra `parsing`. The parser needs TensorFlow too.
 """

@@ -1,4 +1,4 @@
-"""Labelled F1 by the rules of EVALB (Sekine and Collins) with the parameters COLLINS.prm."""
+"""Labeled F1 by the rules of EVALB (Sekine and Collins) with the parameters COLLINS.prm."""
 
 import re
 from collections import Counter
@@ -31,13 +31,13 @@ class _Brackets(NamedTuple):
 
 
 def evaluate_trees(hypotheses: Iterable, references: Iterable, limit: int = 40) -> TreeScores:
-    """Score trees as EVALB does with COLLINS.prm: labelled F1, complete match, crossing brackets, tagging accuracy.
+    """Score trees as EVALB does with COLLINS.prm: labeled F1, complete match, crossing brackets, tagging accuracy.
 
     These are its rules:
 
     - A bracket is right if the reference has one of the same label over the same words. Labels end before their first
       "-" or "=". ADVP and PRT are one label.
-    - Brackets labelled TOP do not count, nor do tags of words.
+    - Brackets labeled TOP do not count, nor do tags of words.
     - Punctuation is left out: words with one of the tags `,`, `:`, `.`, `''`, two back-quotes, and `-NONE-`. So are
       brackets over no other words. Each tree's own tags decide.
     - A sentence whose two trees then have different words is an error. It counts in no other figure. One whose

@@ -14,7 +14,7 @@ class BracketScores:
         sentences: int, all sentences of the set.
         errors: int, those whose two trees are not over the same words.
         skipped: int, those whose hypothesis has no word that counts.
-        matched, reference_brackets, hypothesis_brackets: int, labelled brackets.
+        matched, reference_brackets, hypothesis_brackets: int, labeled brackets.
         complete: int, sentences with all brackets right.
         crossings: int, brackets of hypotheses that cross one of the reference.
         uncrossed, little_crossed: int, sentences with no such bracket, and with two at most.

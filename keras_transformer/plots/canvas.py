@@ -1,4 +1,4 @@
-"""Figures of matplotlib without its global state: new, labelled, and saved."""
+"""Figures of matplotlib without its global state: new, labeled, and saved."""
 
 import contextlib
 import logging

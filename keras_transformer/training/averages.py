@@ -108,10 +108,9 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _check_every_steps(self, epoch):
         """Refuse, before the first step, to end a run with nothing to average."""
-        steps, epochs = self.params.get("steps"), self.params["epochs"]
-        if self.every_steps is None or steps is None:
+        if self.every_steps is None or self.params.get("steps") is None:
             return
-        last = self.step + steps * (epochs - epoch)
+        last = self.step + self.params["steps"] * (self.params["epochs"] - epoch)
         if last < self.every_steps:
             raise ValueError(
                 f"AverageWeights: every_steps={self.every_steps}, and training ends after {last} updates, with nothing "

@@ -28,8 +28,8 @@ class Shortlist:
     anyway. A batch computes the logits of all pieces that one of its sentences may have. A sentence nevertheless gets
     the same translation alone and in a batch: pieces that it may not have get the probability 0.
 
-    Probabilities and scores of a search are those among the pieces of the shortlist. `Translator.sample`, `score` and
-    `alignment` take all pieces.
+    Probabilities and scores of a search are those among the pieces of the shortlist. `Translator.sample`, `score`,
+    `alignment` and the token probabilities of `n_best(details=True)` take all pieces.
 
     Example:
         ```python

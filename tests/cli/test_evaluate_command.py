@@ -211,8 +211,10 @@ def test_a_shortlist_is_read_once_for_all_systems(models, monkeypatch):
     monkeypatch.setattr(Shortlist, "load", lambda path: found.append(path) or load(path))
     monkeypatch.setattr(Translator, "load", lambda *_, **options: found.append(options["shortlist"]) or echo)
     Shortlist(np.full((25, 2), 7), range(4, 20), {"source": 25, "target": 25}).save(models / "shortlist.npz")
+    tokenizer = tiny.make_tokenizer(models / "words")
+    monkeypatch.setattr(echo, "tokenizer", tokenizer, raising=False)
     for name in ("a", "b"):
-        tiny.make_tokenizer(models / "words").save(models / name / "tokenizer.model", overwrite=True)
+        tokenizer.save(models / name / "tokenizer.model", overwrite=True)
     files = (models / "test.en", models / "test.de", "--shortlist", models / "shortlist.npz")
     run(models / "a", *files, "--against", models / "b")
     assert found[0] == models / "shortlist.npz" and found[1] is found[2] and len(found) == 3

@@ -117,6 +117,7 @@ def test_padding_before_a_token_is_refused(side):
         model.fit(x, y)
 
 
+@pytest.mark.trains
 def test_predict_and_validation_data_are_checked_before_the_first_step():
     model = compiled()
     with pytest.raises(ValueError, match=r"^x\['source'\] must hold ids .* got 23 at \(0, 0\)\.$"):
