@@ -8,6 +8,7 @@ import typer
 import yaml
 
 OWN = ("config", "changes")  # the two options that this file adds
+EXCLUSIVE = (("epochs", "steps"),)  # options of which one takes the place of the other
 
 
 class ConfigError(typer.BadParameter):
@@ -151,7 +152,19 @@ def _text(value):
 def effective(context):
     """The values of all options of a command that was called, as YAML can hold them."""
     names = [parameter.name for parameter in context.command.params if parameter.name not in OWN]
-    return {name: _plain(context.params[name]) for name in names if name in context.params}
+    values = {name: _plain(context.params[name]) for name in names if name in context.params}
+    for pair in (each for each in EXCLUSIVE if all(values.get(name) is not None for name in each)):
+        ranks = {name: _rank(context, name) for name in pair}
+        if len(set(ranks.values())) > 1:
+            values[min(pair, key=ranks.get)] = None
+    return values
+
+
+def _rank(context, name):
+    """How near to the user an option was given: 2 on the command line, 1 by --set, 0 in a file."""
+    if context.get_parameter_source(name).name == "COMMANDLINE":
+        return 2
+    return int(name in context.meta.get("changes", {}))
 
 
 def given_names(context):

@@ -51,6 +51,36 @@ def test_a_file_gives_arguments_options_lists_and_mappings(tmp_path):
     assert run("--config", mapping)["values"]["also"] == ["norm=pre", "use_bias=true"]
 
 
+lengths = typer.Typer(pretty_exceptions_enable=False)
+
+
+@lengths.command()
+def length(
+    context: typer.Context,
+    epochs: int | None = None,
+    steps: int | None = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+):
+    print(yaml.safe_dump(effective(context)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epochs", "steps"),
+    [
+        (["--steps", "7"], None, 7),
+        (["--set", "steps=7"], None, 7),
+        (["--set", "steps=7", "--epochs", "3"], 3, None),
+        (["--epochs", "3", "--steps", "7"], 3, 7),  # the training refuses both
+        ([], 2, None),
+    ],
+)
+def test_the_length_that_was_given_nearer_takes_the_place_of_the_other(tmp_path, arguments, epochs, steps):
+    path = write(tmp_path / "c.yaml", "epochs: 2\n")
+    result = CliRunner().invoke(lengths, ["--config", str(path), *arguments])
+    assert yaml.safe_load(result.stdout) == {"epochs": epochs, "steps": steps}
+
+
 def test_the_command_line_comes_before_set_and_set_before_the_file(tmp_path):
     path = write(tmp_path / "c.yaml", "source: a\noutput: b\nbeam_size: 7\ndropout: 0.5\n")
     for order in (["--config", path, "--set", "beam_size=8"], ["--set", "beam_size=8", "--config", path]):
