@@ -136,14 +136,12 @@ def tell_of_seen(validation, source, files):
     seen = sources.intersection(line.strip() for path in source for line in read_lines(path))
     if not seen:
         return
-    warning, remedy = "", ""
+    remedy = ""
     if files.valid is None:
-        warning, remedy = (
-            "Warning: ",
-            " Take them out of the files of --also, or give --valid-source and --valid-target.",
-        )
+        remedy = " Take them out of the files of --also, or give --valid-source and --valid-target."
     elif len(seen) > MOST_SEEN * len(sources):
-        warning, remedy = "Warning: ", " Take them out of the training files."
+        remedy = " Take them out of the training files."
+    warning = "Warning: " if remedy else ""
     say(f"{warning}{len(seen):,} of {len(sources):,} validation sources are also training sources.{remedy}")
 
 

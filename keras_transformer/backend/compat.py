@@ -187,6 +187,16 @@ def compiled_metrics(model, labels, outputs):
     return metrics.metrics
 
 
+def inner_optimizer(optimizer):
+    """The optimizer that loss scaling wraps, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def learning_rate_of(optimizer):
+    """What an optimizer, wrapped or not, has for a rate: a variable, or a schedule. None without an optimizer."""
+    return getattr(inner_optimizer(optimizer), "_learning_rate", None)
+
+
 def finds_direction(callback, model):
     """Whether a callback of Keras that watches a value can tell if higher values are better. It asks after an epoch."""
     probe = type(callback).__new__(type(callback))

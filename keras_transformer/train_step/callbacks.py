@@ -108,8 +108,7 @@ class MonitorCheck(keras.callbacks.Callback):
 
     def _refuse_to_set_a_schedule(self, callback):
         """Keras would do so when the rate is first set: at a plateau, maybe after days."""
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        schedule = getattr(optimizer, "_learning_rate", None)
+        schedule = compat.learning_rate_of(self.model.optimizer)
         is_schedule = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
         if is_schedule and isinstance(callback, tuple(ADDED_BY_KERAS)):
             name = type(callback).__name__

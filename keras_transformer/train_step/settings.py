@@ -6,6 +6,7 @@ import operator
 import keras
 import numpy as np
 
+from keras_transformer.backend import compat
 from keras_transformer.schedules import HIGHEST_RATE
 from keras_transformer.train_step import fused
 from keras_transformer.train_step.compile_checks import named_loss, only_loss
@@ -43,7 +44,7 @@ def check_compiled(model, metrics):
             "metric",
             f"The metric {counting[0]} counts padding. MaskedAccuracy() and Perplexity() count only target tokens.",
         )
-    optimizer, rate = inner_optimizer(model.optimizer), highest_rate(model.optimizer)
+    optimizer, rate = compat.inner_optimizer(model.optimizer), highest_rate(model.optimizer)
     if isinstance(optimizer, LIKE_ADAM) and rate is not None and rate > HIGHEST_RATE:
         warn_once(
             model,
@@ -53,17 +54,12 @@ def check_compiled(model, metrics):
         )
 
 
-def inner_optimizer(optimizer):
-    """The optimizer that loss scaling wraps, or the optimizer itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
 def highest_rate(optimizer):
     """The constant rate of an optimizer, or the highest of a schedule of Keras; None if it is not known here.
 
     A `TransformerSchedule` has checked its own.
     """
-    rate = getattr(inner_optimizer(optimizer), "_learning_rate", None)
+    rate = compat.learning_rate_of(optimizer)
     if isinstance(rate, keras.Variable):
         return float(keras.ops.convert_to_numpy(rate))
     if not type(rate).__module__.startswith("keras."):
@@ -117,12 +113,13 @@ def check_labels(model, given):
     """
     parts = named_parts(given.get("x"), given.get("y"), "x")
     if {"target", "labels"} <= set(parts) and model.input_limits:
-        (title, target), (labels_title, labels) = parts["target"], parts["labels"]
-        if not np.any(keras.ops.convert_to_numpy(labels)):
+        title, labels_title = parts["target"][0], parts["labels"][0]
+        target, labels = (keras.ops.convert_to_numpy(parts[side][1]) for side in ("target", "labels"))
+        if not np.any(labels):
             raise ValueError(
                 f"{labels_title} holds only padding, the id 0. Give the ids that follow each id of {title}."
             )
-        if np.array_equal(*map(keras.ops.convert_to_numpy, (target, labels))):
+        if np.array_equal(target, labels):
             warn_once(
                 model,
                 "labels",
@@ -138,7 +135,7 @@ def check_schedule(model, given):
         model: a compiled `TokenTraining`.
         given: the arguments of `fit`, by name.
     """
-    warmup = getattr(getattr(inner_optimizer(model.optimizer), "_learning_rate", None), "warmup_steps", None)
+    warmup = getattr(compat.learning_rate_of(model.optimizer), "warmup_steps", None)
     steps = steps_of_an_epoch(given)
     if not isinstance(warmup, int) or steps is None:
         return

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_transformer.backend import compat
 from keras_transformer.backend.replicas import sums_over_replicas
 
 CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
@@ -31,7 +32,7 @@ def reduced(model, gradients):
     replica gives the sums to the optimizer and the others give zeros, except where the sum is not finite.
     """
     optimizer = model.optimizer
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = compat.inner_optimizer(optimizer)
     scaled = inner is not optimizer
     clips = any(getattr(inner, name, None) is not None for name in CLIPS)
     context = tf.distribute.get_replica_context()

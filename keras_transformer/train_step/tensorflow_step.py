@@ -29,7 +29,7 @@ def prepare(optimizer):
     """
     if optimizer is None:  # of a model that is only evaluated
         return
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = compat.inner_optimizer(optimizer)
     compat.set_gradient_sum(inner, sums_over_replicas)
     if type(inner) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not inner.amsgrad:
         compat.set_update_step(inner, functools.partial(adam_update, inner))

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_transformer.backend import compat
 from keras_transformer.backend.replicas import replicas_of
 from keras_transformer.files import sha256
 from keras_transformer.inputs.paths import AnyPath
@@ -125,7 +126,7 @@ def file_facts(path):
 
 def update_facts(model, report):
     """Return how the weights were updated. The tokens of an update are those of all replicas and micro-batches."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # inside loss scaling
+    optimizer = compat.inner_optimizer(model.optimizer)
     config = keras.saving.serialize_keras_object(optimizer)["config"]
     rate = config.pop("learning_rate")
     unused = {"name", *([] if optimizer.use_ema else ["ema_momentum"])}

@@ -80,6 +80,18 @@ def test_additional_loss_is_what_compute_loss_adds():
     assert whole > 0
 
 
+def test_the_rate_of_an_optimizer_is_found_inside_loss_scaling():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 3, 0.7)
+    for rate in (0.25, schedule):
+        optimizer = keras.optimizers.Adam(rate)
+        scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+        assert compat.inner_optimizer(scaled) is compat.inner_optimizer(optimizer) is optimizer
+        found = compat.learning_rate_of(scaled)
+        assert found is compat.learning_rate_of(optimizer)
+        assert found is schedule if rate is schedule else float(found) == 0.25
+    assert compat.learning_rate_of(None) is None
+
+
 def test_keras_knows_the_better_direction_of_the_loss_and_of_metrics_that_tell():
     model = tiny.make_model()
     model.compile("sgd", tiny.LabelSmoothedCrossEntropy(), metrics=[keras.metrics.MeanMetricWrapper(max, name="own")])
