@@ -144,7 +144,7 @@ def test_a_run_that_cannot_go_on_keeps_its_result(trained, tmp_path):
             "window must be odd, a position and as many on each side of it, got 4.",
         ),
         (["--recipe", "pairs_7"], "unknown recipe 'pairs_7'. Known recipes: pairs_10k,"),
-        (["--steps", "7"], "epochs=2 and steps=7 are both given. Drop one."),
+        (["--steps", "7", "--epochs", "2"], "epochs=2 and steps=7 are both given. Drop one."),
         (["--monitor", "val_bleu", "--bleu-every", "0"], "monitor=val_bleu needs the BLEU of the validation data, and"),
         (["--also", "a b -1"], "the weight of also='a b -1' must be a finite number above 0, got -1.0."),
         (["--also", "a b nan"], "the weight of also='a b nan' must be a finite number above 0, got nan."),
