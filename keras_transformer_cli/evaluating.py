@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keras_transformer_cli.answers import check_export, exported_answers
-from keras_transformer_cli.models import arguments, is_export, load, load_tokenizer
+from keras_transformer_cli.models import arguments, is_export, load, load_tokenizer, refuse_parser
 from keras_transformer_cli.screen import result, say
 from keras_transformer_cli.translating import Request
 
@@ -16,9 +16,10 @@ WIDEST = 10_000  # characters of a table that is measured
 def read_texts(path, argument):
     """The lines of a file."""
     from keras_transformer.files import read_lines
+    from keras_transformer.inputs.kinds import FileLines
     from keras_transformer.inputs.paths import check_source
 
-    return list(read_lines(check_source(path, argument=argument)))
+    return FileLines(read_lines(check_source(path, argument=argument)))
 
 
 def read_references(paths, count, other):
@@ -92,8 +93,10 @@ def check_model(request, argument):
     else:
         named = zip(request.model, arguments(request.model), strict=True)
         first, *_ = [training_folder(folder, argument if name == "model" else name) for folder, name in named]
+        tokenizer = load_tokenizer(first)
+        refuse_parser(first, tokenizer)
         if (shortlist := request.search["shortlist"]) is not None:
-            shortlist.check_fits(load_tokenizer(first), request.search["beam_size"])
+            shortlist.check_fits(tokenizer, request.search["beam_size"])
 
 
 def translations_of(request, sentences):

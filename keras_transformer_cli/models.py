@@ -59,12 +59,18 @@ def load(folders, precision="float32", **options):
     names = {"folder" if alone else f"folder[{place}]": name for place, name in enumerate(arguments(folders))}
     with called(names):
         translator = Translator.load(folders[0] if alone else folders, dtype=precision, **options)
-    if "beam_size" in options and is_of_trees(translator.tokenizer):
+    if "beam_size" in options:
+        refuse_parser(folders[0], translator.tokenizer)
+    return translator
+
+
+def refuse_parser(folder, tokenizer):
+    """Raise ValueError if a folder's tokenizer is that of a parser."""
+    if is_of_trees(tokenizer):
         raise ValueError(
-            f"{folders[0]} is a parser, and this would search without its constraint. keras-transformer parse has "
+            f"{folder} is a parser, and this would search without its constraint. keras-transformer parse has "
             "commands for it: sentences, score and export."
         )
-    return translator
 
 
 def is_of_trees(tokenizer):

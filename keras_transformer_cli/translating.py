@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from keras_transformer_cli.answers import answerer
-from keras_transformer_cli.complaints import STANDARD_INPUT, lines_of, placed
+from keras_transformer_cli.complaints import STANDARD_INPUT, in_one_line, lines_of, placed
 from keras_transformer_cli.lines import KINDS
 from keras_transformer_cli.models import is_export, load
 from keras_transformer_cli.screen import say
@@ -115,6 +115,7 @@ def translate_lines(request, source, output, window, overwrite):
 def write_translations(request, answer, path, stream, window, page):
     """Write what is asked for each line of `path`. The first pairs of texts are added to `page`."""
     from keras_transformer.files import read_lines
+    from keras_transformer.inputs.kinds import FileLines, are_paths
 
     kind, number = request.lines(), 0
     name = STANDARD_INPUT if str(path) == "/dev/stdin" else path
@@ -125,8 +126,14 @@ def write_translations(request, answer, path, stream, window, page):
         except ValueError as error:
             raise ValueError(f"{name}, {error}") from error
         numbers = [number + place for place, text in enumerate(texts) if text is not None]
+        given = FileLines(text for text in texts if text is not None)
+        if not number and are_paths(given):
+            say(
+                f"Warning: each line of {name} is the name of a file, for example {given[0]!r}. The names are "
+                "translated, not the files. To translate a file, give it after the model."
+            )
         with placed(lines_of(name), numbers):
-            answers = iter(answer([text for text in texts if text is not None]))
+            answers = iter(answer(given))
         for place, (line, text) in enumerate(zip(block, texts, strict=True)):
             found = None if text is None else next(answers)
             stream.writelines(f"{each}\n" for each in kind.write(line, number + place, found, request))
@@ -146,7 +153,9 @@ def write_page(translator, page, path):
 
 
 def translate_typed(request):
-    """Translate each line that is typed, until Ctrl-D."""
+    """Translate each line that is typed, until Ctrl-D. A line that cannot be translated ends nothing."""
+    from keras_transformer.inputs.kinds import FileLines
+
     (answer, _), kind = answerer(request), request.lines()
     print("Type a sentence, and Enter. Ctrl-D ends.", file=sys.stderr)
     with contextlib.suppress(ImportError):
@@ -158,9 +167,14 @@ def translate_typed(request):
         except EOFError:
             print(file=sys.stderr)
             return
-        if line.strip():
-            with placed(lines_of(STANDARD_INPUT), [number]):
-                [found] = answer([line])
-            for each in kind.write(line, number, found, request):
-                print(each, flush=True)
-            number += 1
+        if not line.strip():
+            continue
+        try:
+            with placed(lambda number: "the line"):
+                [found] = answer(FileLines([line]))
+        except ValueError as error:
+            say(f"Error: {in_one_line(error)}")
+            continue
+        for each in kind.write(line, number, found, request):
+            print(each, flush=True)
+        number += 1

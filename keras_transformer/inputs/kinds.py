@@ -95,19 +95,29 @@ def read_texts(name, texts, kind="a list of strings"):
 
 
 def refuse_paths(name, texts):
-    """Raise ValueError if all texts are the names of files: whoever gives these means their lines.
-
-    A word that happens to be the name of a file, without an extension or a folder, is left alone.
-    """
-    if texts and all(re.search(r"[./]", text) and _is_file(text) for text in texts):
+    """Raise ValueError if all texts are the names of files: whoever gives these means their lines."""
+    if are_paths(texts):
         raise ValueError(f"{name}[0]={texts[0]!r} is the name of a file. Give the file's lines, a list of strings.")
 
 
+class FileLines(list):
+    """Lines that were read from a file. They are texts, even if each of them is the name of a file."""
+
+
 def read_sentences(name, texts):
-    """`read_texts` that refuses the names of files."""
-    texts = read_texts(name, texts)
-    refuse_paths(name, texts)
-    return texts
+    """`read_texts` that refuses the names of files, except in `FileLines`."""
+    sentences = read_texts(name, texts)
+    if not isinstance(texts, FileLines):
+        refuse_paths(name, sentences)
+    return sentences
+
+
+def are_paths(texts):
+    """Whether all texts are the names of files.
+
+    A word that happens to be the name of a file, without an extension or a folder, does not count as one.
+    """
+    return bool(texts) and all(re.search(r"[./]", text) and _is_file(text) for text in texts)
 
 
 def _is_file(text):

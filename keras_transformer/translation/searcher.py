@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_transformer.decoding.hypotheses import LOWEST_SCORE
 from keras_transformer.ids import PAD, UNK
 from keras_transformer.inputs.blank import is_blank
-from keras_transformer.inputs.kinds import SentenceError, read_sentences
+from keras_transformer.inputs.kinds import SentenceError, read_texts
 from keras_transformer.translation.batches import at_the_same_time, by_length, progress_bar
 from keras_transformer.translation.hypotheses import EMPTY, Hypothesis
 from keras_transformer.translation.pieces import pad_rows
@@ -94,7 +94,7 @@ class Searcher:
         """
         self.graph.check_unchanged()
         check_batches(batches.size, batches.workers)
-        sentences = read_sentences("sentences", sentences)
+        sentences = read_texts("sentences", sentences)
         requests = read_requests(sentences, prefixes, self.pieces, self.options, self.graph.positions)
         empty = replace(EMPTY, token_log_probabilities=() if details else None)
         hypotheses = [[empty] * num_empty if is_blank(sentence) else [] for sentence in sentences]

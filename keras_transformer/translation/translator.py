@@ -207,7 +207,8 @@ class Translator(GivenPairs):
         n = self.beam_size if n is None else whole("n", n, 0)
         if not 1 <= n <= self.beam_size:
             raise ValueError(f"n must be between 1 and beam_size={self.beam_size}, got {n}.")
-        return self._searcher.search(sentences, prefixes, Batches(batch_size, progress, workers), n, details)
+        texts = read_sentences("sentences", sentences)
+        return self._searcher.search(texts, prefixes, Batches(batch_size, progress, workers), n, details)
 
     def sample(
         self,
@@ -252,7 +253,8 @@ class Translator(GivenPairs):
         check_options(more, ("progress", "workers"), "sample")
         sampling = SamplingOptions(real("temperature", temperature), whole("top_k", top_k, 0), real("top_p", top_p))
         check_sampling(sampling)
-        return self._searcher.sample(sentences, prefixes, Batches(batch_size, **more), n, sampling, seed)
+        texts = read_sentences("sentences", sentences)
+        return self._searcher.sample(texts, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
     def translate_file(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_transformer.files import json_text, lock, read_lines, sha256, written_beside
-from keras_transformer.inputs.kinds import SentenceError
+from keras_transformer.inputs.kinds import FileLines, SentenceError
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import refuse_own_input
 from keras_transformer.inputs.tokenizers import SIDES, is_pair, side_of
@@ -95,7 +95,7 @@ def translate_file(
             lines = islice(read_lines(readable, source_path), done, None)
             references = None if references_path is None else islice(read_lines(references_path), done, None)
             with progress_bar("translating", total, progress, done) as advance:
-                while sentences := list(islice(lines, window)):
+                while sentences := FileLines(islice(lines, window)):
                     right = None if references is None else list(islice(references, len(sentences)))
                     _append(stream, _translated(translator, sentences, right, source_path, done, options))
                     done += len(sentences)

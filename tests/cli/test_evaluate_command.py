@@ -50,9 +50,12 @@ def models(tmp_path):
     """A folder with a test set, and what looks like two training folders and an export: no model is ever read."""
     folder = tmp_path / "models"
     tiny.write_pairs(folder, PAIRS, "test")
-    for name in ("a/model.keras", "a/tokenizer.model", "b/model.keras", "b/tokenizer.model", "served/saved_model.pb"):
+    tokenizer = tiny.make_tokenizer(tmp_path)
+    for name in ("a/model.keras", "b/model.keras", "served/saved_model.pb"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
+    for name in ("a", "b"):
+        tokenizer.save(folder / name / "tokenizer.model")
     return folder
 
 

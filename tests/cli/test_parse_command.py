@@ -1,13 +1,16 @@
 """keras-transformer parse: from trees to a parser; each command agrees with the Python interface."""
 
 import json
+import re
 
 import pytest
 import yaml
 from test_commands import SMALL, refused, run
 
 from keras_transformer.parsing import Parser, evaluate_trees, read_trees, words_of, write_tree_pairs
+from keras_transformer_cli.evaluating import read_rivals
 from keras_transformer_cli.parsing import facts
+from keras_transformer_cli.translating import Request
 
 TREES = [
     "(S (NP (DT the) (NN cat)) (VP (VBZ sees) (NP (NNS mice))) (. .))",
@@ -129,6 +132,9 @@ def test_commands_of_translation_models_refuse_a_parser(trained, tmp_path):
     ):
         assert refused(*command).startswith(message)
     assert [path.name for path in tmp_path.iterdir()] == ["words"]
+    plain = Request(["other"], "float32", {"shortlist": None}, 64, [])
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):  # before any model translates
+        read_rivals([str(folder / "run")], "other", plain, "references", 1)
     assert run("score", folder / "run", tmp_path / "words", tmp_path / "words").stdout
 
 
