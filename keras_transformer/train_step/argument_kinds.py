@@ -56,23 +56,25 @@ def check_array(title, ids):
     """
     if type(ids).__name__ in NOT_DENSE:
         raise TypeError(f"{title} must be an array of ids, got a {type(ids).__name__}. {NOT_DENSE[type(ids).__name__]}")
-    if not (hasattr(ids, "shape") and hasattr(ids, "dtype")):
+    is_array = hasattr(ids, "shape") and (hasattr(ids, "dtype") or type(ids).__module__.partition(".")[0] == "pandas")
+    if not is_array:
         remedy = " A Tokenizer makes ids of text." if isinstance(ids, str) else ""
         if isinstance(ids, list | tuple):
             remedy = " Make one with np.array, and fill short rows with 0."
         raise TypeError(f"{title} must be an array of ids, got {shown(ids)}.{remedy}")
 
 
-def check_labels(x, y, name="x"):
+def check_labels(x, y, name="x", outputs=1):
     """Refuse arrays without labels, and labels that are no array.
 
     Args:
         x: the data, which are called `name`.
         y: the labels.
+        outputs: how many outputs of the model have labels; None if that is not known.
 
     Raises:
         ValueError: `x` holds arrays, and `y` is None; or `x` is a dataset of inputs only.
-        TypeError: `y` is a list of numbers, for example.
+        TypeError: `y` is a list of numbers or of rows, for example.
     """
     if hasattr(x, "element_spec") and keras.utils.unpack_x_y_sample_weight(x.element_spec)[1] is None:
         raise ValueError(f"{name} has no labels: each of its batches must be (inputs, labels).")
@@ -81,8 +83,14 @@ def check_labels(x, y, name="x"):
             raise ValueError(f"{name} has no labels. Give {name}=(inputs, labels): the ids that follow the target's.")
         raise ValueError("y is missing, and x holds arrays. Give y=labels: the ids that follow each id of the target.")
     is_of_keras = isinstance(y, dict | list | tuple) and all(hasattr(each, "shape") for each in _values(y))
+    title = "y" if name == "x" else f"the labels of {name}"
     if y is not None and not is_of_keras:  # Keras also takes the labels of each output in a list or a dictionary
-        check_array("y" if name == "x" else f"the labels of {name}", y)
+        check_array(title, y)
+    if is_of_keras and outputs is not None and len(y) != outputs:
+        raise TypeError(
+            f"{title} must be one array of labels, got a {type(y).__name__} of {len(y)} arrays. If they are rows of "
+            "one length, np.stack makes one array of them."
+        )
 
 
 def _values(y):

@@ -168,6 +168,13 @@ def check_weights(name, weights, shape):
         raise ValueError(f"{title} must hold finite numbers. It holds others.")
 
 
+def only_labels(y):
+    """The labels, also if they are the only ones in a list or a dictionary: Keras takes those of each output so."""
+    if isinstance(y, (dict, list, tuple)) and len(y) == 1:
+        [y] = y.values() if isinstance(y, dict) else y
+    return y
+
+
 def named_parts(x, y, name):
     """The parts of a batch that have the form of the model's inputs: {side: (title, values)}, without those of None."""
     if isinstance(x, dict):
@@ -176,6 +183,7 @@ def named_parts(x, y, name):
         parts = {side: (f"{name}[{index}]", x[index]) for index, side in enumerate(("source", "target"))}
     else:
         return {}  # Keras says what is wrong
+    y = only_labels(y)
     if y is not None and not isinstance(y, (dict, tuple, list)):
         parts["labels"] = ("y" if name == "x" else f"the labels of {name}", y)
     return {side: part for side, part in parts.items() if hasattr(part[1], "shape")}

@@ -29,7 +29,7 @@ def train_step(model, state, data):
     """One update; returns the logs and the new state."""
     model.train_traces += 1
     trainable, non_trainable, optimizer, metrics = state
-    batch = keras.utils.unpack_x_y_sample_weight(data)
+    batch = model.unpack(data)
     tokens = model.count_tokens(batch[1])
     parts = model.accumulate_steps
 
@@ -57,7 +57,7 @@ def train_step(model, state, data):
 def test_step(model, state, data):
     """The losses and metrics of a batch; returns the logs and the new state."""
     trainable, non_trainable, metrics = state
-    batch = keras.utils.unpack_x_y_sample_weight(data)
+    batch = model.unpack(data)
     tokens = model.count_tokens(batch[1])
     state = trainable, non_trainable, None, metrics
     loss, outputs, non_trainable, metrics = forward(model, state, batch, tokens, training=False)

@@ -67,7 +67,7 @@ def build_optimizer(model):
 def train_step(model, data):
     """One update from one replica's batch; returns the logs."""
     model.train_traces += tf.inside_function()
-    batch = unpacked(data)
+    batch = unpacked(model, data)
     tokens = model.count_tokens(batch[1])
     gradients = gradients_of(model, batch, tokens) if model.accumulate_steps == 1 else accumulated(model, batch, tokens)
     if not gradients:  # as in Keras' own step
@@ -82,12 +82,12 @@ def train_step(model, data):
     return model.get_metrics_result()
 
 
-def unpacked(data):
+def unpacked(model, data):
     """Inputs, labels and sample weights of a batch.
 
     A step that has seen weights (B,) and then (B, T) is traced for weights of any rank. These become (B, 1) or (B, T).
     """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, sample_weight = model.unpack(data)
     if sample_weight is not None and shape_of(sample_weight) is None:
         sample_weight = tf.reshape(sample_weight, [tf.shape(sample_weight)[0], -1])
     return x, y, sample_weight
@@ -95,7 +95,7 @@ def unpacked(data):
 
 def test_step(model, data):
     """The losses and metrics of one replica's batch; returns the logs."""
-    batch = unpacked(data)
+    batch = unpacked(model, data)
     tokens = model.count_tokens(batch[1])
     output_map = fused.output_map(model) if model.takes_fused_way(batch[2]) else None
     loss, update_metrics = forward(model, batch, tokens, output_map, training=False)

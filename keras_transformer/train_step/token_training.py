@@ -247,7 +247,7 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
                 argument_kinds.check_batch(given.get("x"))
         if "y" in inspect.signature(method).parameters and self.input_limits:
             argument_kinds.check_compiled(self)
-            argument_kinds.check_labels(given.get("x"), given.get("y"))
+            argument_kinds.check_labels(given.get("x"), given.get("y"), outputs=self._num_outputs)
             compile_checks.check_loss(self)
         given["x"] = checked(self, given.get("x"), given.get("y"), "x", given.get("sample_weight"))
         return given
@@ -257,9 +257,19 @@ class TokenTraining(StepLosses, compat.TrainerHooks, keras.Model):
         name = "validation_data"
         x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(data) if isinstance(data, list) else data)
         if self.input_limits:
-            argument_kinds.check_labels(x, y, name)
+            argument_kinds.check_labels(x, y, name, self._num_outputs)
         x = checked(self, x, y, name, weights)
         return (x, *data[1:]) if isinstance(data, (tuple, list)) else x
+
+    @property
+    def _num_outputs(self):
+        """1, or None for a subclass that gives outputs of its own."""
+        return None if fused.overrides(self, "call") else 1
+
+    def unpack(self, data):
+        """Inputs, labels and sample weights of a batch."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return x, y if self._num_outputs is None else data_checks.only_labels(y), sample_weight
 
     def train_step(self, *arguments):
         return backend_step().train_step(self, *arguments)

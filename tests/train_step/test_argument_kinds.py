@@ -76,6 +76,34 @@ def test_lists_and_ragged_tensors_in_place_of_arrays(model):
     refused(TypeError, f"x['source'] {must} {fill}", model.evaluate, data)
 
 
+def test_labels_as_keras_takes_those_of_each_output():
+    """A list or a dictionary of one array, and tables of ids, give the loss of the array, also in a dataset."""
+    rng = np.random.default_rng(0)
+    source, target, labels = (rng.integers(4, 25, (3, 5)) for _ in range(3))
+    model = tiny.compiled(tiny.make_model())
+    x = {"source": source, "target": target}
+    expected = model.evaluate(x, labels, verbose=0)
+    frames = [pd.DataFrame(each) for each in (source, target, labels)]
+    for y in ([labels], (labels,), {"logits": labels}):
+        assert model.evaluate(x, y, verbose=0) == expected
+        assert model.test_on_batch(x, y) == expected
+    for y in ((labels,), {"logits": labels}):
+        assert model.evaluate(tf.data.Dataset.from_tensors((x, y)), verbose=0) == expected
+    assert model.evaluate(dict(zip(x, frames, strict=False)), frames[2], verbose=0) == expected
+    few = "3 arrays. If they are rows of one length, np.stack makes one array of them."
+    refused(TypeError, f"y must be one array of labels, got a list of {few}", model.evaluate, x, list(labels))
+    refused(
+        TypeError,
+        f"the labels of validation_data must be one array of labels, got a list of {few}",
+        model.fit,
+        x,
+        labels,
+        validation_data=(x, list(labels)),
+    )
+    shapes = "y must have the shape of x['target'], a label for each position: (3, 5), got (3, 4)."
+    refused(ValueError, shapes, model.evaluate, x, [labels[:, :4]])  # these labels are checked too
+
+
 def valid(labels):
     return {"validation_data": (IDS, labels)}
 
