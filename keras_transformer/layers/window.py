@@ -14,7 +14,8 @@ from keras_transformer.backend.kernels import after
 from keras_transformer.layers.attention_scores import is_recording
 from keras_transformer.layers.masks import combined
 
-# The fewest positions of a block. Smaller products do not fill the processor (measured).
+# The fewest positions of a block (measured). Smaller products do not fill the processor. A larger block meets more keys
+# that the mask leaves out.
 FEWEST = 32
 
 
@@ -66,7 +67,7 @@ class Blocks:
         self.length, self.causal, self.training = length, causal, training
         self.before = _smaller((window - 1) // 2, length)  # h; more would be padding only
         self.after = 0 if causal else self.before
-        self.size = _smaller(max(window, FEWEST), length)  # w
+        self.size = _smaller(max((window - 1) // 2, FEWEST), length)  # w, at least h: a window ends in the next block
         self.count = (length + self.size - 1) // self.size  # N
         self.keys = self.before + self.size + self.after
         blocks, rows = (ops.arange(n, dtype="int32") for n in (self.count, self.size))

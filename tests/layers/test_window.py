@@ -17,7 +17,7 @@ OPTIONS = {"num_heads": 2, "d_k": 3, "d_v": 5}
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks as small as the window, so that short sequences have several."""
+    """Blocks as small as one side of the window, so that short sequences have several."""
     monkeypatch.setattr(window_module, "FEWEST", 2)
 
 
@@ -50,8 +50,9 @@ def mask_of(kind, length, band):
 @pytest.mark.parametrize(
     ("window", "length"),
     [
-        pytest.param(5, 13, marks=pytest.mark.each_case),  # three blocks, the last one not full
-        (5, 15),  # three full blocks
+        pytest.param(5, 13, marks=pytest.mark.each_case),  # seven blocks, the last one not full
+        (5, 14),  # seven full blocks
+        (3, 7),  # blocks that are larger than a side of the window
         (1, 7),  # each position by itself
         (9, 10),
         (9, 4),  # shorter than the window
