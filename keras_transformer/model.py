@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.backend.int8 import floating_policy, quantize_model
-from keras_transformer.inputs.options import check_arguments
+from keras_transformer.inputs.options import check_arguments, refuses_unknown
 from keras_transformer.keras_files import loading_weights
 from keras_transformer.layers import Decoder, Encoder, PositionalEncoding, TokenEmbedding
 from keras_transformer.layers.architecture import CONFIG, LAYER_OPTIONS, plain_config
@@ -79,6 +79,7 @@ class Transformer(compat.CloneHook, TokenTraining):
     encoder_class = Encoder
     decoder_class = Decoder
 
+    @refuses_unknown()
     def __init__(
         self,
         *,

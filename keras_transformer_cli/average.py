@@ -44,10 +44,10 @@ def average(
 def write_folder(mean, checkpoints, output, tokenizer, overwrite):
     """Write a folder with the mean and the tokenizer."""
     from keras_transformer.files import MODEL_FILE, written_beside
-    from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
+    from keras_transformer.inputs.tokenizers import TOKENIZER_FILES, save_tokenizer
 
     pieces = load_tokenizer(tokenizer) if tokenizer else common_tokenizer(checkpoints)
-    with written_beside(output, overwrite, {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}) as beside:
+    with written_beside(output, overwrite, {MODEL_FILE, *TOKENIZER_FILES}) as beside:
         beside.mkdir()
         mean(checkpoints, beside / MODEL_FILE)
         save_tokenizer(pieces, beside)

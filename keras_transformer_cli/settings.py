@@ -70,10 +70,10 @@ def earlier_settings(output):
 
 def own_tokenizer(output):
     """The folder with the tokenizer of the run in `output`, as a str; None if no run has begun there."""
-    from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE
+    from keras_transformer.inputs.tokenizers import TOKENIZER_FILES
 
-    names, folder = (TOKENIZER_FILE, *PAIR_FILES.values()), output / DATA_FOLDER
-    has_begun = (output / CONFIG).exists() and any((folder / name).exists() for name in names)
+    folder = output / DATA_FOLDER
+    has_begun = (output / CONFIG).exists() and any((folder / name).exists() for name in TOKENIZER_FILES)
     return str(folder) if has_begun else None
 
 

@@ -1,7 +1,29 @@
 """Names of options: a misspelled one is refused with the nearest name and the list of all."""
 
 import difflib
+import functools
 import inspect
+
+# What Keras, keras-hub, PyTorch and Hugging Face call it, and what it is called here.
+OTHER_NAMES = {
+    "key_dim": "d_k",
+    "value_dim": "d_v",
+    "intermediate_dim": "d_ff",
+    "dim_feedforward": "d_ff",
+    "hidden_dim": "d_model",
+    "hidden_size": "d_model",
+    "embed_dim": "d_model",
+    "nhead": "num_heads",
+    "dropout_rate": "dropout",
+    "num_layers": "num_encoder_layers",
+    "vocab_size": "vocabulary_size",
+    "max_sequence_length": "max_length",
+    "attention_mask": "mask",
+    "padding_mask": "mask",
+    "encoder_sequence": "memory",
+    "encoder_outputs": "memory",
+    "num_beams": "beam_size",
+}
 
 
 def check_options(given, valid, owner):
@@ -17,6 +39,8 @@ def check_options(given, valid, owner):
         if name not in valid:
             near = difflib.get_close_matches(str(name), valid, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
+            if OTHER_NAMES.get(name) in valid:
+                hint = f" It is called {OTHER_NAMES[name]!r} here."
             raise TypeError(f"{owner} has no option {name!r}.{hint} The options are: {', '.join(valid)}.")
 
 
@@ -33,3 +57,32 @@ def check_arguments(function, given, owner, without=()):
     parameters = inspect.signature(function).parameters.values()
     if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         check_options(given, [parameter.name for parameter in parameters if parameter.name not in without], owner)
+
+
+def refuses_unknown(constructor=()):
+    """A decorator of methods. They refuse unknown names of arguments as `check_options` does.
+
+    Args:
+        constructor: names of options of the class. A message says that they belong to its constructor.
+    """
+
+    def decorated(method):
+        valid = list(inspect.signature(method).parameters)[1:]
+
+        @functools.wraps(method)
+        def checked(self, *args, **kwargs):
+            kind = type(self).__name__
+            owner = {"__init__": kind, "__call__": f"a call of {kind}"}.get(
+                method.__name__, f"{kind}.{method.__name__}"
+            )
+            if misplaced := [name for name in kwargs if name in constructor and name not in valid]:
+                raise TypeError(
+                    f"{misplaced[0]} is an option of {kind}(...), and {owner} has none of this name. Make another one "
+                    f"with {misplaced[0]}={kwargs[misplaced[0]]!r}."
+                )
+            check_options(kwargs, valid, owner)
+            return method(self, *args, **kwargs)
+
+        return checked
+
+    return decorated

@@ -15,6 +15,7 @@ class AnyTokenizer(Protocol):
 
 TOKENIZER_FILE = "tokenizer.model"
 PAIR_FILES = {"source": "source_tokenizer.model", "target": "target_tokenizer.model"}  # in its place, of a pair
+TOKENIZER_FILES = (TOKENIZER_FILE, *PAIR_FILES.values())  # all names
 # The sides of a pair of texts, and the argument of a model that is the number of pieces of a side.
 SIZE_ARGUMENTS = {"source": "vocabulary_size", "target": "target_vocabulary_size"}
 SIDES = tuple(SIZE_ARGUMENTS)
@@ -103,7 +104,7 @@ def save_tokenizer(tokenizer, folder, overwrite=False):
     files = {TOKENIZER_FILE: tokenizer}
     if is_pair(tokenizer):
         files = {name: side_of(tokenizer, side) for side, name in PAIR_FILES.items()}
-    there = [name for name in (TOKENIZER_FILE, *PAIR_FILES.values()) if (folder / name).exists()]
+    there = [name for name in TOKENIZER_FILES if (folder / name).exists()]
     if there and not overwrite:
         raise FileExistsError(
             f"{folder / there[0]} exists already. Choose another folder, or pass overwrite=True to replace it."

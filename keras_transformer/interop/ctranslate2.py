@@ -9,7 +9,7 @@ from keras_transformer.files import written_beside
 from keras_transformer.ids import END, NUM_RESERVED, START, UNK
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.inputs.paths import AnyPath
-from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, AnyTokenizer, save_tokenizer, side_of
+from keras_transformer.inputs.tokenizers import TOKENIZER_FILES, AnyTokenizer, save_tokenizer, side_of
 from keras_transformer.interop.checks import check_model, check_pair, may_replace, weights_by_path
 from keras_transformer.interop.marian_format import MODELS
 from keras_transformer.model import Transformer
@@ -17,7 +17,7 @@ from keras_transformer.model import Transformer
 MAX_LENGTH = 1024  # CTranslate2 truncates a source after this many tokens by default
 VOCABULARIES = {f"{kind}_vocabulary.json" for kind in ("shared", "source", "target")}
 # All that the folder of a model may hold.
-FILES = {"model.bin", "config.json", *VOCABULARIES, TOKENIZER_FILE, *PAIR_FILES.values(), *MODELS.values()}
+FILES = {"model.bin", "config.json", *VOCABULARIES, *TOKENIZER_FILES, *MODELS.values()}
 TARGET, SMALLER = "a CTranslate2 model", ", with `quantization`"
 QUANTIZATIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 

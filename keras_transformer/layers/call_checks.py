@@ -1,11 +1,18 @@
 """Refuse wrong inputs of a layer's call, in one line. What is not known before a graph runs is not checked."""
 
+import functools
+import inspect
+
+import keras
+
 from keras_transformer.backend.compat import in_one_line
 from keras_transformer.backend.values import first_unknown_id, kind_of_numbers, known, shape_of
 from keras_transformer.inputs.kinds import shown
+from keras_transformer.inputs.options import check_options
 from keras_transformer.layers.parts import is_own
 
 MISSING = object()
+OF_KERAS = tuple(inspect.signature(keras.layers.Layer.__init__).parameters)[1:-1]  # without self and kwargs
 
 
 class ChecksInputs:
@@ -18,6 +25,16 @@ class ChecksInputs:
     may_be_left_out = ()
     input_widths = None  # the last axis of each input, since `build`
 
+    def __init__(self, **kwargs):
+        """Pass Keras' own options on, and refuse others.
+
+        Raises:
+            TypeError: a name that is neither an option of the layer nor of Keras' layers.
+        """
+        if unknown := [name for name in kwargs if name not in (*OF_KERAS, "input_shape", "input_dim")]:
+            check_options(unknown, options_of(type(self)), self._kind)
+        super().__init__(**kwargs)
+
     def __call__(self, *args, **kwargs):
         if not is_own(self, "call"):
             self.check_call(*args, **kwargs)
@@ -27,9 +44,11 @@ class ChecksInputs:
         """Refuse inputs that are no arrays of vectors, that differ from those of `build`, or that do not fit together.
 
         Raises:
-            TypeError: an input is missing, or is no array.
+            TypeError: an input is missing, or is no array; or the call has no argument of this name.
             ValueError: an array of another rank, dtype or width, or with another number of rows.
         """
+        named = [name for name in kwargs if name != "training"]  # Keras drops it where a call does not have it
+        check_options(named, arguments_of_call(type(self)), f"a call of {self._kind}")
         rows = None
         for number, (name, words) in enumerate(self.input_shapes.items()):
             x = args[number] if number < len(args) else kwargs.get(name, MISSING)
@@ -47,6 +66,22 @@ class ChecksInputs:
     @property
     def _kind(self):
         return type(self).__name__
+
+
+@functools.cache
+def arguments_of_call(kind):
+    """The names of the arguments of a call of a layer of this class."""
+    return list(inspect.signature(kind.call).parameters)[1:]
+
+
+def options_of(kind):
+    """The names of the options of a layer's class, its own before those of Keras."""
+    own = [
+        vars(each)["__init__"] for each in kind.__mro__ if issubclass(each, ChecksInputs) and "__init__" in vars(each)
+    ]
+    parameters = [each for function in own for each in list(inspect.signature(function).parameters.values())[1:]]
+    names = [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    return list(dict.fromkeys([*names, *OF_KERAS]))
 
 
 def check_vectors(name, x, words, width=None, layer=None):

@@ -144,9 +144,10 @@ def check_sizes(mask, sizes, argument="mask"):
     for letter, found, size in zip("BHTS", mask.shape, sizes, strict=True):
         if found not in (None, 1, size) and size is not None:
             shape = tuple(mask.shape)
-            raise in_one_line(
-                ValueError(f"{argument} does not fit: as (B, H, T, S) it has shape {shape}, but {letter} is {size}.")
-            )
+            is_of_positions = shape == (sizes[2], 1, 1, sizes[3])
+            remedy = f" For a mask (T, S) of all sentences, give {argument}[None]." if is_of_positions else ""
+            text = f"{argument} does not fit: as (B, H, T, S) it has shape {shape}, but {letter} is {size}.{remedy}"
+            raise in_one_line(ValueError(text))
 
 
 def bias_of(mask):

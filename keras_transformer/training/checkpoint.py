@@ -18,9 +18,8 @@ from keras_transformer.files import (
 )
 from keras_transformer.inputs.paths import AnyPath, checked_path
 from keras_transformer.inputs.tokenizers import (
-    PAIR_FILES,
     SIDES,
-    TOKENIZER_FILE,
+    TOKENIZER_FILES,
     AnyTokenizer,
     check_sizes,
     save_tokenizer,
@@ -33,7 +32,7 @@ from keras_transformer.training.resume import STEM, Resumption
 from keras_transformer.training.states import states_in
 from keras_transformer.training.workers import is_chief
 
-FILES = (MODEL_FILE, LAST_FILE, TOKENIZER_FILE, *PAIR_FILES.values())
+FILES = (MODEL_FILE, LAST_FILE, *TOKENIZER_FILES)
 
 logger = logging.getLogger("keras_transformer")
 

@@ -10,7 +10,7 @@ from keras_transformer.backend.int8 import floating_policy, recast
 from keras_transformer.files import MODEL_FILE
 from keras_transformer.inputs.addresses import read_address
 from keras_transformer.inputs.paths import AnyPath, check_source, checked_path
-from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, tokenizer_files
+from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, TOKENIZER_FILES, tokenizer_files
 from keras_transformer.keras_files import read_keras
 from keras_transformer.model import Transformer
 from keras_transformer.readers.addresses import local_folder
@@ -24,7 +24,7 @@ OTHER_FOLDERS = {
     "task.json": "a preset of keras-hub. Read it with keras_transformer.interop.keras_hub.load",
 }
 # What is downloaded from an address. The small files of the other folders tell what the folder is instead.
-DOWNLOADED = (MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values(), "vocab.json", "task.json")
+DOWNLOADED = (MODEL_FILE, *TOKENIZER_FILES, "vocab.json", "task.json")
 
 
 def load_model(path: AnyPath, dtype: Any = None) -> Transformer:

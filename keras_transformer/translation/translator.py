@@ -8,9 +8,9 @@ from keras_transformer.decoding.sampling import SamplingOptions, check_sampling
 from keras_transformer.files import MODEL_FILE, written_beside
 from keras_transformer.inputs.kinds import Texts, read_sentences
 from keras_transformer.inputs.numbers import real, whole
-from keras_transformer.inputs.options import check_arguments, check_options
+from keras_transformer.inputs.options import check_arguments, check_options, refuses_unknown
 from keras_transformer.inputs.paths import AnyPath
-from keras_transformer.inputs.tokenizers import PAIR_FILES, TOKENIZER_FILE, save_tokenizer
+from keras_transformer.inputs.tokenizers import TOKENIZER_FILES, save_tokenizer
 from keras_transformer.model import Transformer
 from keras_transformer.text import Tokenizer, TokenizerPair
 from keras_transformer.translation.batches import WORKERS, Batches
@@ -126,6 +126,7 @@ class Translator(GivenPairs):
     def max_extra_length(self) -> int:
         return self.options.max_extra_length
 
+    @refuses_unknown(constructor=OPTIONS)
     def __call__(
         self,
         sentences: Texts,
@@ -155,12 +156,11 @@ class Translator(GivenPairs):
                 whose probabilities are not finite; prefixes together with `split_sentences`.
             TypeError: an argument is of another kind. The message gives the place of a sentence that is no string.
         """
-        batches = Batches(batch_size, progress, workers)
+        batches, texts = Batches(batch_size, progress, workers), read_sentences("sentences", sentences)
 
         def translate(texts):
             return [hypothesis.text for [hypothesis] in self._searcher.search(texts, prefixes, batches, 1)]
 
-        texts = read_sentences("sentences", sentences)
         if not split_sentences:
             translations = translate(texts)
             warn_of_lost_sentences(texts, translations)
@@ -169,6 +169,7 @@ class Translator(GivenPairs):
             raise ValueError("prefixes and split_sentences=True cannot go together: give each sentence its own prefix.")
         return translated_by_sentence(translate, texts)
 
+    @refuses_unknown(constructor=OPTIONS)
     def n_best(
         self,
         sentences: Texts,
@@ -224,8 +225,8 @@ class Translator(GivenPairs):
     ) -> list[list[Hypothesis]]:
         """`n` translations of each sentence, drawn by chance, as lists of `Hypothesis` in the order drawn.
 
-        The draws depend on the seed and on the sentence's place in the list, and not on the batches.
-        The log-probabilities are the models' own, whatever the temperature.
+        The draws depend on the seed and on the sentence's place in the list, and not on the batches. The
+        log-probabilities are the models' own, whatever the temperature.
 
         Args:
             temperature: logits are divided by it; above 0.
@@ -249,11 +250,10 @@ class Translator(GivenPairs):
                 print(hypothesis.log_probability, hypothesis.tokens)
             ```
         """
-        n, seed = whole("n", n), whole("seed", seed, 0)
+        n, seed, texts = whole("n", n), whole("seed", seed, 0), read_sentences("sentences", sentences)
         check_options(more, ("progress", "workers"), "sample")
         sampling = SamplingOptions(real("temperature", temperature), whole("top_k", top_k, 0), real("top_p", top_p))
         check_sampling(sampling)
-        texts = read_sentences("sentences", sentences)
         return self._searcher.sample(texts, prefixes, Batches(batch_size, **more), n, sampling, seed)
 
     def translate_file(
@@ -292,8 +292,7 @@ class Translator(GivenPairs):
             raise ValueError(
                 f"a folder holds one model, and this translator has {len(self.models)}. Save each in its own folder."
             )
-        names = {MODEL_FILE, TOKENIZER_FILE, *PAIR_FILES.values()}
-        with written_beside(folder, overwrite, names, argument="folder") as beside:
+        with written_beside(folder, overwrite, {MODEL_FILE, *TOKENIZER_FILES}, argument="folder") as beside:
             beside.mkdir()
             self.model.save(beside / MODEL_FILE)
             save_tokenizer(self.tokenizer, beside)

@@ -86,3 +86,9 @@ def test_a_misspelled_option_gets_the_nearest_name_and_all_names():
     with pytest.raises(TypeError, match=r"^f has no option 'xyz'\. The options are: beam_size\.$"):
         check_arguments(lambda beam_size, n: None, ["xyz"], "f", without=["n"])
     check_arguments(lambda **options: None, ["xyz"], "f")
+    with pytest.raises(
+        TypeError, match=r"^f has no option 'key_dim'\. It is called 'd_k' here\. The options are: d_k\.$"
+    ):
+        check_options(["key_dim"], ["d_k"], "f")
+    with pytest.raises(TypeError, match=r"^f has no option 'key_dim'\. The options are: window\.$"):
+        check_options(["key_dim"], ["window"], "f")

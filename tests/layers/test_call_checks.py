@@ -16,6 +16,7 @@ from keras_transformer import (
     MultiHeadAttention,
     PositionalEncoding,
     TokenEmbedding,
+    Transformer,
 )
 
 pytestmark = pytest.mark.core
@@ -148,3 +149,50 @@ class Flat(EncoderLayer):
 
     def call(self, x):
         return self.self_attention(x[0])
+
+
+def test_names_of_other_libraries_and_misspelled_ones():
+    """The message gives the name that is right here."""
+    attention = MultiHeadAttention(2)
+    for call, owner, wrong, hint in (
+        (lambda: MultiHeadAttention(2, key_dim=4), "MultiHeadAttention", "key_dim", "It is called 'd_k' here."),
+        (lambda: FeedForward(8, activations="relu"), "FeedForward", "activations", "Did you mean 'activation'?"),
+        (lambda: Encoder(1, num_head=2), "EncoderLayer", "num_head", "Did you mean 'num_heads'?"),
+        (lambda: PositionalEncoding(max_len=9), "PositionalEncoding", "max_len", "Did you mean 'max_length'?"),
+        (lambda: Transformer(vocab_size=9), "Transformer", "vocab_size", "It is called 'vocabulary_size' here."),
+        (
+            lambda: attention(X, attention_mask=np.ones((2, 5, 5), bool)),
+            "a call of MultiHeadAttention",
+            "attention_mask",
+            "It is called 'mask' here.",
+        ),
+    ):
+        with pytest.raises(TypeError, match=f"^{owner} has no option '{wrong}'\\. {re.escape(hint)} The options are: "):
+            call()
+
+
+def test_options_of_subclasses():
+    class Scaled(MultiHeadAttention):
+        def __init__(self, factor=2.0, **kwargs):
+            super().__init__(2, **kwargs)
+            self.factor = factor
+
+        def call(self, query, memory=None, mask=None, memory_mask=None, training=None, loud=False):
+            return super().call(query, memory, mask, memory_mask, training) * self.factor * (2 if loud else 1)
+
+    layer = Scaled(factor=3.0, name="scaled")
+    np.testing.assert_allclose(values(layer(X, loud=True)), values(layer(X)) * 2, rtol=1e-6)
+    with pytest.raises(
+        TypeError, match=r"^Scaled has no option 'factr'\. Did you mean 'factor'\? The options are: factor, "
+    ):
+        Scaled(factr=3.0)
+
+
+def test_a_mask_of_positions_needs_an_axis_for_the_sentences():
+    layer, mask = MultiHeadAttention(2), np.tril(np.ones((5, 5), bool))
+    message = "mask does not fit: as (B, H, T, S) it has shape (5, 1, 1, 5), but B is 2. For a mask (T, S) of all "
+    refused(ValueError, f"{message}sentences, give mask[None].", layer, X, mask=mask)
+    causal = MultiHeadAttention(2, causal=True)
+    causal.build(X.shape)
+    layer.set_weights(causal.get_weights())
+    np.testing.assert_allclose(values(layer(X, mask=mask[None])), values(causal(X)), rtol=0, atol=1e-6)

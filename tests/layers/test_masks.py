@@ -84,7 +84,8 @@ def test_a_mask_of_another_length(layer, inputs, name):
 def test_a_square_is_no_mask_of_one_row():
     """(T, T) with True on and below the diagonal means (B, S) here. With one row it would be spread over a batch."""
     message = refusal(lambda: ENCODERS[0](X[:1], mask=np.tril(np.ones((5, 5), bool))))
-    assert message == "mask does not fit: as (B, H, T, S) it has shape (5, 1, 1, 5), but B is 1."
+    rule = "mask does not fit: as (B, H, T, S) it has shape (5, 1, 1, 5), but B is 1."
+    assert message == f"{rule} For a mask (T, S) of all sentences, give mask[None]."
 
 
 def test_ranks():

@@ -156,6 +156,18 @@ def test_a_misspelled_option_gets_the_nearest_name(translator, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_option_of_the_translator_is_none_of_its_calls(translator):
+    for call, owner in ((translator, "a call of Translator"), (translator.n_best, "Translator.n_best")):
+        message = (
+            rf"^beam_size is an option of Translator\(\.\.\.\), and {owner} has none of this name\. "
+            r"Make another one with beam_size=3\.$"
+        )
+        with pytest.raises(TypeError, match=message):
+            call(["1"], beam_size=3)
+        with pytest.raises(TypeError, match=rf"^{owner} has no option 'batchsize'\. Did you mean 'batch_size'\? The "):
+            call(["1"], batchsize=3)
+
+
 def test_an_unknown_target_language_is_refused(multilingual, tmp_path, caplog):
     known = "Known are >>deu<<, >>fra<<, >>spa<<."
     good = multilingual([">>deu<< ox", ">>fra<< ox"])
