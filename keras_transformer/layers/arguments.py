@@ -14,7 +14,7 @@ WHOLE = (
 MAY_BE_NONE = "target_vocabulary_size decoder_d_ff d_k d_v max_length window".split()
 RATES = "dropout attention_dropout activation_dropout rate".split()
 POSITIVE = "layer_norm_epsilon initial_gain".split()
-SWITCHES = "use_bias causal scale scale_embeddings output_bias".split()
+SWITCHES = "use_bias causal scale mask_zero scale_embeddings output_bias".split()
 
 
 def plain(**arguments):

@@ -117,6 +117,8 @@ def check_vectors(name, x, words, width=None, layer=None):
 
 def check_array(name, x, rule):
     """Refuse what is no array or tensor, with the `rule` for its values and shape."""
+    if (kind := type(x).__name__) in ("RaggedTensor", "SparseTensor"):
+        raise in_one_line(TypeError(f"{name} must be an array of {rule}, got a {kind}. Fill its gaps with 0 first."))
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return
     remedy = f" Give np.array({name})." if isinstance(x, list | tuple) else ""

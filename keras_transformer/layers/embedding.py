@@ -10,6 +10,7 @@ from keras_transformer.backend.int8 import IntegerRows, is_plain
 from keras_transformer.backend.kernels import in_float32, product_with_transposed, take_rows, tensorflow_backend
 from keras_transformer.layers.arguments import plain
 from keras_transformer.layers.call_checks import MISSING, ChecksInputs, check_ids, check_vectors
+from keras_transformer.layers.masks import padding_mask
 
 
 class FloatRows:
@@ -73,6 +74,8 @@ class TokenEmbedding(ChecksInputs, keras.layers.Layer):
         vocabulary_size: V.
         d_model: D.
         scale: whether `lookup` multiplies by √d_model, as in the paper.
+        mask_zero: whether the vectors get a Keras mask, True where an id is not 0, as those of `keras.layers.Embedding`
+            do. The layers that follow use it by default, so that no mask needs to be passed by hand.
 
     Call arguments:
         x: ids (B, T), whole numbers of any dtype; with `reverse=True` vectors (B, T, D).
@@ -87,12 +90,15 @@ class TokenEmbedding(ChecksInputs, keras.layers.Layer):
         TypeError: an input that is no array.
     """
 
-    def __init__(self, vocabulary_size: int, d_model: int, scale: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, vocabulary_size: int, d_model: int, scale: bool = True, mask_zero: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.vocabulary_size, self.d_model, self.scale = plain(
-            vocabulary_size=vocabulary_size, d_model=d_model, scale=scale
+        self.vocabulary_size, self.d_model, self.scale, self.mask_zero = plain(
+            vocabulary_size=vocabulary_size, d_model=d_model, scale=scale, mask_zero=mask_zero
         )
         self.autocast = False  # half precision would round ids
+        self.supports_masking = True
 
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
@@ -147,6 +153,10 @@ class TokenEmbedding(ChecksInputs, keras.layers.Layer):
     def call(self, x: Any, reverse: bool = False) -> Any:
         return self.logits(x) if reverse else self.lookup(x)
 
+    def compute_mask(self, x, previous_mask=None):
+        """The Keras mask (B, T) of the vectors of ids, if `mask_zero` asks for it. Logits, of vectors, have none."""
+        return padding_mask(x) if self.mask_zero and len(x.shape) == 2 else None
+
     def compute_output_spec(self, x, reverse=False):
         if reverse:
             return keras.KerasTensor((*x.shape[:-1], self.vocabulary_size), dtype="float32")
@@ -158,6 +168,7 @@ class TokenEmbedding(ChecksInputs, keras.layers.Layer):
             "vocabulary_size": self.vocabulary_size,
             "d_model": self.d_model,
             "scale": self.scale,
+            "mask_zero": self.mask_zero,
         }
 
 

@@ -139,6 +139,7 @@ class Stack(ChecksInputs, GivesWeights, LayerOfParts):
     def __init__(
         self,
         num_layers: int = 6,
+        *,
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,

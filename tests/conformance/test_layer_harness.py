@@ -74,7 +74,7 @@ def test_keras_own_test_of_layers(kind, arguments, shapes, weights, seeds):
             expected_num_non_trainable_weights=0,
             expected_num_seed_generators=seeds,
             expected_num_losses=0,
-            supports_masking=kind is not TokenEmbedding,
+            supports_masking=True,
             run_training_check=kind in STEPS and first_of_its_class,  # XLA compiles it, which takes seconds
         )
 

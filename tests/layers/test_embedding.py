@@ -7,7 +7,8 @@ import reference
 from keras import ops
 from layer_contract import check_layer, gradients, reloaded, values
 
-from keras_transformer import PositionalEncoding, TokenEmbedding
+from keras_transformer import Encoder, PositionalEncoding, TokenEmbedding
+from keras_transformer.backend.compat import keras_mask
 from keras_transformer.backend.kernels import WIDE, product_with_transposed
 from keras_transformer.layers.embedding import OutputBias
 from keras_transformer.layers.positions import sinusoids
@@ -143,6 +144,24 @@ def test_contract():
     check_layer(lambda **options: PositionalEncoding(**options), x, num_weights=0)
     check_layer(lambda **options: PositionalEncoding("sinusoidal_halves", **options), x, num_weights=0)
     check_layer(lambda **options: PositionalEncoding("learned", max_length=5, **options), x, num_weights=1)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_mask_zero_is_the_mask_that_one_would_pass(dtype, tmp_path):
+    """Padding changes nothing, as with `keras.layers.Embedding(mask_zero=True)`. Logits get no mask."""
+    inputs, embedding = keras.Input((None,), dtype=dtype), TokenEmbedding(7, 4, mask_zero=True)
+    encoder = Encoder(1, num_heads=2, d_ff=8)
+    x = encoder(PositionalEncoding()(embedding(inputs)))
+    model = keras.Model(inputs, [keras.layers.GlobalAveragePooling1D()(x), embedding(x, reverse=True)])
+    padded, short = np.array([[3, 6, 0, 0], [1, 2, 3, 4]], dtype), np.array([[3, 6]], dtype)
+    (mean, logits), (mean_of_short, logits_of_short) = model(padded), model(short)
+    np.testing.assert_allclose(values(mean)[:1], values(mean_of_short), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(values(logits)[:1, :2], values(logits_of_short), rtol=0, atol=1e-6)
+    assert keras_mask(logits) is None and keras_mask(embedding(padded)).shape == (2, 4)
+    again = reloaded(model, tmp_path)
+    np.testing.assert_array_equal(values(again(padded)[0]), values(mean))
+    embedding.mask_zero = False
+    assert keras_mask(embedding(padded)) is None
 
 
 def test_learned_positions_are_added():
