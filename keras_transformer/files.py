@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -33,6 +34,7 @@ AVERAGED_FOLDER = "averaged"  # the weights of the epochs that will be averaged
 STATES_FOLDER = "checkpoints"  # the states from which a run resumes
 
 SPACE_ERRORS = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # None: NumPy and h5py may give no number
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML has no form for these characters
 LONGEST_PREFIX = 50  # characters of a name at the start of a temporary name
 
 
@@ -254,6 +256,11 @@ def is_disk_full(error):
 def _free_space(path):
     folder = next(parent for parent in (Path(path), *Path(path).resolve().parents) if parent.is_dir())
     return f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB"
+
+
+def xml_text(text):
+    r"""A text with an escape, such as \x01, for each character that no XML may hold. Tabs and line ends stay."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def json_text(value, **options):

@@ -22,8 +22,8 @@ class ComparedScore:
         score: of the whole corpus.
         mean: over the samples.
         interval: half the width of the interval around the mean that holds 95% of the samples.
-        p_value: how likely so large a difference from the baseline is if both systems are equally good; None for the
-            baseline itself.
+        p_value: how likely so large a difference from the baseline is if both systems are equally good; 1 if the scores
+            are equal, and None for the baseline itself.
     """
 
     score: float
@@ -86,6 +86,8 @@ def compare(
 
     Sentences are drawn with replacement, as many as there are, in each of the samples. The numbers are those of
     `sacrebleu --paired-bs`, digit for digit: the seed is 12345, or what the environment variable SACREBLEU_SEED holds.
+    Only where two scores are equal, the p-value is 1. sacreBLEU gives its smallest then, 1 / (samples + 1), because no
+    sample has a difference above zero.
 
     Example:
         ```python
@@ -150,7 +152,8 @@ def compare_streams(systems, streams, chosen, samples):
         found_signatures, results = PairedTest(named, {name: scorer}, None, test_type="bs", n_samples=samples)()
         del results["System"]
         [found], [signature] = results.values(), found_signatures.values()  # under sacreBLEU's name of the metric
-        scores[name] = {system: _plain(result) for system, result in zip(systems, found, strict=True)}
+        baseline = found[0].score
+        scores[name] = {system: _plain(result, baseline) for system, result in zip(systems, found, strict=True)}
         signatures[name] = f"{signature}{metric.note}"
     return Comparison(next(iter(systems)), scores, signatures)
 
@@ -171,7 +174,9 @@ def _read_systems(systems):
     return systems
 
 
-def _plain(result):
-    """A result of sacreBLEU with plain numbers, which JSON can hold."""
+def _plain(result, baseline):
+    """A result of sacreBLEU with plain numbers, which JSON can hold. `baseline` is the score of the first system."""
     p_value = None if result.p_value is None else float(result.p_value)
+    if p_value is not None and result.score == baseline:
+        p_value = 1.0  # any difference is as large as none
     return ComparedScore(float(result.score), float(result.mean), float(result.ci), p_value)

@@ -36,7 +36,7 @@ def reference_streams(references, count, of):
             f"{of} and references must have the same length, at least 1; got {count} and {len(references)}."
         )
     else:
-        streams = [list(stream) for stream in zip_longest(*lists)] if has_lists else [references]
+        streams = [list(stream) for stream in zip_longest(*lists)] or [[None] * count] if has_lists else [references]
     for number, row in enumerate(zip(*streams, strict=True)):
         if all(reference is None for reference in row):
             raise ValueError(f"references has none for number {number} of the {of}.")

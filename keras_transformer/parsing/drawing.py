@@ -1,5 +1,6 @@
 """Drawings of trees, laid out by nltk."""
 
+from keras_transformer.files import xml_text
 from keras_transformer.inputs.numbers import whole
 from keras_transformer.parsing.nodes import check_tree
 
@@ -43,7 +44,7 @@ def draw_tree(tree, kind: str = "text", width: int | None = None) -> str:
 
     drawing = TreePrettyPrinter(tree)
     if kind == "svg":
-        return drawing.svg()
+        return xml_text(drawing.svg())
     lines = [line.rstrip() for line in drawing.text(unicodelines=kind == "text").splitlines()]
     if width is not None and max(map(len, lines)) > width:
         return tree.pformat(margin=width)

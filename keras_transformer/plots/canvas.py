@@ -12,7 +12,7 @@ except ImportError as error:
         f"plots need matplotlib: pip install 'keras-transformer-translation[plots]'. Python says: {error}"
     ) from error
 
-from keras_transformer.files import written_beside
+from keras_transformer.files import written_beside, xml_text
 from keras_transformer.inputs.paths import check_target
 
 logger = logging.getLogger("keras_transformer")
@@ -34,6 +34,13 @@ def label_axes(axes, x_label, y_label):
     axes.set_ylabel(unicode_of(y_label))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def add_legend(axes, lines, **options):
+    """Give lines a legend with their labels, also with "$", and with "_" in front, which matplotlib would leave out."""
+    legend = axes.legend(lines, [line.get_label() for line in lines], frameon=False, **options)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def save(figure, path):
@@ -70,5 +77,5 @@ def _boxes_for_missing_glyphs(path):
 
 
 def unicode_of(label):
-    """A label that can be drawn: half of a surrogate pair becomes an escape."""
-    return label.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A label that can be drawn, and written as XML: halves of surrogate pairs and control characters are escaped."""
+    return xml_text(label.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_transformer.inputs.kinds import read_texts
 from keras_transformer.inputs.paths import AnyPath, check_target
-from keras_transformer.plots.canvas import LITERAL, Figure, label_axes, new_figure, save, unicode_of
+from keras_transformer.plots.canvas import LITERAL, Figure, add_legend, label_axes, new_figure, save, unicode_of
 
 CELL = 0.3  # inches of one attention weight
 SMALLEST_PANEL = 1.6  # inches
@@ -47,7 +48,9 @@ def attention_map(
 
     Raises:
         ValueError: the shape of the weights does not fit the labels, or the values are no weights.
+        TypeError: labels that are no strings.
     """
+    source_labels, target_labels = read_labels(source_labels, target_labels)
     weights = np.asarray(weights, dtype="float32")
     heads = weights[None] if weights.ndim == 2 else weights  # (H, T, S)
     shape = (len(target_labels), len(source_labels))
@@ -70,6 +73,15 @@ def attention_map(
     figure.colorbar(image, ax=list(panels.flat[: len(heads)]), label="attention weight", pad=0.02)
     save(figure, path)
     return figure
+
+
+def read_labels(source_labels, target_labels):
+    """The labels of both sides as lists of strings.
+
+    Raises:
+        TypeError: something else, such as ids in place of pieces.
+    """
+    return read_texts("source_labels", source_labels), read_texts("target_labels", target_labels)
 
 
 def check_weights(weights, heads, shape):
@@ -144,10 +156,8 @@ def learning_curves(
     if log_y:
         axes.set_yscale("log")
     label_axes(axes, x_label, y_label)
-    if len(curves) <= 8:
-        axes.legend(frameon=False)
-    else:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    beside = {} if len(curves) <= 8 else {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8}
+    add_legend(axes, axes.get_lines(), **beside)
     save(figure, path)
     return figure
 
@@ -220,26 +230,30 @@ def learning_rate(schedule_values: Any, path: AnyPath | None = None) -> Figure:
         The `Figure`.
 
     Raises:
-        ValueError: the values are not a sequence of finite numbers, or there is no schedule.
+        ValueError: the values are not a sequence of finite numbers of at least 0, or there is no schedule.
     """
     several = schedule_values if isinstance(schedule_values, Mapping) else {None: schedule_values}
     if not several:
         raise ValueError("schedule_values must hold at least one schedule, got none.")
     figure = new_figure(7, 4.2)
     axes = figure.subplots()
+    marks = []
     for name, values in several.items():
         values = np.asarray(values, dtype="float64")
+        named = "schedule_values" if name is None else f"schedule_values[{name!r}]"
         if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-            named = "schedule_values" if name is None else f"schedule_values[{name!r}]"
             raise ValueError(f"{named} must be a sequence of finite rates, not empty, got shape {values.shape}.")
+        if (values < 0).any():
+            raise ValueError(f"{named} must be rates of at least 0, got {values.min():g}.")
         [line] = axes.plot(np.arange(1, values.size + 1), values, linewidth=1.6)
         peak = int(values.argmax())
         label = f"peak {values[peak]:.3g} at step {peak + 1:,}"
         color = None if name is None else line.get_color()
-        axes.plot([peak + 1], [values[peak]], "o", color=color, label=label if name is None else f"{name}: {label}")
+        label = label if name is None else unicode_of(f"{name}: {label}")
+        marks += axes.plot([peak + 1], [values[peak]], "o", color=color, label=label)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.set_ylim(bottom=0)
     label_axes(axes, "step", "learning rate")
-    axes.legend(frameon=False)
+    add_legend(axes, marks)
     save(figure, path)
     return figure

@@ -100,7 +100,8 @@ def sharpest_heads(weights: Any, row: int, count: int = 2, without: Sequence[int
         The numbers of the heads, from 0, the sharpest first.
 
     Raises:
-        ValueError: the weights have another number of axes, or there is no such row, column or number of heads.
+        ValueError: the weights have another number of axes or are not finite, or there is no such row, column or
+            number of heads.
     """
     weights = _heads(weights)
     check_places("row", [row], weights.shape[1])
@@ -134,12 +135,13 @@ def most_different_heads(weights: Any) -> tuple[int, int]:
         The numbers of the heads, from 0, the smaller first.
 
     Raises:
-        ValueError: the weights have another number of axes, or only one head.
+        ValueError: the weights have another number of axes, only one head, or are not finite.
     """
     weights = _heads(weights)
     if len(weights) < 2:
         raise ValueError(f"weights must be of at least 2 heads, got {len(weights)}.")
     distances = np.abs(weights[:, None] - weights[None]).sum(axis=-1).mean(axis=-1) / 2  # (H, H)
+    np.fill_diagonal(distances, -1.0)  # a head is not compared with itself
     first, second = np.unravel_index(distances.argmax(), distances.shape)
     return int(min(first, second)), int(max(first, second))
 
@@ -148,6 +150,8 @@ def _heads(weights):
     weights = np.asarray(weights, dtype="float32")
     if weights.ndim != 3 or not weights.size:
         raise ValueError(f"weights must have the shape (H, T, S) and no empty axis, got {weights.shape}.")
+    if not np.isfinite(weights).all():
+        raise ValueError("weights must be finite. They hold others: the model's weights may not be finite.")
     return weights
 
 

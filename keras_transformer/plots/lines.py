@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_transformer.inputs.paths import AnyPath
 from keras_transformer.plots.canvas import LITERAL, Figure, new_figure, save, unicode_of
-from keras_transformer.plots.figures import check_weights, grid
+from keras_transformer.plots.figures import check_weights, grid, read_labels
 from keras_transformer.plots.heads import check_places
 
 LINE = 0.24  # inches from one word to the next
@@ -58,13 +58,17 @@ def attention_lines(
 
     Raises:
         ValueError: the shape of the weights does not fit the labels, the values are no weights, there are more than 20
-            heads, a row does not exist, or there are more or fewer names than heads.
+            heads, `rows` is empty, a row does not exist, or there are more or fewer names than heads.
+        TypeError: labels that are no strings.
     """
+    source_labels, target_labels = read_labels(source_labels, target_labels)
     weights = np.asarray(weights, dtype="float32")
     heads = weights[None] if weights.ndim == 2 else weights  # (H, T, S)
     check_weights(weights, heads, (len(target_labels), len(source_labels)))
     rows = range(len(target_labels)) if rows is None else list(rows)
     check_places("rows", rows, len(target_labels))
+    if not len(rows):
+        raise ValueError("rows is empty: no word would have a line. Give at least one row, or None for all.")
     names = [f"head {number + 1}" for number in range(len(heads))] if names is None else list(names)
     if len(names) != len(heads):
         raise ValueError(f"names must be of the {len(heads)} heads, got {len(names)}: {names}.")

@@ -1,6 +1,7 @@
 """Learn the pieces of a tokenizer from texts."""
 
 import io
+import itertools
 import random
 import re
 import unicodedata
@@ -56,7 +57,15 @@ def learn(corpora, vocabulary_size, model, normalization, options):
         return wordpiece_header(normalization) + _learn_wordpiece(parts, alphabet, vocabulary_size)
     settings = {"byte_fallback": True, "character_coverage": CHARACTER_COVERAGE, **options}
     if "user_defined_symbols" in options:
-        settings["user_defined_symbols"] = [normalized(text, normalization) for text in options["user_defined_symbols"]]
+        symbols = [normalized(text, normalization) for text in options["user_defined_symbols"]]
+        settings["user_defined_symbols"] = [text.replace(" ", SPACE) for text in symbols]
+    if wrong := alphabet.intersection(options.get("control_symbols", ())):
+        raise ValueError(
+            f"control_symbols has {min(wrong)!r}, a character of the texts. A control symbol is no text: choose "
+            f"another name, for example {f'<{min(wrong)}>'!r}."
+        )
+    if model == "bpe":  # the trainer ends the process if it has never seen a required character
+        parts = itertools.chain(parts, sorted(set(options.get("required_chars", "")) - alphabet))
     data = _run_trainer(parts, vocabulary_size, model, model_type=model, **settings)
     if normalization == "none":
         return data

@@ -57,6 +57,8 @@ def read_options(given, own, model):
             options[name] = read_texts(name, value)
             if special := {"<pad>", "<unk>", "<s>", "</s>"}.intersection(options[name]):
                 raise ValueError(f"{name} has {min(special)!r}, which is the name of a special piece.")
+            if "" in options[name]:
+                raise ValueError(f"{name}[{options[name].index('')}] is an empty text, which is no piece.")
         elif name == "required_chars":
             check_text(name, value)
         elif not isinstance(value, bool | int | float):

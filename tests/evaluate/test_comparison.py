@@ -99,8 +99,11 @@ def test_what_is_printed_names_baseline_and_difference():
 
 def test_equal_systems_do_not_differ():
     one, other = SYSTEMS["base"], SYSTEMS["base"]
-    scores = compare({"one": one, "other": other}, REFERENCES[0], samples=50).scores["bleu"]
+    comparison = compare({"one": one, "other": other}, REFERENCES[0], samples=50)
+    scores = comparison.scores["bleu"]
     assert (scores["other"].score, scores["other"].mean) == (scores["one"].score, scores["one"].mean)
+    assert scores["other"].p_value == 1 and not scores["other"].is_significant
+    assert str(comparison).splitlines()[3].endswith("p = 1.0000")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def test_as_many_references_as_sentences_need_a_word():
         ((["a"], [["b"], ["c", "d"]]), ValueError, "must have the same length, at least 1; got 1 and 2"),
         ((["a", "b"], [["c", "d", "e"], []]), ValueError, "references has none for number 1 of the translations"),
         ((["a"], [[None]]), ValueError, "references has none for number 0 of the translations"),
+        ((["a"], [[]]), ValueError, "references has none for number 0 of the translations"),
+        ((["a", "b"], [[], []]), ValueError, "references has none for number 0 of the translations"),
         (
             (["a", "b"], [["c"], "d"]),
             TypeError,

@@ -9,6 +9,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 from keras import ops
 
@@ -52,6 +53,9 @@ def test_the_greedy_strings_are_those_of_the_translator(task, translator):
     assert 20 < sum(hypothesis.finished for hypothesis in hypotheses) < 180
     assert task.generate(sentences) == expected
     assert task.generate(sentences[3]) == expected[3]
+    assert task.generate(tf.data.Dataset.from_tensor_slices(sentences[:5]).batch(3)) == expected[:5]
+    with pytest.raises(ValueError, match=r"^encoder_text is an empty list\. Give at least one text\.$"):
+        task.generate([])
 
 
 def test_a_prompt_is_the_prefix_of_the_translator(task, translator):

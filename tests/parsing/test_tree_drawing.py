@@ -44,3 +44,8 @@ def test_an_svg_is_a_picture_with_the_words():
 def test_what_cannot_be_drawn_is_refused(arguments, kind, message):
     with pytest.raises(kind, match=message):
         draw_tree(*arguments)
+
+
+def test_an_svg_of_control_characters_is_xml():
+    drawing = draw_tree(nltk.Tree("S", [nltk.Tree("N", ["a\x01", "\x00"])]), "svg")
+    assert "a\\x01" in "".join(xml.fromstring(drawing).itertext())

@@ -1,11 +1,13 @@
 """Attention as lines: what is drawn is what the weights say. And arrays made ready for such pictures."""
 
+import xml.etree.ElementTree as xml
+
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from keras_transformer.plots import attention_lines, join_pieces, most_different_heads, sharpest_heads
+from keras_transformer.plots import attention_lines, attention_map, join_pieces, most_different_heads, sharpest_heads
 
 SOURCE, TARGET = ["▁Five", "▁", "$5$", "_x^2", "</s>"], ["▁Fünf", "\\alpha", "</s>"]
 WEIGHTS = np.random.default_rng(1).dirichlet(np.full(5, 0.4), (7, 3)).astype("float32")  # (H, T, S)
@@ -137,6 +139,10 @@ def test_sharp_heads_are_found_beside_what_does_not_count():
         ((weights, 0, 4), r"^count=4 must be at most the number of heads, 3\.$"),
         ((weights, 0, 1, [4]), r"^without must be from 0 to 3, got 4\.$"),
         ((weights, 0, 1, range(4)), r"^without=\[0, 1, 2, 3\] leaves no column\.$"),
+        (
+            (np.where(weights == 0.7, np.nan, weights), 0),
+            r"^weights must be finite\. They hold others: the model's weights ",
+        ),
         ((weights[0], 0), r"^weights must have the shape \(H, T, S\) and no empty axis, got \(4, 4\)\.$"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -149,5 +155,28 @@ def test_the_two_heads_that_differ_most_are_found_by_comparing_all():
         np.mean([np.abs(a - b).sum() / 2 for a, b in zip(WEIGHTS[i], WEIGHTS[j], strict=True)]) for i, j in pairs
     ]
     assert most_different_heads(WEIGHTS) == pairs[int(np.argmax(distances))]
+    assert most_different_heads(np.stack([np.eye(3)] * 2)) == (0, 1)
     with pytest.raises(ValueError, match=r"^weights must be of at least 2 heads, got 1\.$"):
         most_different_heads(WEIGHTS[:1])
+    with pytest.raises(ValueError, match=r"^weights must be finite\."):
+        most_different_heads(np.full((2, 3, 3), np.nan))
+
+
+def test_wrong_rows_and_labels():
+    words, weights = ["a", "b"], np.eye(2)
+    with pytest.raises(ValueError, match=r"^rows is empty: no word would have a line\. Give at least one row"):
+        attention_lines(weights, words, words, rows=[])
+    for draw in (attention_lines, attention_map):
+        with pytest.raises(TypeError, match=r"^source_labels\[0\] must be a string, got 4 \(int\)\.$"):
+            draw(weights, [4, 5], words)
+        with pytest.raises(
+            TypeError, match=r"^target_labels must be a list of strings, got one string: write \['ab'\]\.$"
+        ):
+            draw(weights, words, "ab")
+
+
+def test_a_picture_with_control_characters_is_xml(tmp_path):
+    for number, draw in enumerate((attention_lines, attention_map)):
+        path = tmp_path / f"{number}.svg"
+        draw(np.eye(2), ["a\0", "<b>\x1f"], ["\x01", "\ud800\uffff"], path)
+        assert xml.parse(path).getroot().tag.endswith("svg")

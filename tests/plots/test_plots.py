@@ -218,3 +218,17 @@ def test_several_schedules_are_drawn_each_with_its_peak(tmp_path):
         learning_rate(rates | {"big": []})
     with pytest.raises(ValueError, match="at least one schedule"):
         learning_rate({})
+
+
+def test_legends_have_every_name_as_it_is():
+    names = ["_hidden", "$x$", "plain"]
+    for figure in (
+        learning_curves({name: ([1, 2], [3, 4]) for name in names}, "x", "y"),
+        learning_rate({name: [1, 2] for name in names}),
+    ):
+        texts = figure.axes[0].get_legend().get_texts()
+        assert [text.get_text().partition(":")[0] for text in texts] == names
+        assert not any(text.get_parse_math() for text in texts)
+        figure.canvas.draw()
+    with pytest.raises(ValueError, match=r"^schedule_values must be rates of at least 0, got -1\.$"):
+        learning_rate([-1.0, 0.5])

@@ -85,15 +85,26 @@ def test_lines_that_cannot_be_seen_are_not_learned():
 
 @pytest.mark.parametrize("model", ["bpe", "unigram"])
 def test_symbols_of_the_user_are_single_pieces(model):
-    symbols = [">>fra<<", "<cafe\u0301>", "a,b"]
+    symbols = [">>fra<<", "<cafe\u0301>", "a,b", "per cent"]
     tokenizer = Tokenizer.train(
         LINES, 320, model, "nfc", user_defined_symbols=symbols, split_digits=True, hard_vocab_limit=False
     )
     assert tokenizer.language_codes == (">>fra<<",)
     for symbol in symbols:
         pieces = tokenizer.pieces(tokenizer.encode(f"ox {symbol}ox"))
-        assert unicodedata.normalize("NFC", symbol) in pieces
+        assert unicodedata.normalize("NFC", symbol).replace(" ", "\u2581") in pieces
     assert tokenizer.decode(tokenizer.encode(">>fra<< ox a,b")) == ">>fra<< ox a,b"
+
+
+@pytest.mark.parametrize("model", ["bpe", "unigram"])
+def test_required_characters_that_no_text_has_get_pieces(model):
+    assert not {"þ", "я"} & set("".join(LINES))
+    plain = train(model, "none", hard_vocab_limit=False)
+    tokenizer = train(model, "none", hard_vocab_limit=False, required_chars="þяe")
+    for character in "þя":
+        assert character in tokenizer.pieces(range(tokenizer.vocabulary_size))
+        assert character not in plain.pieces(range(plain.vocabulary_size))
+    assert tokenizer.decode(tokenizer.encode("ox þя")) == "ox þя"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +119,16 @@ def test_symbols_of_the_user_are_single_pieces(model):
         ({"user_defined_symbols": "ab"}, TypeError, r"user_defined_symbols must be a list of strings, got one string"),
         ({"control_symbols": ["a", 1]}, TypeError, r"control_symbols\[1\] must be a string, got 1 \(int\)"),
         ({"user_defined_symbols": ["</s>"]}, ValueError, r"user_defined_symbols has '</s>', which is the name of a sp"),
+        (
+            {"user_defined_symbols": ["a", ""]},
+            ValueError,
+            r"user_defined_symbols\[1\] is an empty text, which is no piece",
+        ),
+        (
+            {"control_symbols": ["<a>", "o"]},
+            ValueError,
+            r"control_symbols has 'o', a character of the texts\. A control",
+        ),
         ({"byte_fallback": "no"}, TypeError, r"byte_fallback must be a number, or True or False, got 'no' \(str\)"),
         ({"required_chars": ["a"]}, TypeError, r"required_chars must be a string, got \['a'\] \(list\)"),
         ({"character_coverage": 7.0}, ValueError, r"SentencePiece cannot learn .*character_coverage=7.0.*: \w+"),

@@ -2,6 +2,7 @@
 
 import keras
 import keras_hub
+import numpy as np
 import tensorflow as tf
 
 from keras_transformer.backend.compat import in_one_line
@@ -158,6 +159,8 @@ def _read(x, names):
     sizes = [value.shape[0] for value in values.values()]
     if None not in sizes and len(set(sizes)) > 1:
         raise ValueError(f"encoder_text has {sizes[0]} texts and decoder_text {sizes[1]}. Give as many of each.")
+    if 0 in sizes:
+        raise ValueError(f"{names[0]} is an empty list. Give at least one text.")
     return values, is_single
 
 
@@ -167,6 +170,8 @@ def _strings(name, value):
     if isinstance(value, str | bytes):
         check_text(name, value)
         return tf.constant(value)
+    if isinstance(value, np.ndarray) and value.size and all(isinstance(each, bytes) for each in value.flat):
+        return tf.constant(value, tf.string)  # of a tf.data.Dataset
     return tf.constant(read_texts(name, value), tf.string)
 
 
