@@ -1,8 +1,14 @@
 """Names of options: a misspelled one is refused with the nearest name and the list of all."""
 
+from __future__ import annotations
+
 import difflib
 import functools
 import inspect
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, cast
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 # What Keras, keras-hub, PyTorch and Hugging Face call it, and what it is called here.
 OTHER_NAMES = {
@@ -59,18 +65,20 @@ def check_arguments(function, given, owner, without=()):
         check_options(given, [parameter.name for parameter in parameters if parameter.name not in without], owner)
 
 
-def refuses_unknown(constructor=()):
+def refuses_unknown(constructor: Collection[str] = ()) -> Callable[[Method], Method]:
     """A decorator of methods. They refuse unknown names of arguments as `check_options` does.
+
+    Type checkers see the method's own arguments.
 
     Args:
         constructor: names of options of the class. A message says that they belong to its constructor.
     """
 
-    def decorated(method):
+    def decorated(method: Method) -> Method:
         valid = list(inspect.signature(method).parameters)[1:]
 
         @functools.wraps(method)
-        def checked(self, *args, **kwargs):
+        def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
             kind = type(self).__name__
             owner = {"__init__": kind, "__call__": f"a call of {kind}"}.get(
                 method.__name__, f"{kind}.{method.__name__}"
@@ -83,6 +91,6 @@ def refuses_unknown(constructor=()):
             check_options(kwargs, valid, owner)
             return method(self, *args, **kwargs)
 
-        return checked
+        return cast("Method", checked)
 
     return decorated
