@@ -25,16 +25,17 @@ from typing import Annotated
 
 import layer_counts
 import layer_kinds
+import layer_tables
 import numpy as np
 import typer
+from layer_tables import PASSES
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from processes import MIB, in_a_process, in_rounds, memory, reset_peak, run_script
-from results import markdown_table, write_results
+from results import write_results
 from timing import medians, repeat
 
-PASSES = ("forward", "training")
 LENGTHS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096)
 WIDTHS = (128, 256, 384, 512, 768, 1024)
 FROM_N, FROM_D = 512, 256
@@ -124,45 +125,6 @@ def draw(curves, path):
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def exponents_table(exponents, axis):
-    """Return a table in Markdown with a row for each kind: the exponents of one axis beside the theory."""
-    header = ["layer"]
-    for unit in ("time", "memory"):
-        header += [f"{unit}, theory", *(f"{unit}, {name}" for name in PASSES)]
-    rows = []
-    for kind in layer_kinds.KINDS:
-        row = [kind]
-        for unit in ("seconds", "mib"):
-            of = {e["quantity"]: e for e in exponents if (e["kind"], e["axis"]) == (kind, axis)}
-            theory = (layer_kinds.TIME if unit == "seconds" else layer_kinds.MEMORY)[kind]["nd".index(axis)]
-            row.append(power(axis, theory))
-            for name in PASSES:
-                e = of.get(f"{name}_{unit}")
-                row.append("" if e is None else f"{axis}^{e['exponent']:.2f} ± {e['standard_error']:.2f}")
-        rows.append(row)
-    return markdown_table(header, rows)
-
-
-def power(axis, exponent):
-    return axis if exponent == 1 else f"{axis}²"
-
-
-def counts_table(counts, window, kernel):
-    """Return a table in Markdown with a row for each kind: the counts for each length."""
-    lengths = sorted({c["n"] for c in counts})
-    places = ", ".join(map(str, lengths))
-    header = ("layer", f"longest path, n = {places}", "formula", f"operations in sequence, n = {places}")
-    rows = []
-    for kind in dict.fromkeys(c["kind"] for c in counts):
-        of_kind = {c["n"]: c for c in counts if c["kind"] == kind}
-        formula = layer_counts.expected_path(kind, lengths[0], window, kernel)[1]
-        columns = [
-            ", ".join(str(of_kind[n][key]) for n in lengths) for key in ("longest_path", "operations_in_sequence")
-        ]
-        rows.append((kind, columns[0], formula, columns[1]))
-    return markdown_table(header, rows)
-
-
 def ratios(compared):
     """Return full attention over restricted attention, for each of `COMPARED`: times and memory of each pass."""
     of = {r["kind"]: r for r in compared}
@@ -173,18 +135,6 @@ def ratios(compared):
     }
 
 
-def comparison_table(compared):
-    """Return a table in Markdown: full and restricted attention, and how many times as much full attention needs."""
-    header = ("attention", *(f"{name}, {unit}" for name in PASSES for unit in ("ms", "MiB")))
-    rows = [
-        (r["kind"], *(x for name in PASSES for x in (f"{r[f'{name}_seconds'] * 1e3:,.1f}", f"{r[f'{name}_mib']:,.0f}")))
-        for r in compared
-    ]
-    for what, of in ratios(compared).items():
-        rows.append((f"ratio, {what}", *(f"**{ratio:.1f}**" for ratio in of.values())))
-    return markdown_table(header, rows)
-
-
 def report(results):
     """Return the whole page in Markdown."""
     facts, exponents = results["facts"], results["exponents"]
@@ -192,13 +142,13 @@ def report(results):
     small_window, length, width = facts["counts_window"], facts["compare_length"], facts["compare_width"]
     parts = [
         f"Exponents of n, d = {facts['width']}, r = {window}, k = {kernel}, n from {FROM_N}:",
-        exponents_table(exponents, "n"),
+        layer_tables.exponents_table(exponents, "n"),
         f"Exponents of d, n = {facts['length']}, r = {window}, k = {kernel}, d from {FROM_D}:",
-        exponents_table(exponents, "d"),
+        layer_tables.exponents_table(exponents, "d"),
         f"Counted, r = {small_window}, k = {kernel}:",
-        counts_table(results["counts"], small_window, kernel),
+        layer_tables.counts_table(results["counts"], small_window, kernel),
         f"Full and restricted attention, n = {length:,}, d = {width}, r = {window}:",
-        comparison_table(results["compared"]),
+        layer_tables.comparison_table(results["compared"], results["ratios"]),
     ]
     return "\n\n".join(parts)
 

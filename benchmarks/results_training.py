@@ -2,6 +2,7 @@
 
 import statistics
 
+import layer_tables
 from results import markdown_table
 from results_cards import bold, by, percent, read_card, span, times
 from train_contenders import Case, flop
@@ -42,7 +43,6 @@ OPS = {
 PRODUCT_OPS = ("products with weights", "attention products")
 GPU_CONTENDERS = {"ours": "ours", "torch compile": "`torch.nn.Transformer`, `torch.compile`"}
 GPU_MATRIX_SIZE = 8192
-LAYER_PASSES = ("forward", "training")
 
 
 def updates(folder, *names):
@@ -204,49 +204,23 @@ def gpu(folder):
     }
 
 
-FORMULAS = {
-    "self-attention": "1",
-    "restricted": "2(n - 1)/(r - 1), rounded up",
-    "recurrent": "n",
-    "convolutional": "2(n - 1)/(k - 1), rounded up",
-    "convolutional, dilated": "log_k n, rounded up",
-}
-
-
-def counts_table(counts):
-    found = by(counts, "kind", "n")
-    lengths = sorted({entry["n"] for entry in counts})
-    places = ", ".join(map(str, lengths))
-    header = ["layer", f"longest path, n = {places}", "formula", f"operations in sequence, n = {places}"]
-
-    def each_length(kind, name):
-        return ", ".join(str(found[kind, n][name]) for n in lengths)
-
-    rows = [
-        [kind, each_length(kind, "longest_path"), formula, each_length(kind, "operations_in_sequence")]
-        for kind, formula in FORMULAS.items()
-    ]
-    return markdown_table(header, rows)
-
-
 def layers(folder):
     """All texts of the page about the layers of Table 1: {name: text}."""
     card = read_card(folder, "layer_complexity/layer_complexity")
     facts = card["facts"]
-    quantities = [f"{name}_{unit}" for name in LAYER_PASSES for unit in ("seconds", "mib")]
-    rows = [
-        [entry["kind"], *(f"{1e3 * entry[q]:,.1f}" if "seconds" in q else f"{entry[q]:,.0f}" for q in quantities)]
-        for entry in card["compared"]
-    ]
-    rows += [
-        [f"ratio, {what}", *(bold(times(ratios[q], 1)) for q in quantities)] for what, ratios in card["ratios"].items()
-    ]
-    header = ["attention", *(f"{name}, {unit}" for name in LAYER_PASSES for unit in ("ms", "MiB"))]
+    fits = {entry["axis"]: entry for entry in card["exponents"] if entry["quantity"] == "forward_seconds"}
+    sizes = {axis: sorted({entry[axis] for entry in card["curves"] if entry["varies"] == axis}) for axis in "nd"}
     return {
-        "counts": counts_table(card["counts"]),
+        "fixed_d": facts["width"],
+        "fixed_n": facts["length"],
+        **{f"from_{axis}": sizes[axis][-fits[axis]["points"]] for axis in "nd"},
+        **{f"to_{axis}": f"{sizes[axis][-1]:,}" for axis in "nd"},
+        "exponents_n": layer_tables.exponents_table(card["exponents"], "n"),
+        "exponents_d": layer_tables.exponents_table(card["exponents"], "d"),
+        "counts": layer_tables.counts_table(card["counts"], facts["counts_window"], facts["kernel"]),
         "counts_window": facts["counts_window"],
         "kernel": facts["kernel"],
-        "compared": markdown_table(header, rows),
+        "compared": layer_tables.comparison_table(card["compared"], card["ratios"]),
         "length": f"{facts['compare_length']:,}",
         "width": facts["compare_width"],
         "window": facts["window"],
