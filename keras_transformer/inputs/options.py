@@ -28,6 +28,8 @@ OTHER_NAMES = {
     "padding_mask": "mask",
     "encoder_sequence": "memory",
     "encoder_outputs": "memory",
+    "key": "memory",
+    "value": "memory",
     "num_beams": "beam_size",
 }
 

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_transformer.backend.compat import in_one_line
+from keras_transformer.backend.values import kind_of_numbers, shape_of
 from keras_transformer.backend.xla import is_symbol
 from keras_transformer.layers.arguments import plain
 from keras_transformer.layers.attention_scores import GivesWeights, note, record
@@ -131,6 +133,19 @@ class MultiHeadAttention(ChecksInputs, GivesWeights, LayerOfParts):
         )
         self.window, self.causal = plain(window=window, causal=causal)
         self.supports_masking = True
+
+    def check_call(self, *args, **kwargs):
+        super().check_call(*args, **kwargs)
+        memory, third = args[1:3] if len(args) > 2 else (None, None)
+        if memory is None or not hasattr(third, "dtype") or kind_of_numbers(third)[1] != "float":
+            return
+        if shape_of(third) == shape_of(memory):  # (query, key, value) or (query, value, key) elsewhere
+            raise in_one_line(
+                TypeError(
+                    f"the third argument of a call of {self._kind} is the mask, got floats of shape {shape_of(third)}. "
+                    "Keys and values are made of one sequence: give (query, memory), or (query) for self-attention."
+                )
+            )
 
     def build(self, query_shape, memory_shape=None):
         d_model = query_shape[-1]

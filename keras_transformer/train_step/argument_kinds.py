@@ -2,6 +2,7 @@
 
 import collections.abc
 import os
+import types
 
 import keras
 
@@ -24,14 +25,11 @@ def check_data(name, x):
         x: its value.
 
     Raises:
-        TypeError: text, a path, a table, one array, or nothing.
+        TypeError: text, a path, a table, one array, an iterator that Keras does not take, or nothing.
         ValueError: a dictionary without "source" and "target".
     """
     if isinstance(x, dict):
-        if missing := [side for side in SIDES if side not in x]:
-            raise ValueError(f"{name} has no {missing[0]!r}, only {', '.join(map(repr, x)) or 'nothing'}. {REMEDY}")
-        for side in SIDES:
-            check_array(f"{name}[{side!r}]", x[side])
+        check_inputs(name, x)
         return
     must = f"{name} must be a dataset, or ids of source and target, got"
     if columns_of(x) is not None:
@@ -42,6 +40,37 @@ def check_data(name, x):
         raise TypeError(f"{must} a list with {shown(x[0]) if x else 'nothing'}. {REMEDY}")
     if getattr(x, "shape", None) is not None:
         raise TypeError(f"{must} one array of shape {tuple(x.shape)}. {REMEDY}")
+    if hasattr(x, "__next__") and not isinstance(x, types.GeneratorType):
+        raise TypeError(f"{must} a {type(x).__name__}. {REMEDY} A generator works: (batch for batch in x).")
+
+
+def check_inputs(name, x):
+    """Refuse the inputs of a batch that are not ids of both sides.
+
+    Args:
+        name: of the data.
+        x: the inputs, or what is known of them.
+
+    Raises:
+        TypeError: neither a dictionary nor a pair, or what is no array in them.
+        ValueError: a dictionary without "source" and "target".
+    """
+    if isinstance(x, dict):
+        if missing := [side for side in SIDES if side not in x]:
+            raise ValueError(f"{name} has no {missing[0]!r}, only {', '.join(map(repr, x)) or 'nothing'}. {REMEDY}")
+        parts = {f"{name}[{side!r}]": x[side] for side in SIDES}
+    elif isinstance(x, list | tuple) and len(x) == len(SIDES):
+        parts = {f"{name}[{place}]": each for place, each in enumerate(x)}
+    else:
+        got = f"{len(x)} parts" if isinstance(x, list | tuple) else shown(x)
+        if getattr(x, "shape", None) is not None:
+            got = f"one array of shape {tuple(x.shape)}"
+        raise TypeError(
+            f"the inputs of a batch of {name} must be {{'source': ids, 'target': ids}}, or a pair of these, got {got}. "
+            "Each batch is (inputs, labels)."
+        )
+    for title, ids in parts.items():
+        check_array(title, ids)
 
 
 def check_array(title, ids):

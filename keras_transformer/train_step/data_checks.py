@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_transformer.backend.values import first_unknown_id
 from keras_transformer.ids import PAD
-from keras_transformer.train_step.argument_kinds import check_array, check_data
+from keras_transformer.train_step.argument_kinds import check_array, check_data, check_inputs
 
 MARK = "data that do not fit the model: "  # errors of a dataset begin so, and `one_line_errors` looks for it
 
@@ -136,7 +136,7 @@ def check_arrays(limits, x, y, name, sample_weight=None):
         if 0 in values.shape:
             raise ValueError(f"{title} must have at least one row and one position, got the shape {values.shape}.")
         if values.dtype == object or not np.issubdtype(values.dtype, np.number):
-            raise ValueError(f"{title} must hold ids, whole numbers, got an array of {values.dtype}.")
+            raise ValueError(no_numbers(title, values.dtype))
         check_ids(title, values, limit)
         if side != "labels":  # labels of 0 leave tokens out of the loss, which is allowed anywhere
             check_padding(title, values)
@@ -212,6 +212,11 @@ def check_shape(title, shape, limit):
         raise ValueError(too_long(title, limit) + f" {shape[1]}.")
 
 
+def no_numbers(title, dtype):
+    """The error of an array of another dtype."""
+    return f"{title} must hold ids, whole numbers, got an array of {dtype}. A Tokenizer makes ids of text."
+
+
 def unknown_id(title, limit):
     """The error of an id, up to its value."""
     return (
@@ -256,6 +261,7 @@ def one_line_errors():
 
 def _checked_batch(limits, batch, name):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    check_inputs(name, x)
     check_arrays(limits, x, y, name, sample_weight)
     return batch
 

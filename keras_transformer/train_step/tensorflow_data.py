@@ -1,10 +1,11 @@
 """Checks of `tf.data` batches. They run where the data are read, so XLA does not leave them out."""
 
+import keras
 import tensorflow as tf
 
 from keras_transformer.ids import PAD
 from keras_transformer.train_step import data_checks
-from keras_transformer.train_step.argument_kinds import check_array
+from keras_transformer.train_step.argument_kinds import check_array, check_inputs
 
 
 def checked_dataset(limits, dataset, name):
@@ -16,8 +17,10 @@ def checked_dataset(limits, dataset, name):
         name: its name in errors.
 
     Raises:
-        ValueError: what is known of the shapes of batches cannot fit.
+        ValueError: what is known of the shapes and dtypes of batches cannot fit.
+        TypeError: the inputs are not ids of both sides.
     """
+    check_inputs(name, keras.utils.unpack_x_y_sample_weight(dataset.element_spec)[0])
 
     @tf.autograph.experimental.do_not_convert  # else errors of shapes come with a traceback in their text
     def check(*batch):
@@ -46,7 +49,7 @@ def _conditions(limits, side, title, values):
         broken = tf.boolean_mask(values, values != tf.floor(values))  # NaN is among them
         yield tf.equal(tf.size(broken), 0), text, broken[:1]
     elif not values.dtype.is_integer:
-        return
+        raise ValueError(data_checks.no_numbers(title, values.dtype.name))
     values = tf.cast(values, tf.int64)
     for worst in (tf.reduce_min(values), tf.reduce_max(values)):
         is_empty = tf.equal(tf.size(values), 0)

@@ -171,6 +171,19 @@ def test_names_of_other_libraries_and_misspelled_ones():
             call()
 
 
+def test_a_call_with_query_key_and_value():
+    """As in PyTorch and Keras. The third argument here is the mask."""
+    attention = MultiHeadAttention(2)
+    message = (
+        "the third argument of a call of MultiHeadAttention is the mask, got floats of shape (2, 5, 16). Keys and "
+        "values are made of one sequence: give (query, memory), or (query) for self-attention."
+    )
+    refused(TypeError, message, attention, X, X, X)
+    with pytest.raises(TypeError, match=r"has no option 'value'\. It is called 'memory' here"):
+        attention(query=X, value=X, key=X)
+    assert attention(X, None, np.ones((2, 5, 5), bool)).shape == attention(X, X, None).shape == (2, 5, 16)
+
+
 def test_options_of_subclasses():
     class Scaled(MultiHeadAttention):
         def __init__(self, factor=2.0, **kwargs):

@@ -174,6 +174,28 @@ def test_a_dataset_without_labels_and_a_dataset_in_place_of_a_batch(model):
         refused(TypeError, message + "train_on_batch(*batch), or call fit.", call, batches)
 
 
+@pytest.mark.parametrize("kind", ["dataset", "generator"])
+def test_batches_of_another_form(model, kind):
+    """Text, or inputs without a target: said before a graph is made, where TensorFlow and Keras speak in riddles."""
+
+    def data(*batch):
+        return tf.data.Dataset.from_tensors(batch) if kind == "dataset" else (each for each in [batch])
+
+    ids, texts = IDS["target"], np.array([["a", "b"]])
+    form = "must be {'source': ids, 'target': ids}, or a pair of these, got one array of shape"
+    for call in (model.fit, model.evaluate):
+        for x in (ids, texts):
+            message = f"the inputs of a batch of x {form} {x.shape}. Each batch is (inputs, labels)."
+            refused(TypeError, message, call, data(x, ids))
+        dtype = "string" if kind == "dataset" else "<U1"
+        message = f"must hold ids, whole numbers, got an array of {dtype}. A Tokenizer makes ids of text."
+        refused(ValueError, f"x['source'] {message}", call, data({"source": texts, "target": ids}, ids))
+        refused(ValueError, f"y {message}", call, data(IDS, texts))
+        refused(ValueError, f"x has no 'target', only 'source'. {REMEDY}", call, data({"source": ids}, ids))
+        message = f"x {MUST} a list_iterator. {REMEDY} A generator works: (batch for batch in x)."
+        refused(TypeError, message, call, iter([(IDS, ids)]))
+
+
 def test_arrays_with_nothing_in_them(model):
     empty = {side: ids[:0] for side, ids in IDS.items()}
     message = "x['source'] must have at least one row and one position, got the shape"
