@@ -1,6 +1,5 @@
 """The options of a command from a YAML file, and changes of single values."""
 
-import difflib
 from pathlib import Path
 from typing import Annotated
 
@@ -112,17 +111,17 @@ def _as_options(context, values, where):
     Raises:
         ConfigError: an unknown key. The message has the nearest one.
     """
+    from keras_transformer.inputs.options import nearest
+
     known = [parameter.name for parameter in context.command.params if parameter.name not in (*OWN, "help")]
     options = {}
     for key, (value, line) in values.items():
         place = where if line is None else f"{where}, line {line}"
         name = key.replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                f"{place}: unknown key {key!r}. {hint}The keys are: {', '.join(known)}.", param_hint=where
-            )
+            hint = nearest(name, known)
+            text = f"{place}: unknown key {key!r}.{hint} The keys are: {', '.join(known)}."
+            raise ConfigError(text, param_hint=where)
         parameter = next(parameter for parameter in context.command.params if parameter.name == name)
         options[name] = _as_typed(
             value, bool(getattr(parameter, "multiple", False)) or parameter.nargs != 1, place, key

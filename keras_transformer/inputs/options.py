@@ -34,6 +34,21 @@ OTHER_NAMES = {
 }
 
 
+def nearest(name, valid):
+    """A question that gives the most similar of the valid names, or one that has the name as a word; "" if none is.
+
+    Example:
+        ```python
+        from keras_transformer.inputs.options import nearest
+
+        assert nearest("base", ["paper_base", "parsing"]) == " Did you mean 'paper_base'?"
+        ```
+    """
+    name = str(name)
+    near = difflib.get_close_matches(name, valid, 1) or [each for each in valid if name in each.split("_")]
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def check_options(given, valid, owner):
     """Raise TypeError for the first of the `given` names that is not among the `valid` ones.
 
@@ -45,8 +60,7 @@ def check_options(given, valid, owner):
     valid = list(valid)
     for name in given:
         if name not in valid:
-            near = difflib.get_close_matches(str(name), valid, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = nearest(name, valid)
             if OTHER_NAMES.get(name) in valid:
                 hint = f" It is called {OTHER_NAMES[name]!r} here."
             raise TypeError(f"{owner} has no option {name!r}.{hint} The options are: {', '.join(valid)}.")

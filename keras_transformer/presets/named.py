@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras_transformer.inputs.options import nearest
 from keras_transformer.presets.table_3 import PAPER_BASE, TABLE_3
 
 
@@ -53,5 +54,6 @@ def preset(name: str) -> dict[str, Any]:
         ValueError: an unknown name; the message lists the known ones.
     """
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}. Known presets: {', '.join(sorted(PRESETS))}.")
+        hint = nearest(name, PRESETS)
+        raise ValueError(f"unknown preset {name!r}.{hint} Known presets: {', '.join(sorted(PRESETS))}.")
     return dict(PRESETS[name])

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from keras_transformer.inputs.numbers import whole
-from keras_transformer.inputs.options import check_options
+from keras_transformer.inputs.options import check_options, nearest
 
 FOLDER = Path(__file__).parent
 # The sentence pairs that each recipe for a first training is for.
@@ -120,7 +120,8 @@ def read_recipe(name):
         ValueError: an unknown name; the message lists the known ones.
     """
     if not isinstance(name, str) or name not in recipe_names():
-        raise ValueError(f"unknown recipe {name!r}. Known recipes: {', '.join(recipe_names())}.")
+        hint = nearest(name, recipe_names())
+        raise ValueError(f"unknown recipe {name!r}.{hint} Known recipes: {', '.join(recipe_names())}.")
     path = FOLDER / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
     values = yaml.safe_load(text)

@@ -1,12 +1,11 @@
 """Refuse, before `compile` changes anything, what cannot work with logits (B, T, V) and labels (B, T), an id each."""
 
-import difflib
-
 import keras
 from keras import ops
 
 from keras_transformer.backend import compat
 from keras_transformer.inputs.kinds import shown
+from keras_transformer.inputs.options import nearest
 from keras_transformer.losses.distillation import WordLevelDistillation
 from keras_transformer.train_step import fused
 
@@ -170,5 +169,4 @@ def _called(argument, value):
 
 
 def _nearest(name, names):
-    near = difflib.get_close_matches(name.lower(), names, 1)
-    return f" Did you mean {near[0]!r}?" if near else " Give keras.optimizers.Adam(...), for example."
+    return nearest(name.lower(), names) or " Give keras.optimizers.Adam(...), for example."

@@ -23,7 +23,7 @@ ROOMS = {
     "files": "inputs",
     "readers": "files inputs huggingface_hub kagglehub",  # the hubs' clients each in one function
     "console": "rich",
-    "presets": "rich",  # only inside functions
+    "presets": "rich inputs",  # rich only inside functions
     "recipes": "yaml inputs",
     "schedules": "inputs",
     "evaluate": "sacrebleu sacremoses inputs",  # sacremoses in one function

@@ -284,7 +284,7 @@ def test_the_published_tiny_model():
     [
         (
             lambda: Transformer.from_preset("base", vocabulary_size=5),
-            "unknown preset 'base'. Known presets: multi30k_small",
+            r"unknown preset 'base'\. Did you mean 'paper_base'\? Known presets: multi30k_small",
         ),
         (lambda: tiny(tie_embeddings="some"), "tie_embeddings must be one of"),
         (lambda: tiny(target_vocabulary_size=7), "needs one vocabulary"),
