@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_transformer.inputs.numbers import positive, whole
+from keras_transformer.inputs.options import refuses_unknown
 
 HIGHEST_RATE = 0.02  # Adam rarely trains a Transformer above it
 SCHEDULES = ("paper", "cosine")
@@ -45,6 +46,7 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
             above 0.
     """
 
+    @refuses_unknown()
     def __init__(self, d_model: int, warmup_steps: int = 4000, scale: float = 1.0) -> None:
         super().__init__()
         self.d_model = whole("d_model", d_model)

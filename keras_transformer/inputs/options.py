@@ -31,6 +31,8 @@ OTHER_NAMES = {
     "key": "memory",
     "value": "memory",
     "num_beams": "beam_size",
+    "label_smoothing": "epsilon",
+    "num_warmup_steps": "warmup_steps",
 }
 
 
@@ -81,17 +83,19 @@ def check_arguments(function, given, owner, without=()):
         check_options(given, [parameter.name for parameter in parameters if parameter.name not in without], owner)
 
 
-def refuses_unknown(constructor: Collection[str] = ()) -> Callable[[Method], Method]:
+def refuses_unknown(constructor: Collection[str] = (), more: Collection[str] = ()) -> Callable[[Method], Method]:
     """A decorator of methods. They refuse unknown names of arguments as `check_options` does.
 
     Type checkers see the method's own arguments.
 
     Args:
         constructor: names of options of the class. A message says that they belong to its constructor.
+        more: names that a method takes as its **kwargs.
     """
 
     def decorated(method: Method) -> Method:
-        valid = list(inspect.signature(method).parameters)[1:]
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        valid = [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD] + list(more)
 
         @functools.wraps(method)
         def checked(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_transformer.inputs.kinds import shown
 from keras_transformer.inputs.numbers import share
-from keras_transformer.losses.label_smoothing import LabelSmoothedCrossEntropy, mean_weights
+from keras_transformer.inputs.options import refuses_unknown
+from keras_transformer.losses.label_smoothing import OF_KERAS, LabelSmoothedCrossEntropy, mean_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_transformer")
@@ -54,6 +55,7 @@ class WordLevelDistillation(LabelSmoothedCrossEntropy):
             or a loss that was loaded.
     """
 
+    @refuses_unknown(more=OF_KERAS)
     def __init__(
         self,
         teacher: Any,

@@ -8,8 +8,11 @@ from keras import ops
 from keras_transformer.backend.replicas import sum_over_replicas
 from keras_transformer.ids import PAD
 from keras_transformer.inputs.numbers import rate
+from keras_transformer.inputs.options import refuses_unknown
 from keras_transformer.losses.chunks import loss_of_vectors
 from keras_transformer.losses.cross_entropy import smoothed_cross_entropy
+
+OF_KERAS = ("reduction", "dtype")  # options of its losses
 
 
 def token_mask(labels):
@@ -63,6 +66,7 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
         ValueError: an `epsilon` outside [0, 1), or another `reduction` than "sum".
     """
 
+    @refuses_unknown(more=OF_KERAS)
     def __init__(self, epsilon: float = 0.1, name: str = "label_smoothed_cross_entropy", **kwargs: Any) -> None:
         kwargs = {"reduction": "sum", "dtype": "float32", **kwargs}  # whatever `keras.config.floatx()` is
         super().__init__(name=name, **kwargs)

@@ -13,10 +13,12 @@ from keras_transformer import (
     Encoder,
     EncoderLayer,
     FeedForward,
+    LabelSmoothedCrossEntropy,
     MultiHeadAttention,
     PositionalEncoding,
     TokenEmbedding,
     Transformer,
+    TransformerSchedule,
 )
 
 pytestmark = pytest.mark.core
@@ -159,6 +161,19 @@ def test_names_of_other_libraries_and_misspelled_ones():
         (lambda: FeedForward(8, activations="relu"), "FeedForward", "activations", "Did you mean 'activation'?"),
         (lambda: Encoder(1, num_head=2), "EncoderLayer", "num_head", "Did you mean 'num_heads'?"),
         (lambda: PositionalEncoding(max_len=9), "PositionalEncoding", "max_len", "Did you mean 'max_length'?"),
+        (
+            lambda: LabelSmoothedCrossEntropy(label_smoothing=0.1),
+            "LabelSmoothedCrossEntropy",
+            "label_smoothing",
+            "It is called 'epsilon' here.",
+        ),
+        (
+            lambda: LabelSmoothedCrossEntropy(reductions="sum"),
+            "LabelSmoothedCrossEntropy",
+            "reductions",
+            "Did you mean 'reduction'?",
+        ),
+        (lambda: TransformerSchedule(8, warmup=9), "TransformerSchedule", "warmup", "Did you mean 'warmup_steps'?"),
         (lambda: Transformer(vocab_size=9), "Transformer", "vocab_size", "It is called 'vocabulary_size' here."),
         (
             lambda: attention(X, attention_mask=np.ones((2, 5, 5), bool)),
