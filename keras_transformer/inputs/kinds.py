@@ -73,6 +73,8 @@ def check_text(name, value):
     """Raise TypeError if a value is not a string."""
     if not isinstance(value, str):
         hint = " Decode it first." if isinstance(value, bytes) else ""
+        if hasattr(value, "numpy"):  # a tensor of TensorFlow
+            hint = " Decode it first: text.numpy().decode()."
         raise TypeError(f"{name} must be a string, got {shown(value)}.{hint}")
 
 

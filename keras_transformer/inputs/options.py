@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
+from keras_transformer.inputs.kinds import shown
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # What Keras, keras-hub, PyTorch and Hugging Face call it, and what it is called here.
@@ -84,7 +86,7 @@ def check_arguments(function, given, owner, without=()):
 
 
 def refuses_unknown(constructor: Collection[str] = (), more: Collection[str] = ()) -> Callable[[Method], Method]:
-    """A decorator of methods. They refuse unknown names of arguments as `check_options` does.
+    """A decorator of methods. They refuse unknown names of arguments as `check_options` does, and values without one.
 
     Type checkers see the method's own arguments.
 
@@ -96,6 +98,7 @@ def refuses_unknown(constructor: Collection[str] = (), more: Collection[str] = (
     def decorated(method: Method) -> Method:
         parameters = list(inspect.signature(method).parameters.values())[1:]
         valid = [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD] + list(more)
+        num_unnamed = sum(each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters)
 
         @functools.wraps(method)
         def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -109,6 +112,10 @@ def refuses_unknown(constructor: Collection[str] = (), more: Collection[str] = (
                     f"with {misplaced[0]}={kwargs[misplaced[0]]!r}."
                 )
             check_options(kwargs, valid, owner)
+            by_name = [name for name in valid[num_unnamed:] if name not in kwargs]
+            if args[num_unnamed:] and by_name:
+                value = shown(args[num_unnamed])
+                raise TypeError(f"{owner} got {value} without a name. Give the name, for example {by_name[0]}=.")
             return method(self, *args, **kwargs)
 
         return cast("Method", checked)

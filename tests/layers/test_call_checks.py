@@ -186,6 +186,13 @@ def test_names_of_other_libraries_and_misspelled_ones():
             call()
 
 
+def test_a_value_without_a_name():
+    message = "Transformer got 9 (int) without a name. Give the name, for example vocabulary_size=."
+    refused(TypeError, message, Transformer, 9)
+    message = "LabelSmoothedCrossEntropy got 'sum' (str) without a name. Give the name, for example reduction=."
+    refused(TypeError, message, LabelSmoothedCrossEntropy, 0.1, "loss", "sum")
+
+
 def test_a_call_with_query_key_and_value():
     """As in PyTorch and Keras. The third argument here is the mask."""
     attention = MultiHeadAttention(2)

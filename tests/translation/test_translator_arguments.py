@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import tensorflow as tf
 import tiny
 
 from keras_transformer import Tokenizer, Transformer, Translator
@@ -132,6 +133,15 @@ def test_pandas_and_numpy_give_sentences_too(translator):
     expected = translator(SENTENCES)
     for kind in (pandas.Series, np.array, iter, tuple):
         assert translator(kind(SENTENCES)) == expected
+
+
+def test_texts_in_tensors_must_be_decoded(translator):
+    texts = tf.constant(["4", "3 1"])
+    for sentences in (texts, tf.data.Dataset.from_tensor_slices(texts)):
+        message = r"^sentences\[0\] must be a string, got <tf.Tensor.*Decode it first: text\.numpy\(\)\.decode\(\)\.$"
+        with pytest.raises(TypeError, match=message):
+            translator(sentences)
+    assert translator(text.numpy().decode() for text in texts) == translator(["4", "3 1"])
 
 
 def test_a_misspelled_option_gets_the_nearest_name(translator, tmp_path):
