@@ -67,11 +67,6 @@ def test_lists_are_masks_too(layer, inputs, name):
     np.testing.assert_allclose(values(layer(*inputs, **{name: mask.tolist()})), expected, atol=1e-6)
 
 
-def test_the_order_of_keras_is_refused():
-    """`layer(query, value, key)` of Keras' own attention has a third sequence where ours has the mask."""
-    assert refusal(lambda: ENCODERS[0](X, X, X)).startswith("mask must be boolean")
-
-
 @places
 def test_a_mask_of_another_length(layer, inputs, name):
     message = refusal(lambda: layer(*inputs, **{name: np.ones((2, 4), bool)}))
