@@ -64,7 +64,7 @@ def check_inputs(name, x):
     else:
         got = f"{len(x)} parts" if isinstance(x, list | tuple) else shown(x)
         if getattr(x, "shape", None) is not None:
-            got = f"one array of shape {tuple(x.shape)}"
+            got = f"one array of shape {x.shape}"  # of a dataset, it may be unknown
         raise TypeError(
             f"the inputs of a batch of {name} must be {{'source': ids, 'target': ids}}, or a pair of these, got {got}. "
             "Each batch is (inputs, labels)."

@@ -196,6 +196,12 @@ def test_batches_of_another_form(model, kind):
         refused(TypeError, message, call, iter([(IDS, ids)]))
 
 
+def test_a_dataset_of_one_array_of_unknown_shape(model):
+    data = tf.data.Dataset.from_generator(lambda: iter([(IDS["target"], IDS["target"])]), (tf.int32, tf.int32))
+    message = "the inputs of a batch of x must be {'source': ids, 'target': ids}, or a pair of these, got one array of"
+    refused(TypeError, f"{message} shape <unknown>. Each batch is (inputs, labels).", model.fit, data)
+
+
 def test_arrays_with_nothing_in_them(model):
     empty = {side: ids[:0] for side, ids in IDS.items()}
     message = "x['source'] must have at least one row and one position, got the shape"
